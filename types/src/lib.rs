@@ -12,6 +12,7 @@ pub mod locale;
 pub mod money;
 pub mod order;
 pub mod port;
+pub mod setting;
 pub mod text;
 pub mod time;
 pub mod token;
