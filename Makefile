@@ -1,0 +1,55 @@
+# Staffetta: what there is to run. `make` alone lists it.
+
+CARGO ?= cargo
+TOOLS := $(CURDIR)/.tools
+VENV := $(CURDIR)/.venv
+PYTHON := $(VENV)/bin/python3
+DENY := $(TOOLS)/bin/cargo-deny
+DENY_VERSION := 0.20.2
+
+export STAFFETTA_PYTHON := $(PYTHON)
+
+.PHONY: help
+help: ## Lists the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: ## Runs the main job on embedded defaults and shows each step.
+	$(CARGO) run --release -- demo
+
+.PHONY: test
+test: setup ## Installs what the tests need, then runs every test.
+	$(CARGO) test --workspace --all-targets
+
+.PHONY: prove
+prove: setup ## The long runs: 200 kills, 20,000 power-cut images, more property cases. About two hours.
+	tests/prove
+
+.PHONY: lint
+lint: $(DENY) ## Formatting, clippy, documentation, licences and dependencies.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	$(DENY) --offline check bans licenses sources
+
+.PHONY: bench
+bench: setup ## The figures of the README, each beside its limit or peer in the same run.
+	bench/run
+
+.PHONY: setup
+setup: .tools/apt-stamp $(PYTHON)
+
+# Real peers for the tests: Redis, Postfix's smtp-sink, strace for the crash images, the compiler that aws-lc needs.
+PACKAGES := gcc libc6-dev postfix procps python3-venv redis-server strace swaks
+
+.tools/apt-stamp: tests/packages
+	tests/packages $(PACKAGES)
+	@mkdir -p $(TOOLS) && touch $@
+
+$(PYTHON): tests/requirements.txt | .tools/apt-stamp
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+$(DENY):
+	$(CARGO) install --quiet --locked --root $(TOOLS) cargo-deny@$(DENY_VERSION)
