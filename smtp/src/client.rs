@@ -1,0 +1,515 @@
+//! The sending side of a session.
+//!
+//! # The dialogue
+//!
+//! Greeting, EHLO (HELO if refused), STARTTLS if wanted and offered, then transactions. Where the peer offers
+//! PIPELINING, a message costs one round trip once the session runs: its body, its final dot and the envelope of the
+//! next message leave together, and the peer answers them together.
+//!
+//! ```text
+//! C: MAIL 1 RCPT 1 DATA                  S: 250 250 354
+//! C: body 1 . MAIL 2 RCPT 2 DATA         S: 250 250 250 354
+//! C: body 2 .                            S: 250
+//! ```
+//!
+//! # The gate
+//!
+//! A body is written as soon as the peer answers 354, but its final dot only after [`Client::finish_data`] was given the
+//! proof that the message may be sent. Without the dot the peer must not deliver (RFC 5321 §4.1.1.4), so a session
+//! that is dropped before has sent nothing.
+//!
+//! # Ends
+//!
+//! Each message that was pushed ends in exactly one [`End`], at the latest when the session closes. It is
+//! [`End::InDoubt`] exactly if any byte of its final dot was, or may have been, written and no reply to it came
+//! (RFC 1047).
+//!
+//! # Distrust
+//!
+//! A reply counts only if its command was fully written before it came; anything else closes the session. So an extra
+//! `250` is never taken for the answer to a final dot that was not sent.
+
+mod dialogue;
+mod transaction;
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::{Duration, Instant};
+
+use types::address::EmailAddress;
+
+use crate::body::Body;
+use crate::reply::{Capabilities, NotAReply, Reply, ReplyParser};
+use transaction::Transaction;
+
+/// Proof that a message's final dot may be sent. Its makers see to it that nothing else can make one.
+pub trait Proof {
+    /// Returns the key of the message that it frees, as given to [`Client::push`].
+    fn key(&self) -> u64;
+}
+
+/// What a client says of itself, how long it waits, and whether it asks for TLS.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name in EHLO: ours, fully qualified.
+    pub helo: String,
+    /// Whether STARTTLS is used.
+    pub tls: Tls,
+    /// How long each step may take.
+    pub timeouts: Timeouts,
+}
+
+/// Whether STARTTLS is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// If the peer offers it.
+    Opportunistic,
+    /// Never.
+    Never,
+}
+
+/// How long the peer may take for each step; the defaults are the minima of RFC 5321 §4.5.3.2.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Until the greeting (§4.5.3.2.1).
+    pub greeting: Duration,
+    /// For the answers to EHLO, HELO and STARTTLS.
+    pub hello: Duration,
+    /// For the answer to MAIL (§4.5.3.2.2), and to RSET.
+    pub mail: Duration,
+    /// For the answer to RCPT (§4.5.3.2.3).
+    pub rcpt: Duration,
+    /// For the answer to DATA (§4.5.3.2.4).
+    pub data: Duration,
+    /// For each block of what we send to be taken (§4.5.3.2.5).
+    pub block: Duration,
+    /// For the answer to the final dot (§4.5.3.2.6). Shorter means duplicates: slow receivers have already taken it.
+    pub dot: Duration,
+    /// For the answer to QUIT.
+    pub quit: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            greeting: Duration::from_mins(5),
+            hello: Duration::from_mins(5),
+            mail: Duration::from_mins(5),
+            rcpt: Duration::from_mins(5),
+            data: Duration::from_mins(2),
+            block: Duration::from_mins(3),
+            dot: Duration::from_mins(10),
+            quit: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Where in the dialogue something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The server's first line.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS, and the handshake.
+    StartTls,
+    /// Between transactions.
+    Idle,
+    /// RSET.
+    Rset,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// The message's bytes before the final dot.
+    Body,
+    /// The final dot.
+    Dot,
+    /// QUIT.
+    Quit,
+}
+
+impl Step {
+    /// Returns the step's name, as in logs and rules.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Hello => "hello",
+            Self::StartTls => "starttls",
+            Self::Idle => "idle",
+            Self::Rset => "rset",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Data => "data",
+            Self::Body => "body",
+            Self::Dot => "dot",
+            Self::Quit => "quit",
+        }
+    }
+}
+
+/// What came of a message that was pushed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The final dot was answered with 2xx.
+    Accepted(Reply),
+    /// The peer refused it, at this step, with 4xx or 5xx.
+    Refused {
+        /// The command that was refused.
+        at: Step,
+        /// How.
+        reply: Reply,
+    },
+    /// The peer cannot take it, so it was not tried.
+    Unsuitable(Unsuitable),
+    /// The session ended before its final dot. The peer has not got it.
+    Interrupted {
+        /// How far it came; [`Step::Idle`] means that nothing of it was sent.
+        at: Step,
+    },
+    /// The final dot was, or may have been, sent, and the session ended without a reply to it.
+    InDoubt,
+}
+
+/// Why a peer cannot take a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsuitable {
+    /// Larger than the peer's SIZE.
+    #[error("the message has {size} bytes, the receiver takes {limit}")]
+    TooLarge {
+        /// The message's size.
+        size: usize,
+        /// The peer's limit.
+        limit: u64,
+    },
+    /// Has bytes above 127, and the peer does not offer 8BITMIME.
+    #[error("the message has 8-bit bytes, which the receiver does not take")]
+    EightBit,
+}
+
+/// Why a session is over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closing {
+    /// QUIT was answered, or need not be.
+    #[error("quit")]
+    Quit,
+    /// The peer refused the session itself.
+    #[error("{at:?} refused: {reply}")]
+    Refused {
+        /// The greeting, EHLO, or any step in case of 421.
+        at: Step,
+        /// How.
+        reply: Reply,
+    },
+    /// The peer closed the connection, or it broke.
+    #[error("connection closed at {at:?}")]
+    Closed {
+        /// Where.
+        at: Step,
+    },
+    /// The peer did not answer in time.
+    #[error("no answer in time at {at:?}")]
+    Timeout {
+        /// Where.
+        at: Step,
+    },
+    /// The peer broke the protocol.
+    #[error("protocol broken at {at:?}: {fault}")]
+    Protocol {
+        /// Where.
+        at: Step,
+        /// How.
+        fault: ProtocolFault,
+    },
+    /// TLS could not be set up.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// Our side dropped it.
+    #[error("aborted")]
+    Aborted,
+}
+
+/// How a peer broke the protocol.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProtocolFault {
+    /// Not a reply, or one beyond all bounds.
+    #[error(transparent)]
+    Reply(#[from] NotAReply),
+    /// A reply to nothing that was asked.
+    #[error("unsolicited reply {0}")]
+    Unsolicited(Reply),
+    /// A reply that the command cannot have.
+    #[error("unexpected reply {0}")]
+    Unexpected(Reply),
+    /// Bytes behind the reply to STARTTLS: someone tries to slip plain text into the TLS session.
+    #[error("plaintext injected behind STARTTLS")]
+    Injection,
+}
+
+/// What a session tells its driver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Start the TLS handshake now, on the raw connection; then [`Client::tls_established`] or
+    /// [`Client::tls_failed`].
+    StartTls,
+    /// Transactions can begin.
+    Ready(Capabilities),
+    /// A message ended.
+    Ended {
+        /// Which.
+        key: u64,
+        /// How.
+        end: End,
+    },
+    /// The session is over; close the connection. Always the last event.
+    Closed(Closing),
+}
+
+/// The sending side of one session; `P` is the proof that frees a final dot.
+#[derive(Debug)]
+pub struct Client<P> {
+    settings: Settings,
+    parser: ReplyParser,
+    out: Vec<u8>,
+    /// How much of `out` was written.
+    out_written: usize,
+    /// Bytes that left `out` before its first byte: `out_base + out_written` were written in all.
+    out_base: u64,
+    /// When the driver last got rid of bytes, or of there being some.
+    out_since: Instant,
+    expected: VecDeque<Expected>,
+    transactions: VecDeque<Transaction>,
+    events: VecDeque<Event>,
+    capabilities: Capabilities,
+    phase: Phase,
+    /// The last transaction was left open.
+    reset_wanted: bool,
+    /// When the oldest expected reply began to be waited for.
+    waiting_since: Instant,
+    proof: PhantomData<fn(P)>,
+}
+
+/// A reply that is due.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    step: Step,
+    /// How many bytes are written when its command is.
+    after: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Greeting,
+    Ehlo,
+    Helo,
+    StartTlsAsked,
+    Handshake,
+    Ready,
+    Quitting,
+    Closed,
+}
+
+impl<P: Proof> Client<P> {
+    /// Begins a session on a connection that was just made: waits for the greeting.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        Self {
+            settings,
+            parser: ReplyParser::default(),
+            out: Vec::new(),
+            out_written: 0,
+            out_base: 0,
+            out_since: now,
+            expected: VecDeque::from([Expected {
+                step: Step::Greeting,
+                after: 0,
+            }]),
+            transactions: VecDeque::new(),
+            events: VecDeque::new(),
+            capabilities: Capabilities::default(),
+            phase: Phase::Greeting,
+            reset_wanted: false,
+            waiting_since: now,
+            proof: PhantomData,
+        }
+    }
+
+    /// Adds a message to those that this session sends, in order. It may be pushed before the session is ready.
+    pub fn push(&mut self, key: u64, from: Option<&EmailAddress>, to: &EmailAddress, body: Body, now: Instant) {
+        self.transactions.push_back(Transaction::new(key, from, to, body));
+        if self.phase == Phase::Closed {
+            self.end_all();
+        } else {
+            self.advance(now);
+        }
+    }
+
+    /// Frees the final dot of one message: from now on it may be sent.
+    ///
+    /// False if that message has ended, for example by a refusal.
+    #[expect(clippy::needless_pass_by_value, reason = "a proof is spent by its use")]
+    pub fn finish_data(&mut self, proof: P, now: Instant) -> bool {
+        let key = proof.key();
+        let Some(transaction) = self.transactions.iter_mut().find(|t| t.key == key) else {
+            return false;
+        };
+        transaction.freed = true;
+        self.advance(now);
+        true
+    }
+
+    /// Takes a message back that has not been started. False if it has, or is not here.
+    pub fn take_back(&mut self, key: u64) -> bool {
+        let before = self.transactions.len();
+        self.transactions
+            .retain(|t| t.key != key || t.state != transaction::State::Waiting);
+        self.transactions.len() < before
+    }
+
+    /// Returns how many messages were pushed and have not ended.
+    pub fn pending(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// Returns whether transactions can begin.
+    pub fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// Returns whether the session is over.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Returns whether the session is ready and nothing is pending or unanswered.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Ready && self.transactions.is_empty() && self.expected.is_empty()
+    }
+
+    /// Returns what the peer offers.
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// Returns the next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Returns what is to be written now; report what was with [`Self::wrote`].
+    pub fn output(&self) -> &[u8] {
+        self.out.get(self.out_written..).unwrap_or_default()
+    }
+
+    /// Notes that the first `count` bytes of [`Self::output`] were written, or may have been.
+    ///
+    /// A driver that cannot tell how much a failed write has sent, as under TLS, reports all.
+    pub fn wrote(&mut self, count: usize, now: Instant) {
+        self.out_written = (self.out_written + count).min(self.out.len());
+        self.out_since = now;
+        if self.out_written == self.out.len() {
+            self.out_base += self.out.len() as u64;
+            self.out.clear();
+            self.out_written = 0;
+            // The clock of the oldest expected reply runs from when its command had left.
+            self.waiting_since = now;
+        }
+    }
+
+    /// Returns when [`Self::on_deadline`] wants to be called, unless something else happens first.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        if !self.output().is_empty() {
+            return Some(self.out_since + self.settings.timeouts.block);
+        }
+        if self.phase == Phase::Handshake {
+            return Some(self.waiting_since + self.settings.timeouts.hello);
+        }
+        let timeouts = &self.settings.timeouts;
+        let limit = match self.expected.front()?.step {
+            Step::Greeting => timeouts.greeting,
+            Step::Hello | Step::StartTls => timeouts.hello,
+            Step::Idle | Step::Rset | Step::Mail => timeouts.mail,
+            Step::Rcpt => timeouts.rcpt,
+            Step::Data => timeouts.data,
+            Step::Body => timeouts.block,
+            Step::Dot => timeouts.dot,
+            Step::Quit => timeouts.quit,
+        };
+        Some(self.waiting_since + limit)
+    }
+
+    /// Ends the session if its deadline has passed.
+    pub fn on_deadline(&mut self, now: Instant) {
+        if self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let at = self.step();
+            self.close(if at == Step::Quit {
+                Closing::Quit
+            } else {
+                Closing::Timeout { at }
+            });
+        }
+    }
+
+    /// Takes bytes that the peer sent.
+    pub fn receive(&mut self, mut input: &[u8], now: Instant) {
+        if self.phase == Phase::Handshake {
+            return self.break_off(ProtocolFault::Injection);
+        }
+        while !input.is_empty() && self.phase != Phase::Closed {
+            match self.parser.feed(&mut input) {
+                Ok(false) => return,
+                Ok(true) => self.on_reply(input.is_empty(), now),
+                Err(fault) => self.break_off(fault.into()),
+            }
+        }
+    }
+
+    /// Notes that the peer closed the connection, or that reading or writing failed.
+    pub fn connection_lost(&mut self) {
+        let at = self.step();
+        self.close(if at == Step::Quit {
+            Closing::Quit
+        } else {
+            Closing::Closed { at }
+        });
+    }
+
+    /// Drops the session: messages without a final dot are interrupted, the others in doubt.
+    pub fn abort(&mut self) {
+        self.close(Closing::Aborted);
+    }
+
+    /// Goes on inside TLS: EHLO is asked again, as what was offered in the clear proves nothing (RFC 3207 §4.2).
+    pub fn tls_established(&mut self, now: Instant) {
+        if self.phase == Phase::Handshake {
+            self.say_hello(now);
+        }
+    }
+
+    /// Ends the session as TLS could not be set up.
+    pub fn tls_failed(&mut self, cause: &str) {
+        self.close(Closing::Tls(crate::reply::printable(cause.as_bytes())));
+    }
+
+    /// Says QUIT when nothing is pending; otherwise does nothing and returns false.
+    pub fn quit(&mut self, now: Instant) -> bool {
+        if self.is_idle() {
+            self.command(b"QUIT\r\n", Step::Quit, now);
+            self.phase = Phase::Quitting;
+        }
+        self.phase == Phase::Quitting
+    }
+
+    /// Returns where the dialogue stands.
+    pub fn step(&self) -> Step {
+        match (self.phase, self.expected.front()) {
+            (Phase::Handshake, _) => Step::StartTls,
+            (_, Some(expected)) => expected.step,
+            _ => self.transactions.front().map_or(Step::Idle, Transaction::step),
+        }
+    }
+}
