@@ -1,1 +1,12 @@
-//! policy
+//! The decisions, all pure: may we send, and what; nothing here does I/O, spawns, or reads a clock.
+//!
+//! Facts, time and randomness are arguments, so every rule can be proven with tables, properties and simulated time.
+
+pub mod decide;
+pub mod offers;
+pub mod person;
+pub mod settings;
+
+pub use decide::{Decision, Draft, MessageFacts, OrderFacts, decide_message, decide_order};
+pub use person::PersonState;
+pub use settings::{Config, Settings};

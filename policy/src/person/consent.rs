@@ -1,0 +1,201 @@
+//! What a person agreed to at each shop, with the evidence, and since when it is refused.
+
+use minicbor::{Decode, Encode};
+use types::id::ShopNumber;
+use types::order::{Consent, Grant};
+use types::text::Line;
+use types::time::Timestamp;
+
+use super::PersonState;
+
+/// What consent is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Offers of other shops by mail.
+    Marketing,
+    /// Opens and clicks recorded per person.
+    Tracking,
+    /// Contact data handed to an advertiser.
+    Sharing,
+}
+
+/// What a person said last about one purpose, with the evidence (GDPR Art. 7(1)).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Said {
+    /// Yes or no.
+    #[n(0)]
+    pub granted: bool,
+    /// When the person said so; never later than the record that brought it.
+    #[n(1)]
+    pub at: Timestamp,
+    /// Whether the shop only asserted it, without evidence.
+    #[n(2)]
+    pub asserted: bool,
+    /// Which wording the person saw.
+    #[n(3)]
+    pub text: Option<Line<128>>,
+    /// Where it was collected.
+    #[n(4)]
+    pub source: Option<Line<128>>,
+}
+
+impl Said {
+    /// Reads a grant that came with something placed at `placed_at` in a record of `wall`.
+    ///
+    /// A time that lies ahead of the record counts as the record's: nobody has agreed to anything in the future.
+    pub(crate) fn of(grant: &Grant, placed_at: Timestamp, wall: Timestamp) -> Self {
+        let (text, source) = match grant {
+            Grant::Bare(_) => (None, None),
+            Grant::Stated(statement) => (statement.text.clone(), statement.source.clone()),
+        };
+        Self {
+            granted: grant.granted(),
+            at: grant.at(placed_at).min(wall),
+            asserted: matches!(grant, Grant::Bare(_)),
+            text,
+            source,
+        }
+    }
+}
+
+/// The history of one purpose at one shop, as far as decisions need it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct History {
+    /// The latest statement by its own time; a later record wins a tie.
+    #[n(0)]
+    last: Option<Said>,
+    /// When the person last refused or withdrew. It stays when consent is given again.
+    #[n(1)]
+    refused_at: Option<Timestamp>,
+    /// When we learned of the last withdrawal: mails made until then stay withdrawn for ever.
+    #[n(2)]
+    withdrawn_at: Option<Timestamp>,
+}
+
+impl History {
+    pub(super) const fn refused_at(&self) -> Option<Timestamp> {
+        self.refused_at
+    }
+
+    pub(super) const fn last(&self) -> Option<&Said> {
+        self.last.as_ref()
+    }
+
+    pub(super) const fn withdrawn_at(&self) -> Option<Timestamp> {
+        self.withdrawn_at
+    }
+
+    /// Notes a withdrawal that happens as we learn of it.
+    pub(super) fn withdraw(&mut self, at: Timestamp) {
+        self.refused_at = self.refused_at.max(Some(at));
+        self.withdrawn_at = self.withdrawn_at.max(Some(at));
+    }
+
+    /// Notes a statement of which we learn at `wall`; returns whether it withdraws: it refuses, and nothing said later grants.
+    fn note(&mut self, said: Said, wall: Timestamp) -> bool {
+        let is_last = self.last.as_ref().is_none_or(|last| last.at <= said.at);
+        let refuses = !said.granted;
+        if refuses {
+            self.refused_at = self.refused_at.max(Some(said.at));
+        }
+        if is_last {
+            self.last = Some(said);
+        }
+        let withdraws = refuses && is_last;
+        if withdraws {
+            self.withdrawn_at = self.withdrawn_at.max(Some(wall));
+        }
+        withdraws
+    }
+}
+
+/// What a person said to one shop.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(super) struct ShopConsent {
+    #[n(0)]
+    shop: ShopNumber,
+    #[n(1)]
+    marketing: History,
+    #[n(2)]
+    pub(super) tracking: History,
+    #[n(3)]
+    sharing: History,
+}
+
+impl ShopConsent {
+    pub(super) const fn purpose(&self, purpose: Purpose) -> &History {
+        match purpose {
+            Purpose::Marketing => &self.marketing,
+            Purpose::Tracking => &self.tracking,
+            Purpose::Sharing => &self.sharing,
+        }
+    }
+}
+
+/// Which purposes an event withdrew.
+pub(super) struct Withdrawn {
+    pub(super) marketing: bool,
+    pub(super) tracking: bool,
+}
+
+impl PersonState {
+    /// Returns when the person last refused a purpose to a shop, by order or by withdrawal.
+    pub fn refused_at(&self, shop: ShopNumber, purpose: Purpose) -> Option<Timestamp> {
+        let by_shop = self
+            .consent(shop)
+            .and_then(|consent| consent.purpose(purpose).refused_at());
+        match purpose {
+            Purpose::Tracking => by_shop.max(self.left_network),
+            Purpose::Marketing | Purpose::Sharing => by_shop,
+        }
+    }
+
+    pub(super) fn consent(&self, shop: ShopNumber) -> Option<&ShopConsent> {
+        let at = self.consents.binary_search_by_key(&shop, |consent| consent.shop).ok()?;
+        self.consents.get(at)
+    }
+
+    pub(super) fn consent_mut(&mut self, shop: ShopNumber) -> &mut ShopConsent {
+        let at = match self.consents.binary_search_by_key(&shop, |consent| consent.shop) {
+            Ok(at) => at,
+            Err(at) => {
+                let new = ShopConsent {
+                    shop,
+                    marketing: History::default(),
+                    tracking: History::default(),
+                    sharing: History::default(),
+                };
+                self.consents.insert(at, new);
+                at
+            }
+        };
+        self.consents.get_mut(at).expect("found or inserted just above")
+    }
+
+    pub(super) fn note_consent(
+        &mut self,
+        shop: ShopNumber,
+        consent: &Consent,
+        placed_at: Timestamp,
+        wall: Timestamp,
+    ) -> Withdrawn {
+        let mut withdrawn = Withdrawn {
+            marketing: false,
+            tracking: false,
+        };
+        let said = |grant: &Option<Grant>| grant.as_ref().map(|grant| Said::of(grant, placed_at, wall));
+        if let Some(said) = said(&consent.marketing) {
+            withdrawn.marketing = self.consent_mut(shop).marketing.note(said, wall);
+        }
+        if let Some(said) = said(&consent.tracking) {
+            withdrawn.tracking = self.consent_mut(shop).tracking.note(said, wall);
+        }
+        if let Some(said) = said(&consent.sharing) {
+            self.consent_mut(shop).sharing.note(said, wall);
+        }
+        withdrawn
+    }
+}

@@ -1,0 +1,46 @@
+//! How many offers a person had lately, over all shops of the network.
+
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use types::id::MessageId;
+use types::time::Timestamp;
+
+use super::PersonState;
+use crate::settings::FrequencyCap;
+
+/// How long a counted mail is remembered: the longest window that settings allow.
+pub(crate) const WINDOW_MAX: Duration = Duration::from_hours(31 * 24);
+/// How many counted mails are remembered, the newest: the highest cap that settings allow.
+pub(crate) const COUNTED_MAX: u16 = 256;
+
+/// A mail that counts against the cap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(super) struct Counted {
+    #[n(0)]
+    message: MessageId,
+    #[n(1)]
+    at: Timestamp,
+}
+
+impl PersonState {
+    /// Returns whether one more offer mail at `now` would pass the cap, or follow the last one too soon.
+    pub fn is_capped(&self, cap: &FrequencyCap, now: Timestamp) -> bool {
+        let since = now - cap.window;
+        let recent = self.counted.iter().filter(|counted| counted.at > since).count();
+        let too_soon = self.counted.last().is_some_and(|last| now.since(last.at) < cap.gap_min);
+        recent >= usize::from(cap.mails_max) || too_soon
+    }
+
+    pub(super) fn count(&mut self, message: MessageId, at: Timestamp) {
+        let oldest = at - WINDOW_MAX;
+        self.counted.retain(|counted| counted.at >= oldest);
+        self.counted.push(Counted { message, at });
+        let surplus = self.counted.len().saturating_sub(COUNTED_MAX.into());
+        self.counted.drain(..surplus);
+    }
+
+    pub(super) fn give_back(&mut self, message: MessageId) {
+        self.counted.retain(|counted| counted.message != message);
+    }
+}

@@ -1,0 +1,111 @@
+//! The suppression lists a person is on: the network's and each shop's, for one stream or both.
+
+use minicbor::{Decode, Encode};
+use types::event::{AttemptEnded, FailureClass, Outcome, SuppressionCause, SuppressionChanged};
+use types::id::{PersonKey, ShopNumber};
+use types::order::Stream;
+use types::time::Timestamp;
+
+use super::{PersonState, Said};
+
+/// One entry of a suppression list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Suppression {
+    /// Whose list; `None` is the network's.
+    #[n(0)]
+    pub shop: Option<ShopNumber>,
+    /// On which stream; `None` is both.
+    #[n(1)]
+    pub stream: Option<Stream>,
+    /// Why.
+    #[n(2)]
+    pub cause: SuppressionCause,
+    /// Since when.
+    #[n(3)]
+    pub at: Timestamp,
+}
+
+impl Suppression {
+    fn covers(&self, shop: ShopNumber, stream: Stream) -> bool {
+        self.shop.is_none_or(|own| own == shop) && self.stream.is_none_or(|own| own == stream)
+    }
+
+    /// Returns whether later consent lifts the entry: only an unsubscription, and only by a statement with evidence.
+    ///
+    /// A bare `true` is what a shop's plug-in sends with every order; it does not outweigh what the person did.
+    fn lifted_by(&self, evidence: &Said) -> bool {
+        match self.cause {
+            SuppressionCause::Unsubscribed => evidence.granted && !evidence.asserted && evidence.at > self.at,
+            SuppressionCause::HardBounce | SuppressionCause::Complaint | SuppressionCause::Manual => false,
+        }
+    }
+}
+
+/// Returns the entry that a mail's outcome puts on the network's list: a mailbox that does not exist gets no more mail.
+pub fn after_outcome(person: PersonKey, ended: &AttemptEnded) -> Option<SuppressionChanged> {
+    match ended.outcome {
+        Outcome::Failed {
+            class: FailureClass::BadMailbox,
+        } => Some(SuppressionChanged {
+            person,
+            shop: None,
+            stream: None,
+            cause: Some(SuppressionCause::HardBounce),
+        }),
+        _ => None,
+    }
+}
+
+impl PersonState {
+    /// Returns every entry, in the order they were made.
+    pub fn suppressions(&self) -> &[Suppression] {
+        &self.suppressions
+    }
+
+    /// Returns the entries that stand in the way of a shop's mail on a stream, given the consent that came with it.
+    pub fn suppressed<'a>(
+        &'a self,
+        shop: ShopNumber,
+        stream: Stream,
+        evidence: Option<&'a Said>,
+    ) -> impl Iterator<Item = &'a Suppression> {
+        let covering = self.suppressions.iter().filter(move |entry| entry.covers(shop, stream));
+        covering.filter(move |entry| !evidence.is_some_and(|said| entry.lifted_by(said)))
+    }
+
+    /// Puts the person on a list, or takes them off whatever the cause was; returns whether it suppresses.
+    pub(super) fn change_suppression(&mut self, changed: &SuppressionChanged, at: Timestamp) -> bool {
+        let Some(cause) = changed.cause else {
+            let same = |entry: &Suppression| (entry.shop, entry.stream) == (changed.shop, changed.stream);
+            self.suppressions.retain(|entry| !same(entry));
+            return false;
+        };
+        self.suppress(Suppression {
+            shop: changed.shop,
+            stream: changed.stream,
+            cause,
+            at,
+        });
+        true
+    }
+
+    /// Puts the person on the promotional list of a shop, or of the network.
+    pub(super) fn note_unsubscribed(&mut self, shop: Option<ShopNumber>, at: Timestamp) {
+        self.suppress(Suppression {
+            shop,
+            stream: Some(Stream::Promotional),
+            cause: SuppressionCause::Unsubscribed,
+            at,
+        });
+    }
+
+    /// Adds an entry. One per list, stream and cause is enough: the latest.
+    fn suppress(&mut self, new: Suppression) {
+        let same = |entry: &Suppression| (entry.shop, entry.stream, entry.cause) == (new.shop, new.stream, new.cause);
+        match self.suppressions.iter_mut().find(|entry| same(entry)) {
+            Some(entry) => entry.at = entry.at.max(new.at),
+            None => self.suppressions.push(new),
+        }
+    }
+}
