@@ -16,3 +16,4 @@ pub mod setting;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod withdrawals;
