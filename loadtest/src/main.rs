@@ -1,2 +1,44 @@
-//! loadtest
-fn main() {}
+//! `loadtest`: drives a running Staffetta from outside and measures what comes out.
+//!
+//! It only generates and measures; `bench/` starts the service, the sinks and the peers around it and accounts for their
+//! CPU. Everything it sends goes to loopback addresses given on the command line, and every run is bounded in count
+//! and time.
+
+mod http;
+mod latency;
+mod order;
+mod sink;
+mod sync;
+mod throughput;
+
+use clap::{Parser, Subcommand};
+
+/// Drives a running Staffetta from outside and measures what comes out.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Post orders as fast as they are accepted, on a number of connections.
+    Orders(throughput::Arguments),
+    /// Post orders at a fixed rate and measure each one's time from POST to the 250 of a sink in this process.
+    Latency(latency::Arguments),
+    /// Measure small overwrites with fdatasync, the limit of anything durable on this disk.
+    Sync(sync::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let figures = match cli.command {
+        Command::Orders(arguments) => runtime.block_on(throughput::run(arguments))?,
+        Command::Latency(arguments) => runtime.block_on(latency::run(arguments))?,
+        Command::Sync(arguments) => sync::run(&arguments)?,
+    };
+    println!("{figures}");
+    Ok(())
+}
