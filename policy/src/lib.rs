@@ -6,6 +6,7 @@ pub mod decide;
 pub mod offers;
 pub mod person;
 pub mod settings;
+pub mod template;
 
 pub use decide::{Decision, Draft, MessageFacts, OrderFacts, decide_message, decide_order};
 pub use person::PersonState;

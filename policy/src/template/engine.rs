@@ -1,0 +1,258 @@
+//! minijinja, set up so that a stranger's template can be run.
+
+use std::io::{self, Write};
+
+use minijinja::value::ValueKind;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, filters, tests};
+use types::catalogue::TemplateSource;
+
+use super::context::Context;
+use super::{FUEL, OUTPUT_BYTES_MAX, Part, TemplateFault};
+
+/// Compiles the three parts of a source into one environment, each under its part's name.
+pub(super) fn compile(source: &TemplateSource) -> Result<Environment<'static>, TemplateFault> {
+    let mut engine = environment();
+    for (part, text) in parts(source) {
+        engine
+            .add_template_owned(part.as_str(), text.to_owned())
+            .map_err(|error| fault(part, text, &error))?;
+    }
+    Ok(engine)
+}
+
+/// Returns the parts of a source with their names.
+pub(super) fn parts(source: &TemplateSource) -> [(Part, &str); 3] {
+    [
+        (Part::Subject, source.subject.as_str()),
+        (Part::Html, source.html.as_str()),
+        (Part::Text, source.text.as_str()),
+    ]
+}
+
+/// Renders one part into `out`, which is cleared first.
+pub(super) fn render(
+    engine: &Environment<'static>,
+    part: Part,
+    context: &Context,
+    out: &mut String,
+) -> Result<(), TemplateFault> {
+    out.clear();
+    let template = engine
+        .get_template(part.as_str())
+        .expect("compile adds every part under its name");
+    // The engine writes through `io::Write`, so the text passes as bytes and is checked once on its way back.
+    let mut bounded = Bounded {
+        bytes: std::mem::take(out).into_bytes(),
+    };
+    let rendered = template.render_captured_to(context.value().clone(), &mut bounded);
+    *out = String::from_utf8(bounded.bytes).map_err(|_| plain_fault(part, "the output is not UTF-8".to_owned()))?;
+    match rendered {
+        Ok(_) => Ok(()),
+        Err(error) => Err(fault(part, template.source(), &error)),
+    }
+}
+
+/// Makes a rendered subject one line: runs of blanks and control characters become one space.
+pub(super) fn one_line(subject: &mut String) {
+    let blank = |c: char| c.is_whitespace() || c.is_control();
+    let clean = subject.trim() == subject
+        && !subject.as_bytes().windows(2).any(|pair| matches!(pair, [b' ', b' ']))
+        && !subject.chars().any(|c| c != ' ' && blank(c));
+    if !clean {
+        *subject = subject
+            .split(blank)
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut engine = Environment::empty();
+    engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    engine.set_debug(true);
+    engine.set_fuel(Some(FUEL));
+    engine.set_recursion_limit(50);
+    engine.set_auto_escape_callback(|_| AutoEscape::None);
+    engine.set_formatter(format);
+
+    engine.add_filter("capitalize", filters::capitalize);
+    engine.add_filter("count", filters::length);
+    engine.add_filter("d", filters::default);
+    engine.add_filter("default", filters::default);
+    engine.add_filter("first", filters::first);
+    engine.add_filter("int", filters::int);
+    engine.add_filter("join", join);
+    engine.add_filter("last", filters::last);
+    engine.add_filter("length", filters::length);
+    engine.add_filter("lower", filters::lower);
+    engine.add_filter("replace", replace);
+    engine.add_filter("round", filters::round);
+    engine.add_filter("title", filters::title);
+    engine.add_filter("trim", filters::trim);
+    engine.add_filter("upper", filters::upper);
+
+    engine.add_test("defined", tests::is_defined);
+    engine.add_test("undefined", tests::is_undefined);
+    engine.add_test("none", tests::is_none);
+    engine.add_test("odd", tests::is_odd);
+    engine.add_test("even", tests::is_even);
+    engine.add_test("divisibleby", tests::is_divisibleby);
+    engine.add_test("startingwith", tests::is_startingwith);
+    engine.add_test("endingwith", tests::is_endingwith);
+    engine
+}
+
+/// Writes a value: escaped in HTML, as it is elsewhere. Nothing for none; an error for what is no text.
+///
+/// minijinja's own escaping turns `/` into an entity too, which mail clients and link scanners trip over.
+fn format(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    let html = state.name() == Part::Html.as_str();
+    match value.kind() {
+        ValueKind::None | ValueKind::Undefined => Ok(()),
+        ValueKind::Number | ValueKind::Bool => write_out(out, &value.to_string()),
+        ValueKind::String => {
+            let text = value.as_str().unwrap_or_default();
+            if html { escape(out, text) } else { write_out(out, text) }
+        }
+        kind => Err(invalid(format!(
+            "a {kind} cannot be printed: print its fields, or loop over it"
+        ))),
+    }
+}
+
+fn escape(out: &mut Output, text: &str) -> Result<(), Error> {
+    let mut rest = text;
+    while let Some(at) = rest
+        .bytes()
+        .position(|b| matches!(b, b'&' | b'<' | b'>' | b'"' | b'\''))
+    {
+        let (plain, special) = rest.split_at(at);
+        write_out(out, plain)?;
+        let entity = match special.bytes().next() {
+            Some(b'&') => "&amp;",
+            Some(b'<') => "&lt;",
+            Some(b'>') => "&gt;",
+            Some(b'"') => "&quot;",
+            _ => "&#39;",
+        };
+        write_out(out, entity)?;
+        rest = special.get(1..).unwrap_or_default();
+    }
+    write_out(out, rest)
+}
+
+fn write_out(out: &mut Output, text: &str) -> Result<(), Error> {
+    out.write_str(text).map_err(Error::from)
+}
+
+/// Joins texts and numbers, up to the bound of the output.
+fn join(values: &Value, separator: Option<&str>) -> Result<String, Error> {
+    let mut joined = String::new();
+    for (index, value) in values.try_iter()?.enumerate() {
+        if index > 0 {
+            joined.push_str(separator.unwrap_or_default());
+        }
+        match value.kind() {
+            ValueKind::String => joined.push_str(value.as_str().unwrap_or_default()),
+            ValueKind::Number => joined.push_str(&value.to_string()),
+            kind => return Err(invalid(format!("join takes texts and numbers, not a {kind}"))),
+        }
+        bounded(joined.len())?;
+    }
+    Ok(joined)
+}
+
+/// Replaces every `from` by `to`, up to the bound of the output.
+fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+    let grown = text.matches(from).count().saturating_mul(to.len());
+    bounded(grown.saturating_add(text.len()))?;
+    Ok(text.replace(from, to))
+}
+
+fn bounded(bytes: usize) -> Result<(), Error> {
+    if bytes > OUTPUT_BYTES_MAX {
+        return Err(invalid(format!("the text grows past {OUTPUT_BYTES_MAX} bytes")));
+    }
+    Ok(())
+}
+
+fn invalid(detail: String) -> Error {
+    Error::new(ErrorKind::InvalidOperation, detail)
+}
+
+/// Takes output up to the bound.
+struct Bounded {
+    bytes: Vec<u8>,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + text.len() > OUTPUT_BYTES_MAX {
+            return Err(io::Error::other(format!(
+                "the output is longer than {OUTPUT_BYTES_MAX} bytes"
+            )));
+        }
+        self.bytes.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Makes a fault that names no place.
+pub(super) fn plain_fault(part: Part, message: String) -> TemplateFault {
+    TemplateFault {
+        part,
+        line: None,
+        column: None,
+        message,
+        source_line: None,
+    }
+}
+
+/// Makes a fault at a byte offset of the source.
+pub(super) fn fault_at(part: Part, source: &str, line: usize, offset: Option<usize>, message: String) -> TemplateFault {
+    let column = offset.and_then(|offset| source.get(..offset)).map(|before| {
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        before.get(line_start..).unwrap_or_default().chars().count() + 1
+    });
+    let source_line = source
+        .lines()
+        .nth(line.saturating_sub(1))
+        .map(|line| line.chars().take(200).collect());
+    TemplateFault {
+        part,
+        line: Some(line),
+        column,
+        message,
+        source_line,
+    }
+}
+
+/// Reads minijinja's error as a fault.
+fn fault(part: Part, source: &str, error: &Error) -> TemplateFault {
+    let mut message = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => "runs too long".to_owned(),
+        (ErrorKind::UndefinedError, None) => "a variable is not defined".to_owned(),
+        (ErrorKind::UndefinedError, Some(detail)) => format!("a variable is not defined: {detail}"),
+        (_, Some(detail)) => detail.to_owned(),
+        (kind, None) => kind.to_string(),
+    };
+    if let Some(named) = error
+        .range()
+        .and_then(|range| source.get(range))
+        .filter(|_| error.kind() == ErrorKind::UndefinedError)
+    {
+        message = format!("`{named}` is not defined");
+    }
+    if let Some(cause) = std::error::Error::source(error) {
+        message = format!("{message}: {cause}");
+    }
+    match error.line() {
+        Some(line) => fault_at(part, source, line, error.range().map(|range| range.start), message),
+        None => plain_fault(part, message),
+    }
+}
