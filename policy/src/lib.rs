@@ -4,7 +4,10 @@
 
 pub mod decide;
 pub mod offers;
+pub mod pacing;
 pub mod person;
+pub mod reply;
+pub mod retry;
 pub mod settings;
 pub mod template;
 

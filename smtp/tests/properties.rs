@@ -1,5 +1,9 @@
 //! What holds for every body, every reply and every way of splitting bytes.
-#![allow(clippy::expect_used, reason = "a test says what it expects")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects"
+)]
 
 use std::time::Instant;
 

@@ -8,7 +8,11 @@
 //! - `> push KEY BODY`, `> free KEY`, `> quit`, `> lost`, `> timeout`, `> tls`, `> part N` (N bytes are written): what the
 //!   driver does;
 //! - `# comment`. A comment `# whole` keeps the file out of the byte-by-byte run.
-#![allow(clippy::expect_used, reason = "a test says what it expects")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects"
+)]
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
