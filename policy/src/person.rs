@@ -262,6 +262,3 @@ impl PersonState {
         reached.map(|sent| sent.message).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,113 @@
+//! What a withdrawal reaches of the mails already decided, and that folding twice changes nothing.
+
+mod fixture;
+
+use fixture::{OTHER, OWN, Person};
+use policy::PersonState;
+use types::id::MessageId;
+
+/// Tells a past whose lines starting with "mail" are mails; returns the person and the mails.
+fn person(past: &[&str]) -> (Person, Vec<MessageId>) {
+    let mut person = Person::default();
+    let mut mails = Vec::new();
+    for line in past {
+        person.tell(line);
+        if line.starts_with("mail") {
+            mails.push(person.last_mail());
+        }
+    }
+    (person, mails)
+}
+
+#[test]
+fn unsubscribing_from_a_shop_reaches_its_offers_and_the_tracking_of_all_its_mails() {
+    let (mut person, mails) = person(&["mail 4h", "mail transactional 3h", "mail other 2h"]);
+    let withdrawal = person.tell("unsubscribe own 1h");
+    assert_eq!(withdrawal.sending, mails[..1]);
+    assert_eq!(withdrawal.tracking, mails[..2]);
+    assert_eq!(person.state.withdrawn().collect::<Vec<_>>(), mails[..2]);
+}
+
+#[test]
+fn leaving_the_network_reaches_every_shop() {
+    let (mut person, mails) = person(&["mail 4h", "mail transactional 3h", "mail other 2h"]);
+    let withdrawal = person.tell("unsubscribe network 1h");
+    assert_eq!(withdrawal.sending, [mails[0], mails[2]]);
+    assert_eq!(withdrawal.tracking, mails);
+}
+
+#[test]
+fn refusing_tracking_leaves_mails_in_the_queue() {
+    let (mut person, mails) = person(&["mail 2h"]);
+    let withdrawal = person.tell("order tracking no 1h");
+    assert!(withdrawal.sending.is_empty());
+    assert_eq!(withdrawal.tracking, mails);
+}
+
+#[test]
+fn refusing_marketing_takes_offers_out_of_the_queue() {
+    let (mut person, mails) = person(&["mail 3h", "mail transactional 2h"]);
+    let withdrawal = person.tell("order marketing no 1h");
+    assert_eq!(withdrawal.sending, mails[..1]);
+    assert!(withdrawal.tracking.is_empty());
+}
+
+#[test]
+fn a_refusal_that_was_overtaken_withdraws_nothing() {
+    let (mut person, _) = person(&["order marketing yes@1h 1h", "mail 30m"]);
+    let withdrawal = person.tell("order marketing no@2h 10m");
+    assert!(withdrawal.sending.is_empty());
+}
+
+#[test]
+fn a_withdrawal_covers_mails_made_before_we_learned_of_it() {
+    let (mut person, mails) = person(&["mail 1h"]);
+    person.tell("order tracking no@2h 30m");
+    assert!(!person.state.may_record(OWN, mails[0]));
+    person.tell("mail 20m");
+    assert!(person.state.may_record(OWN, person.last_mail()));
+    assert!(person.state.may_record(OTHER, mails[0]));
+}
+
+#[test]
+fn consent_given_again_does_not_reopen_old_mails() {
+    let (mut person, mails) = person(&["mail 3h", "unsubscribe own 2h"]);
+    person.tell("order tracking yes@1h 1h");
+    assert!(!person.state.may_record(OWN, mails[0]));
+}
+
+#[test]
+fn a_hard_bounce_takes_everything_out_of_the_queue() {
+    let (mut person, mails) = person(&["mail 4h", "mail transactional 3h", "mail other 2h"]);
+    let withdrawal = person.tell("suppress network both hard_bounce 1h");
+    assert_eq!(withdrawal.sending, mails);
+    assert!(withdrawal.tracking.is_empty());
+    assert!(person.tell("release network both 30m").sending.is_empty());
+}
+
+#[test]
+fn what_was_folded_is_not_folded_again() {
+    let past = [
+        "mail 3h",
+        "unsubscribe own 2h",
+        "order marketing yes@1h 1h",
+        "mail 30m",
+        "failed 10m",
+    ];
+    let (told, _) = person(&past);
+    let mut again = PersonState::decode(&told.state.encode()).expect("decodes");
+    let (mut replayed, _) = person(&[]);
+    std::mem::swap(&mut replayed.state, &mut again);
+    for line in ["mail 3h", "unsubscribe own 2h", "order marketing yes@1h 1h"] {
+        assert_eq!(replayed.tell(line), policy::person::Withdrawal::default());
+    }
+    assert_eq!(replayed.state, told.state);
+    assert_eq!(told.state.applied(), 5);
+}
+
+#[test]
+fn mails_older_than_their_links_are_forgotten() {
+    let (person, mails) = person(&["mail 401d", "mail 399d", "mail 1h"]);
+    let kept: Vec<_> = person.state.messages().iter().map(|sent| sent.message).collect();
+    assert_eq!(kept, mails[1..]);
+}
