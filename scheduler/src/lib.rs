@@ -1,1 +1,133 @@
-//! scheduler
+//! The runners: one writer per partition, who folds events into state and asks policy what they cause.
+//!
+//! A runner is a thread that owns a range of partitions. It works in turns: it takes what waits in its inbox, folds each
+//! event into the persons it concerns, lets [`policy`] decide at once, and appends all events and decisions of the turn
+//! to the journal in one go. It never waits for the disk: decisions go on to the [`Outbox`] while the sync is under
+//! way, because nothing leaves the house before its claim is durable; whoever asked is answered by the commit itself.
+//! What the turn changed reaches the state store behind the commit, in order, together with the position it stands for.
+//!
+//! ```text
+//!            inbox ─► fold ─► decide ─► journal.append ─┬─► outbox.submit      (overlaps the sync)
+//!                      │                                ├─► receipts           (sent by the commit)
+//!                   persons, outbox rows (memory)       └─► state.submit(turn) (written after the commit)
+//! ```
+//!
+//! **After a crash** state is behind the journal. [`Scheduler::start`] folds what state has not seen, without deciding:
+//! decisions are records too and are applied as they stand. Then it settles what was under way: a claim without an end
+//! becomes `in_doubt`; an accepted cause without a decision is decided now; a decided mail without bytes is made again;
+//! the rest goes back to its queue.
+//!
+//! Deliberately absent: timers and workflows, and anything that talks to the network.
+
+mod fold;
+mod memory;
+mod metrics;
+mod meters;
+mod recovery;
+mod runner;
+mod settings;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use prometheus::Registry;
+use store::{Replay, Store};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+use types::port::{Outbox, Survivor};
+use types::time::Clock;
+use types::withdrawals::Withdrawals;
+
+pub use crate::settings::{InDoubt, Settings};
+
+use crate::fold::Fold;
+use crate::metrics::Metrics;
+use crate::meters::Meters;
+use crate::runner::Runner;
+
+/// What the runners work with.
+pub struct Deps {
+    /// Journal, state, inboxes and catalogue.
+    pub store: Store,
+    /// Where decisions to send go.
+    pub outbox: Arc<dyn Outbox>,
+    /// Messages of persons who withdrew, as the tracker reads them.
+    pub withdrawals: Arc<Withdrawals>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where metrics are registered.
+    pub registry: Registry,
+    /// The runtime whose timers and wake-ups the runner threads use.
+    pub runtime: Handle,
+}
+
+impl std::fmt::Debug for Deps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Deps")
+    }
+}
+
+/// The running runners.
+#[derive(Debug)]
+pub struct Scheduler {
+    stop: CancellationToken,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why the runners could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The journal could not be replayed.
+    #[error("replaying the journal: {0}")]
+    Replay(#[source] store::ReplayError),
+    /// State could not be read.
+    #[error("reading state: {0}")]
+    State(#[source] store::StateError),
+    /// The operating system gave no thread.
+    #[error("starting a runner's thread: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Scheduler {
+    /// Recovers state from the journal and starts a runner per inbox of the store. Blocks until recovery is done.
+    ///
+    /// Returns the mails whose bytes are in the spool, to be put back into their queues.
+    pub fn start(settings: &Settings, deps: Deps, replay: Replay) -> Result<(Self, Vec<Survivor>), StartError> {
+        let deps = Arc::new(deps);
+        let metrics = Arc::new(Metrics::register(&deps.registry));
+        let meters = Arc::new(Meters::default());
+        let inboxes = deps.store.intake().take_inboxes();
+
+        let fold = |range: &Range<u16>| Fold::new(range.clone(), deps.store.clone(), Arc::clone(&meters), Arc::clone(&deps.withdrawals));
+        let mut folds = inboxes.iter().map(|(range, _)| fold(range)).collect::<Result<Vec<_>, _>>().map_err(StartError::State)?;
+        let opens = recovery::replay(&deps, &mut folds, replay)?;
+
+        let stop = CancellationToken::new();
+        let mut threads = Vec::new();
+        let mut survivors = Vec::new();
+        for (((_, inbox), fold), mut open) in inboxes.into_iter().zip(folds).zip(opens) {
+            recovery::sort_outbox(&deps, settings, fold.range(), &mut open)?;
+            fold.publish_counters();
+            survivors.append(&mut open.survivors);
+            let mut runner = Runner::new(fold, settings.clone(), Arc::clone(&deps), Arc::clone(&meters), Arc::clone(&metrics));
+            runner.settle(open.settled);
+            recovery::render_again(&deps, open.unrendered)?;
+            runner.decide_recovered(&open.undecided);
+            let (stop, runtime) = (stop.clone(), deps.runtime.clone());
+            let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
+            threads.push(thread.spawn(move || runtime.block_on(runner.run(inbox, stop))).map_err(StartError::Thread)?);
+        }
+        Ok((Self { stop, threads }, survivors))
+    }
+
+    /// Closes the inboxes, lets the runners finish what is in them, and waits for their threads. Blocks.
+    pub fn drain(self) {
+        self.stop.cancel();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a runner ended by a panic; its inbox is lost, its journal is not");
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! edge
+pub mod client;
+pub mod clock;
+pub mod demo;
+pub mod logging;

@@ -1,0 +1,19 @@
+//! Logs: lines for people on a terminal, JSON otherwise. `STAFFETTA_LOG` filters them (default `info`).
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging to standard error. Called once, first of all.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("STAFFETTA_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,hickory_proto=warn,hickory_resolver=warn,fjall=warn,lsm_tree=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_target(false).compact().init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}

@@ -1,0 +1,109 @@
+//! What a runner remembers of its partitions: everything that state does not have yet.
+//!
+//! A value that a turn changed is read from here until state has applied that turn, and from state afterwards. So memory
+//! is bounded by the lag of state, which has a bound of its own, and not by how many persons there are.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+
+use foldhash::fast::FixedState;
+
+/// The newest values by key, each held until state has applied the position that set it.
+#[derive(Debug)]
+pub(crate) struct Unapplied<K, V> {
+    values: HashMap<K, (u64, V), FixedState>,
+    order: VecDeque<(u64, K)>,
+    /// Keys changed since the last [`Unapplied::settle`], in order of first change.
+    changed: Vec<K>,
+}
+
+impl<K, V> Default for Unapplied<K, V> {
+    fn default() -> Self {
+        Self { values: HashMap::default(), order: VecDeque::new(), changed: Vec::new() }
+    }
+}
+
+/// The position of a change that is not in the journal yet.
+const UNSETTLED: u64 = u64::MAX;
+
+impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
+    /// Returns the remembered value.
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.values.get(key).map(|(_, value)| value)
+    }
+
+    /// Sets the value of a key in this turn.
+    pub(crate) fn set(&mut self, key: K, value: V) {
+        if self.values.insert(key, (UNSETTLED, value)).is_none_or(|(position, _)| position != UNSETTLED) {
+            self.changed.push(key);
+        }
+    }
+
+    /// Ends the turn: what changed in it became part of the journal up to `position`. Hands each changed value to `put`.
+    pub(crate) fn settle(&mut self, position: u64, mut put: impl FnMut(K, &mut V)) {
+        for key in self.changed.drain(..) {
+            if let Some((set_at, value)) = self.values.get_mut(&key) {
+                *set_at = position;
+                put(key, value);
+                self.order.push_back((position, key));
+            }
+        }
+    }
+
+    /// Forgets what state has applied.
+    pub(crate) fn forget(&mut self, applied: u64) {
+        while let Some((position, key)) = self.order.front().copied() {
+            if position > applied {
+                return;
+            }
+            self.order.pop_front();
+            if self.values.get(&key).is_some_and(|(set_at, _)| *set_at == position) {
+                self.values.remove(&key);
+            }
+        }
+    }
+
+    /// Returns how many values are held.
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stays_until_its_own_position_is_applied() {
+        let mut memory = Unapplied::default();
+        memory.set(1, "a");
+        memory.settle(10, |_, _| {});
+        memory.set(1, "b");
+        memory.settle(20, |_, _| {});
+        memory.forget(10);
+        assert_eq!(memory.get(&1), Some(&"b"));
+        memory.forget(20);
+        assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn a_change_of_the_running_turn_is_never_forgotten() {
+        let mut memory = Unapplied::default();
+        memory.set(1, "a");
+        memory.settle(10, |_, _| {});
+        memory.set(1, "b");
+        memory.forget(10);
+        assert_eq!(memory.get(&1), Some(&"b"));
+    }
+
+    #[test]
+    fn each_changed_key_is_put_once_a_turn() {
+        let mut memory = Unapplied::default();
+        memory.set(1, "a");
+        memory.set(2, "x");
+        memory.set(1, "b");
+        let mut puts = Vec::new();
+        memory.settle(10, |key, value| puts.push((key, *value)));
+        assert_eq!(puts, [(1, "b"), (2, "x")]);
+    }
+}

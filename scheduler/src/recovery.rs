@@ -1,0 +1,223 @@
+//! What a start does before anything is accepted: fold what state missed, then settle what the last run left open.
+//!
+//! | found | becomes |
+//! |---|---|
+//! | a record that state has not seen | folded, never decided again |
+//! | an accepted cause without a decision | decided now, under the rules of now |
+//! | a bad mailbox without its suppression | suppressed now |
+//! | a claim without an end | `in_doubt`: a final dot may have been sent |
+//! | a decided mail with bytes in the spool | a [`Survivor`]: back into its queue |
+//! | a decided mail without bytes | rendered again: no dot was sent |
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use store::state::OutboxEntry;
+use store::{Record, Replay};
+use types::catalogue::Catalogue;
+use types::event::{AttemptEnded, Event, Outcome, Plan, SuppressionChanged, Verdict};
+use types::id::{EventId, MessageId, PartitionId};
+use types::order::Stream;
+use types::port::{Admission, Mail, Request, Survivor};
+use types::text::Line;
+use types::time::Timestamp;
+
+use crate::fold::{Entry, Fold, suppression_after};
+use crate::meters::Meters;
+use crate::settings::{InDoubt, Settings};
+use crate::{Deps, StartError};
+
+/// Records folded before their turn is handed to state.
+const REPLAY_TURN: usize = 1024;
+/// How late a doubtful message is tried again: longer than a receiver needs to finish what it began.
+const IN_DOUBT_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// An accepted cause that has no decision.
+#[derive(Clone, Debug)]
+pub(crate) struct Undecided {
+    pub(crate) id: EventId,
+    pub(crate) partition: PartitionId,
+    pub(crate) wall: Timestamp,
+    pub(crate) event: Event,
+}
+
+/// What a recovered runner starts with.
+#[derive(Debug, Default)]
+pub(crate) struct Open {
+    /// To be decided.
+    pub(crate) undecided: Vec<Undecided>,
+    /// To be recorded.
+    pub(crate) settled: Vec<(PartitionId, Event)>,
+    /// To be rendered again.
+    pub(crate) unrendered: Vec<(PartitionId, MessageId, OutboxEntry)>,
+    /// To be queued again.
+    pub(crate) survivors: Vec<Survivor>,
+}
+
+/// Folds what state missed into `folds`, one per runner. Blocks until state has it all.
+pub(crate) fn replay(deps: &Deps, folds: &mut [Fold], replay: Replay) -> Result<Vec<Open>, StartError> {
+    let mut opens: Vec<_> = folds.iter().map(|_| Opening::default()).collect();
+    let mut turn = 0;
+    let mut last = None;
+    for record in replay {
+        let record = record.map_err(StartError::Replay)?;
+        let owner = folds.iter().position(|fold| fold.range().contains(&record.partition.number()));
+        let Some((fold, open)) = owner.and_then(|owner| folds.get_mut(owner).zip(opens.get_mut(owner))) else { continue };
+        let entry = Entry { id: record.id, partition: record.partition, wall: record.wall, event: &record.event, payload: record.payload.clone() };
+        open.follow(&record, fold)?;
+        fold.apply(&entry).map_err(StartError::State)?;
+        deps.store.catalogue().apply(&fold.take_catalogue_changes());
+        last = Some(record.position);
+        turn += 1;
+        if turn == REPLAY_TURN {
+            hand_over(deps, folds, record.position);
+            turn = 0;
+        }
+    }
+    if let Some(position) = last {
+        hand_over(deps, folds, position);
+    }
+    deps.runtime.block_on(deps.store.fold_reached(Duration::MAX));
+    Ok(opens.into_iter().map(Opening::ends).collect())
+}
+
+fn hand_over(deps: &Deps, folds: &mut [Fold], position: store::Position) {
+    for fold in folds {
+        // The queues are empty as yet: what was withdrawn is terminal or will be found withdrawn when it is due.
+        drop(fold.take_withdrawn());
+        let turn = fold.end_turn(position);
+        deps.store.state().submit(turn);
+    }
+}
+
+/// Causes whose effects have not been seen yet in the replay.
+#[derive(Debug, Default)]
+struct Opening {
+    undecided: BTreeMap<EventId, Undecided>,
+    suppressions: Vec<(PartitionId, SuppressionChanged)>,
+}
+
+impl Opening {
+    fn follow(&mut self, record: &Record, fold: &Fold) -> Result<(), StartError> {
+        match &record.event {
+            Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
+                let cause = Undecided { id: record.id, partition: record.partition, wall: record.wall, event: record.event.clone() };
+                self.undecided.insert(record.id, cause);
+            }
+            Event::Decided(decided) => {
+                self.undecided.remove(&decided.cause);
+            }
+            Event::AttemptEnded(ended) => {
+                let person = fold.person_of(record.partition, ended.message).map_err(StartError::State)?;
+                let owed = person.and_then(|person| suppression_after(person, ended));
+                self.suppressions.extend(owed.map(|owed| (record.partition, owed)));
+            }
+            Event::SuppressionChanged(changed) => self.suppressions.retain(|(_, owed)| owed != changed),
+            Event::AttemptClaimed(_) | Event::CatalogueChanged(_) | Event::Unsubscribed(_) | Event::Opened(_) | Event::Clicked(_) => {}
+        }
+        Ok(())
+    }
+
+    fn ends(self) -> Open {
+        Open {
+            undecided: self.undecided.into_values().collect(),
+            settled: self.suppressions.into_iter().map(|(partition, owed)| (partition, Event::SuppressionChanged(owed))).collect(),
+            ..Open::default()
+        }
+    }
+}
+
+/// Sorts the mails that are not terminal: what is doubtful, what must be made again, what goes back into its queue.
+pub(crate) fn sort_outbox(deps: &Deps, settings: &Settings, range: &Range<u16>, open: &mut Open) -> Result<(), StartError> {
+    let now = deps.clock.now();
+    for row in deps.store.state().outbox(range.clone()) {
+        let (partition, message, entry) = row.map_err(StartError::State)?;
+        if entry.claimed {
+            let retry = match (entry.stream, settings.in_doubt) {
+                (Stream::Promotional, InDoubt::Hold) => None,
+                (Stream::Transactional, _) | (Stream::Promotional, InDoubt::Retry) => Some(now + IN_DOUBT_WAIT),
+            };
+            open.settled.push((partition, in_doubt(message, &entry, retry)));
+            if let Some(due) = retry {
+                open.survivors.push(Survivor { due, ..survivor(partition, message, &entry) });
+            }
+        } else if deps.store.spool().contains(message) {
+            open.survivors.push(survivor(partition, message, &entry));
+        } else {
+            open.unrendered.push((partition, message, entry));
+        }
+    }
+    Ok(())
+}
+
+fn in_doubt(message: MessageId, entry: &OutboxEntry, retry: Option<Timestamp>) -> Event {
+    let reply = Line::try_from("the process ended between the claim and the receiver's answer");
+    Event::AttemptEnded(Box::new(AttemptEnded {
+        message,
+        attempt: entry.attempts,
+        outcome: Outcome::InDoubt { retry },
+        reply: reply.expect("a short line of ASCII"),
+        peer: Line::default(),
+        tls: None,
+    }))
+}
+
+fn survivor(partition: PartitionId, message: MessageId, entry: &OutboxEntry) -> Survivor {
+    Survivor {
+        partition,
+        message,
+        attempts: entry.attempts,
+        due: entry.due,
+        expires: entry.expires,
+        stream: entry.stream,
+        accepted_at: entry.accepted_at,
+    }
+}
+
+/// Gives mails without bytes to the outbox again, as they were decided.
+pub(crate) fn render_again(deps: &Deps, unrendered: Vec<(PartitionId, MessageId, OutboxEntry)>) -> Result<(), StartError> {
+    let mut catalogues: BTreeMap<u64, Arc<Catalogue>> = BTreeMap::new();
+    for (partition, message, entry) in unrendered {
+        let Some((plan, shop)) = plan_of(deps, partition, message)? else {
+            tracing::error!(?message, "a queued mail has no decision in its timeline and cannot be made again");
+            continue;
+        };
+        let Some(request) = request_of(deps, partition, entry.cause)? else {
+            tracing::error!(?message, "a queued mail has no cause in its timeline and cannot be made again");
+            continue;
+        };
+        let catalogue = match catalogues.get(&plan.catalogue) {
+            Some(catalogue) => Arc::clone(catalogue),
+            None => {
+                let catalogue = Arc::new(deps.store.state().catalogue_at(plan.catalogue).map_err(StartError::State)?);
+                catalogues.insert(plan.catalogue, Arc::clone(&catalogue));
+                catalogue
+            }
+        };
+        let accepted_at = entry.accepted_at;
+        deps.outbox.submit(Mail { partition, cause: entry.cause, plan, request, catalogue, shop, accepted_at, admission: Admission::default() });
+    }
+    Ok(())
+}
+
+fn plan_of(deps: &Deps, partition: PartitionId, message: MessageId) -> Result<Option<(Plan, types::id::ShopNumber)>, StartError> {
+    let timeline = deps.store.state().timeline(partition, message.event()).map_err(StartError::State)?;
+    Ok(timeline.into_iter().find_map(|stored| match stored.event {
+        Event::Decided(decided) => match decided.verdict {
+            Verdict::Send(plan) => Some((plan, decided.shop)),
+            Verdict::Refuse(_) => None,
+        },
+        _ => None,
+    }))
+}
+
+fn request_of(deps: &Deps, partition: PartitionId, cause: EventId) -> Result<Option<Request>, StartError> {
+    let timeline = deps.store.state().timeline(partition, cause).map_err(StartError::State)?;
+    Ok(timeline.into_iter().find_map(|stored| match stored.event {
+        Event::OrderAccepted(accepted) => Some(Request::Order(Arc::new(accepted.order))),
+        Event::MessageAccepted(accepted) => Some(Request::Message(Arc::new(accepted.request))),
+        _ => None,
+    }))
+}

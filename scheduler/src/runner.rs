@@ -1,0 +1,316 @@
+//! One runner: takes what waits in its inbox, a turn at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::FixedState;
+use policy::offers::Candidates;
+use policy::{MessageFacts, OrderFacts, PersonState};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use store::intake::{Receipt, Submission, SubmitError};
+use store::{Batch, Position, StateError};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use types::catalogue::Catalogue;
+use types::event::{AttemptEnded, Decided, Event, MessageAccepted, OrderAccepted, Verdict};
+use types::id::{EventId, MessageId, PartitionId, ShopNumber};
+use types::port::{Admission, Mail, Request};
+use types::time::Timestamp;
+
+use crate::Deps;
+use crate::fold::{Entry, Fold, suppression_after};
+use crate::meters::Meters;
+use crate::metrics::Metrics;
+use crate::recovery::Undecided;
+use crate::settings::Settings;
+
+/// Submissions a turn takes at most: enough to share an append, few enough to keep a turn under a millisecond or two.
+const TURN_MAX: usize = 128;
+
+/// Who waits for an event to be durable.
+type Waiter = (oneshot::Sender<Result<Receipt, SubmitError>>, EventId);
+
+pub(crate) struct Runner {
+    fold: Fold,
+    settings: Settings,
+    deps: Arc<Deps>,
+    meters: Arc<Meters>,
+    metrics: Arc<Metrics>,
+    /// What each shop may show, for the catalogue version beside it.
+    candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
+    random: StdRng,
+}
+
+/// What a turn gathers until its one append.
+#[derive(Default)]
+struct Work {
+    batch: Batch,
+    waiters: Vec<Waiter>,
+    mails: Vec<Mail>,
+}
+
+/// Why a submission is refused after all.
+enum Fault {
+    /// State could not be read: the node is broken, not the event.
+    State(StateError),
+    /// The event makes no sense here.
+    Refused(String),
+}
+
+impl From<StateError> for Fault {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl Runner {
+    pub(crate) fn new(fold: Fold, settings: Settings, deps: Arc<Deps>, meters: Arc<Meters>, metrics: Arc<Metrics>) -> Self {
+        Self { fold, settings, deps, meters, metrics, candidates: HashMap::default(), random: StdRng::from_rng(&mut rand::rng()) }
+    }
+
+    /// Works until `stop` fires and the inbox is empty.
+    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Submission>, stop: CancellationToken) {
+        let mut waiting = Vec::with_capacity(TURN_MAX);
+        loop {
+            let count = tokio::select! {
+                biased;
+                // Closed, the inbox still yields what is in it, and then nothing.
+                () = stop.cancelled(), if !inbox.is_closed() => {
+                    inbox.close();
+                    continue;
+                }
+                // Cancel-safe: nothing is taken unless the count is returned.
+                count = inbox.recv_many(&mut waiting, TURN_MAX) => count,
+            };
+            if count == 0 {
+                return;
+            }
+            self.turn(&mut waiting);
+        }
+    }
+
+    /// Decides the accepted causes that a crash left without a decision.
+    pub(crate) fn decide_recovered(&mut self, causes: &[Undecided]) {
+        for chunk in causes.chunks(TURN_MAX) {
+            let mut work = Work::default();
+            for cause in chunk {
+                let decided = self.decide(&mut work, cause.partition, cause.id, cause.wall, &cause.event, Admission::default());
+                self.note(decided, cause.id);
+            }
+            self.append(work);
+        }
+    }
+
+    /// Appends events that settle what a crash left open, as one turn.
+    pub(crate) fn settle(&mut self, events: Vec<(PartitionId, Event)>) {
+        let mut work = Work::default();
+        for (partition, event) in events {
+            let recorded = self.record(&mut work, partition, &event);
+            if let Err(error) = recorded {
+                tracing::error!(%error, "state cannot be read: an unfinished attempt could not be settled");
+            }
+        }
+        self.append(work);
+    }
+
+    fn turn(&mut self, waiting: &mut Vec<Submission>) {
+        let _timer = self.metrics.turn_seconds.start_timer();
+        self.metrics.turn_submissions.observe(f64::from(u32::try_from(waiting.len()).unwrap_or(u32::MAX)));
+        let mut work = Work::default();
+        for submission in waiting.drain(..) {
+            let Submission { partition, event, admission, receipt } = submission;
+            match self.take(&mut work, partition, &event, admission) {
+                Ok(id) => work.waiters.extend(receipt.map(|receipt| (receipt, id))),
+                Err(fault) => {
+                    let error = self.explain(fault);
+                    // Whoever no longer waits for the answer loses nothing by it.
+                    let _ = receipt.map(|receipt| receipt.send(Err(error)));
+                }
+            }
+        }
+        self.append(work);
+    }
+
+    /// Records an event, and what it causes, in this turn.
+    fn take(&mut self, work: &mut Work, partition: PartitionId, event: &Event, admission: Admission) -> Result<EventId, Fault> {
+        match event {
+            Event::OrderAccepted(OrderAccepted { shop, .. }) | Event::MessageAccepted(MessageAccepted { shop, .. })
+                if self.deps.store.catalogue().load().shop_by_number(*shop).is_none() =>
+            {
+                return Err(Fault::Refused(format!("shop number {} is not in the catalogue", shop.0)));
+            }
+            // The tracker asks its own memory first; this guard also knows what fell out of it.
+            Event::Opened(opened) if !self.may_record(partition, opened.message, opened.shop)? => {
+                return Err(Fault::Refused("the person withdrew".to_owned()));
+            }
+            Event::Clicked(clicked) if !self.may_record(partition, clicked.message, clicked.shop)? => {
+                return Err(Fault::Refused("the person withdrew".to_owned()));
+            }
+            _ => {}
+        }
+        let (id, wall) = self.record(work, partition, event)?;
+        match event {
+            Event::OrderAccepted(_) | Event::MessageAccepted(_) => self.decide(work, partition, id, wall, event, admission)?,
+            Event::AttemptEnded(ended) => self.suppress_after(work, partition, ended)?,
+            _ => {}
+        }
+        Ok(id)
+    }
+
+    fn may_record(&self, partition: PartitionId, message: MessageId, shop: ShopNumber) -> Result<bool, StateError> {
+        let Some(person) = self.fold.person_of(partition, message)? else { return Ok(false) };
+        Ok(self.fold.person(partition, person)?.may_record(shop, message))
+    }
+
+    /// Decides what an accepted event causes and records the decision.
+    fn decide(&mut self, work: &mut Work, partition: PartitionId, cause: EventId, wall: Timestamp, event: &Event, admission: Admission) -> Result<(), Fault> {
+        let catalogue = self.deps.store.catalogue().load();
+        let now = self.deps.clock.now();
+        let (shop, person, verdict, request) = match event {
+            Event::OrderAccepted(accepted) => {
+                let person = self.fold.person(partition, accepted.person)?;
+                let verdict = self.decide_order(&catalogue, accepted, wall, &person, now)?;
+                (accepted.shop, accepted.person, verdict, Request::Order(Arc::new(accepted.order.clone())))
+            }
+            Event::MessageAccepted(accepted) => {
+                let person = self.fold.person(partition, accepted.person)?;
+                let verdict = self.decide_message(&catalogue, accepted, wall, &person, now)?;
+                (accepted.shop, accepted.person, verdict, Request::Message(Arc::new(accepted.request.clone())))
+            }
+            _ => return Ok(()),
+        };
+        self.metrics.count(&verdict);
+        if let Verdict::Send(plan) = &verdict {
+            let plan = plan.clone();
+            work.mails.push(Mail { partition, cause, plan, request, catalogue, shop, accepted_at: wall, admission });
+        }
+        self.record(work, partition, &Event::Decided(Box::new(Decided { cause, shop, person, verdict })))?;
+        Ok(())
+    }
+
+    fn decide_order(&mut self, catalogue: &Arc<Catalogue>, accepted: &OrderAccepted, wall: Timestamp, person: &PersonState, now: Timestamp) -> Result<Verdict, Fault> {
+        let shop = catalogue.shop_by_number(accepted.shop).ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let candidates = match self.candidates.get(&accepted.shop) {
+            Some((version, candidates)) if *version == catalogue.version() => Arc::clone(candidates),
+            _ => {
+                let candidates = Arc::new(Candidates::of(catalogue, shop));
+                self.candidates.insert(accepted.shop, (catalogue.version(), Arc::clone(&candidates)));
+                candidates
+            }
+        };
+        let facts = OrderFacts {
+            order: &accepted.order,
+            accepted_at: wall,
+            shop,
+            candidates: &candidates,
+            person,
+            selections: &|campaign| self.meters.selections(campaign),
+            settings: &self.settings.policy,
+        };
+        let decision = policy::decide_order(&facts, now, &mut self.random);
+        let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
+        if let Verdict::Send(plan) = &verdict {
+            for offer in &plan.offers {
+                self.meters.add(offer.campaign, 1);
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn decide_message(&self, catalogue: &Arc<Catalogue>, accepted: &MessageAccepted, wall: Timestamp, person: &PersonState, now: Timestamp) -> Result<Verdict, Fault> {
+        let shop = catalogue.shop_by_number(accepted.shop).ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let facts = MessageFacts {
+            request: &accepted.request,
+            accepted_at: wall,
+            shop,
+            catalogue: catalogue.version(),
+            person,
+            settings: &self.settings.policy,
+        };
+        let decision = policy::decide_message(&facts, now);
+        Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
+    }
+
+    /// A mailbox that does not exist gets no more mail: records that beside the outcome.
+    fn suppress_after(&mut self, work: &mut Work, partition: PartitionId, ended: &AttemptEnded) -> Result<(), Fault> {
+        if !ended.outcome.is_terminal() || ended.outcome == types::event::Outcome::Delivered {
+            return Ok(());
+        }
+        let Some(person) = self.fold.person_of(partition, ended.message)? else { return Ok(()) };
+        if let Some(changed) = suppression_after(person, ended) {
+            self.record(work, partition, &Event::SuppressionChanged(changed))?;
+        }
+        Ok(())
+    }
+
+    /// Folds an event in and adds it to the turn's batch.
+    fn record(&mut self, work: &mut Work, partition: PartitionId, event: &Event) -> Result<(EventId, Timestamp), StateError> {
+        let (id, wall) = (self.deps.store.journal().mint(), self.deps.clock.now());
+        let payload: Bytes = work.batch.push(id, partition, wall, event);
+        self.fold.apply(&Entry { id, partition, wall, event, payload })?;
+        Ok((id, wall))
+    }
+
+    /// Appends the turn, and passes on what it decided without waiting for the disk.
+    fn append(&mut self, work: Work) {
+        let Work { mut batch, waiters, mails } = work;
+        if batch.is_empty() {
+            return;
+        }
+        let changes = self.fold.take_catalogue_changes();
+        if !waiters.is_empty() || !changes.is_empty() {
+            let store = self.deps.store.clone();
+            batch.on_durable(move |committed| {
+                // Swapped in only now: no decision may name a catalogue that a crash could take back.
+                if committed.is_ok() {
+                    store.catalogue().apply(&changes);
+                }
+                answer(waiters, committed);
+            });
+        }
+        let Ok(position) = self.deps.store.journal().append(batch) else {
+            // The store has failed and says so itself; the process is about to restart into recovery.
+            return;
+        };
+        for mail in mails {
+            self.deps.outbox.submit(mail);
+        }
+        for message in self.fold.take_withdrawn() {
+            self.deps.outbox.withdraw(message);
+        }
+        let turn = self.fold.end_turn(position);
+        self.deps.store.state().submit(turn);
+        self.metrics.unapplied.set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));
+    }
+
+    fn note(&self, decided: Result<(), Fault>, cause: EventId) {
+        if let Err(fault) = decided {
+            tracing::error!(?cause, error = %self.explain(fault), "a recovered cause could not be decided");
+        }
+    }
+
+    fn explain(&self, fault: Fault) -> SubmitError {
+        match fault {
+            Fault::Refused(why) => SubmitError::Refused(why),
+            Fault::State(error) => {
+                tracing::error!(%error, "state cannot be read: the event was refused");
+                self.metrics.state_errors.inc();
+                SubmitError::Closed
+            }
+        }
+    }
+}
+
+/// Tells everyone who waited that their event is durable, or that it will never be.
+fn answer(waiters: Vec<Waiter>, committed: Result<Position, store::CommitFailed>) {
+    for (receipt, id) in waiters {
+        let answer = match &committed {
+            Ok(position) => Ok(Receipt { id, position: *position }),
+            Err(_) => Err(SubmitError::Closed),
+        };
+        // Whoever no longer waits for the answer loses nothing by it.
+        let _ = receipt.send(answer);
+    }
+}
