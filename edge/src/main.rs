@@ -1,2 +1,25 @@
-//! edge
-fn main() {}
+//! The binary `staffetta`: read the arguments, do what they say.
+
+#![expect(missing_docs, reason = "a binary has no public items; the macro-generated statics need none")]
+
+use clap::Parser;
+use edge::cli::{Cli, Command};
+use edge::{command, demo, logging, service};
+
+/// Message buffers are made on one thread and freed on another; the system's allocator is slow at that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<std::process::ExitCode> {
+    let cli = Cli::parse();
+    logging::start();
+    match cli.command {
+        Command::Serve(settings) => service::serve(settings.settings.as_deref()),
+        Command::Demo { once } => demo::run(once),
+        Command::Check(settings) => command::check(settings.settings.as_deref()),
+        Command::Keygen(keygen) => command::keygen(keygen),
+        Command::Queue { admin, action } => command::queue(&admin, action),
+        Command::Message { id, admin } => command::message(&admin, &id),
+        Command::Explain { shop, order_id, admin } => command::explain(&admin, &shop, &order_id),
+    }
+}

@@ -1,0 +1,224 @@
+//! The service: built part by part in the order of dependence, run, and drained with the flow.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+use prometheus::Registry;
+use store::Store;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use types::catalogue::ShopSpec;
+use types::port::{Outbox, Queues};
+use types::time::Clock;
+use types::token::{TokenKeys, VerpKey};
+use types::withdrawals::Withdrawals;
+
+use crate::clock::SystemClock;
+use crate::settings::Settings;
+
+/// Where a running service listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// `/v1`.
+    pub api: SocketAddr,
+    /// Pixels, links, unsubscription.
+    pub tracker: SocketAddr,
+    /// Metrics, health, `/admin/v1`.
+    pub admin: SocketAddr,
+}
+
+/// A running service.
+pub struct Service {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// The operator key, if this start made it; it is not kept.
+    pub operator_key: Option<String>,
+    settings: Settings,
+    store: Store,
+    mta: mta::Mta,
+    scheduler: scheduler::Scheduler,
+    ready: watch::Sender<bool>,
+    stop: CancellationToken,
+    listeners: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+/// Returns the runtime that everything asynchronous shares.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tokio").build().context("starting the runtime")
+}
+
+/// Runs the service on a settings file, or on defaults, until it is told to stop; then drains.
+pub fn serve(file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(file)?;
+    let runtime = runtime()?;
+    let service = runtime.block_on(Service::start(settings, runtime.handle()))?;
+    if let Some(key) = &service.operator_key {
+        // Printed, not logged: logs are kept and read by many.
+        println!("operator key, shown this once: {key}");
+    }
+    let failed = runtime.block_on(async {
+        let mut failed = service.store.failed();
+        tokio::select! {
+            () = stop_signal() => false,
+            _ = failed.wait_for(|failed| *failed) => true,
+        }
+    });
+    if failed {
+        // What is durable is known; nothing may be written any more. The supervisor's restart recovers.
+        tracing::error!("the disk failed a write or sync: exiting to restart into recovery");
+        return Ok(ExitCode::FAILURE);
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            () = service.drain() => {}
+            () = stop_signal() => tracing::warn!("a second signal: exiting without waiting; what is unfinished stays spooled"),
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for SIGTERM or Ctrl-C.
+pub async fn stop_signal() {
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminated) => {
+                terminated.recv().await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "SIGTERM cannot be caught; use Ctrl-C");
+                std::future::pending().await
+            }
+        }
+    };
+    tokio::select! {
+        () = terminated => {}
+        caught = tokio::signal::ctrl_c() => if let Err(error) = caught {
+            tracing::error!(%error, "Ctrl-C cannot be caught; use SIGTERM");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Service {
+    /// Recovers and starts every part; returns when the listeners accept.
+    pub async fn start(settings: Settings, runtime: &Handle) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let registry = Registry::new();
+
+        let opening = (settings.store.clone(), Arc::clone(&clock), registry.clone());
+        let opened = tokio::task::spawn_blocking(move || store::open(opening.0, opening.1, &opening.2)).await?;
+        let (store, replay) = opened.with_context(|| format!("opening the data in {}", settings.store.data_dir.display()))?;
+        let operator_key = api::auth::ensure_operator_key(store.secrets())?;
+        let tokens = Arc::new(TokenKeys::new(&store.secrets().token_secrets()));
+        let verp = Arc::new(VerpKey::new(&store.secrets().verp_secret()));
+        let withdrawals = Arc::new(Withdrawals::default());
+
+        let mta = mta::Mta::start(mta::Deps {
+            settings: settings.delivery.clone(),
+            submit: settings.mail.clone(),
+            store: store.clone(),
+            tokens: Arc::clone(&tokens),
+            verp,
+            clock: Arc::clone(&clock),
+            registry: registry.clone(),
+            runtime: runtime.clone(),
+        })?;
+        let outbox: Arc<dyn Outbox> = Arc::new(mta.clone());
+        let queues: Arc<dyn Queues> = Arc::new(mta.clone());
+
+        let deps = scheduler::Deps {
+            store: store.clone(),
+            outbox,
+            withdrawals: Arc::clone(&withdrawals),
+            clock: Arc::clone(&clock),
+            registry: registry.clone(),
+            runtime: runtime.clone(),
+        };
+        let rules = settings.scheduler.clone();
+        let (scheduler, survivors) = tokio::task::spawn_blocking(move || scheduler::Scheduler::start(&rules, deps, replay)).await??;
+        mta.resume(survivors);
+
+        let (ready, readiness) = watch::channel(false);
+        let stop = CancellationToken::new();
+        let mut listeners = JoinSet::new();
+        let api = api::Api::new(settings.api.clone(), api::Deps {
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            registry: registry.clone(),
+            shop_hook: dns_records(&settings, &store),
+            queues,
+            ready: readiness,
+        });
+        let tracker = tracker::Tracker::new(settings.tracker.clone(), tracker::Deps {
+            store: store.clone(),
+            tokens,
+            withdrawals,
+            clock,
+            registry,
+        });
+        let (for_api, for_admin, for_tracker) =
+            (bind(settings.listen.api).await?, bind(settings.listen.admin).await?, bind(settings.listen.tracker).await?);
+        let addresses = Addresses { api: for_api.local_addr()?, tracker: for_tracker.local_addr()?, admin: for_admin.local_addr()? };
+        listeners.spawn(api.clone().serve_api(for_api, stop.clone()));
+        listeners.spawn(tracker.serve(for_tracker, stop.clone()));
+        // The admin listener outlives the drain: whoever watches sees it end.
+        listeners.spawn(api.serve_admin(for_admin, stop.clone()));
+        ready.send_replace(true);
+        tracing::info!(api = %addresses.api, tracker = %addresses.tracker, admin = %addresses.admin, "ready");
+        Ok(Self { addresses, operator_key, settings, store, mta, scheduler, ready, stop, listeners })
+    }
+
+    /// Drains with the flow: listeners, runners, sessions, store. What does not finish in time stays spooled.
+    pub async fn drain(self) {
+        let Self { settings, store, mta, scheduler, ready, stop, mut listeners, .. } = self;
+        tracing::info!("draining");
+        ready.send_replace(false);
+        stop.cancel();
+        let deadline = tokio::time::Instant::now() + settings.drain_grace;
+        let drained = tokio::time::timeout_at(deadline, async {
+            while listeners.join_next().await.is_some() {}
+            mta.drain(deadline).await;
+            let runners = tokio::task::spawn_blocking(move || scheduler.drain()).await;
+            if let Err(error) = runners {
+                tracing::error!(%error, "the runners could not be drained");
+            }
+            store.close().await;
+        });
+        match drained.await {
+            Ok(()) => tracing::info!("drained"),
+            Err(_) => tracing::warn!("the drain took longer than its grace; what is unfinished stays spooled"),
+        }
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+}
+
+/// Returns what makes a shop's DKIM keys, unless it has them, and tells the DNS records to publish.
+fn dns_records(settings: &Settings, store: &Store) -> api::ShopHook {
+    let (mail, secrets) = (settings.mail.clone(), store.secrets().clone());
+    Arc::new(move |shop: &ShopSpec| {
+        let senders = std::iter::once(&shop.promotional).chain(&shop.transactional);
+        let mut records = Vec::new();
+        for sender in senders {
+            for record in mta::submit::dkim_records(&mail, &secrets, sender.address.domain())? {
+                records.push(api::DnsRecord { name: record.name, value: record.value });
+            }
+        }
+        Ok(records)
+    })
+}

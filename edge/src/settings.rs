@@ -1,0 +1,159 @@
+//! The settings file: as written ([`Config`]) and as meant ([`Settings`]).
+//!
+//! One TOML file; every key has a default; each crate owns its section. A fault is told with its key, and all faults are
+//! told at once, before a port is bound.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use types::setting::duration_or;
+
+/// What the service goes by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the listeners listen.
+    pub listen: Listen,
+    /// How long a drain may take before what is under way is cut.
+    pub drain_grace: Duration,
+    /// Where data is, and how it is kept.
+    pub store: store::Settings,
+    /// The API and admin listeners.
+    pub api: api::Settings,
+    /// The public listener.
+    pub tracker: tracker::Settings,
+    /// Making mails.
+    pub mail: mta::submit::Settings,
+    /// Delivering them.
+    pub delivery: mta::Settings,
+    /// Deciding.
+    pub scheduler: scheduler::Settings,
+}
+
+/// Where the listeners listen.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// `/v1`, for shops.
+    pub api: SocketAddr,
+    /// Pixels, links and unsubscription, for recipients.
+    pub tracker: SocketAddr,
+    /// Metrics, health and `/admin/v1`, for operators.
+    pub admin: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { api: loopback(8025), tracker: loopback(8026), admin: loopback(8027) }
+    }
+}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    listen: ListenConfig,
+    drain_grace: Option<String>,
+    in_doubt_offers: scheduler::InDoubt,
+    store: store::Config,
+    api: api::Config,
+    tracker: tracker::Config,
+    mail: mta::submit::Config,
+    delivery: mta::Config,
+    policy: policy::Config,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ListenConfig {
+    api: Option<String>,
+    tracker: Option<String>,
+    admin: Option<String>,
+}
+
+/// Everything that is wrong with a settings file.
+#[derive(Debug, thiserror::Error)]
+#[error("{} in {}:\n{}", count(.faults.len()), .file.display(), .faults.iter().map(|fault| format!("  - {fault}")).collect::<Vec<_>>().join("\n"))]
+pub struct Faults {
+    file: PathBuf,
+    /// Each with its key.
+    pub faults: Vec<String>,
+}
+
+fn count(faults: usize) -> String {
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
+}
+
+impl Settings {
+    /// Reads a settings file; without one, the defaults.
+    pub fn read(file: Option<&Path>) -> Result<Self, Faults> {
+        let Some(file) = file else { return Self::parse(Path::new("defaults"), "") };
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::parse(file, &text),
+            Err(error) => Err(Faults { file: file.to_owned(), faults: vec![format!("cannot be read: {error}")] }),
+        }
+    }
+
+    fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
+        let refused = |faults| Faults { file: file.to_owned(), faults };
+        // Section by section: a fault of form in one does not hide the faults of the others.
+        let mut faults = Vec::new();
+        let config = sections(text, &mut faults);
+        let settings = config.resolve(&mut faults);
+        if faults.is_empty() { Ok(settings) } else { Err(refused(faults)) }
+    }
+}
+
+/// Reads each top-level key on its own, so that every fault of form is told.
+fn sections(text: &str, faults: &mut Vec<String>) -> Config {
+    let table = match text.parse::<toml::Table>() {
+        Ok(table) => table,
+        Err(error) => {
+            faults.push(format!("not TOML: {}", error.to_string().trim_end()));
+            return Config::default();
+        }
+    };
+    let mut sound = toml::Table::new();
+    for (key, value) in table {
+        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+        match alone.try_into::<Config>() {
+            Ok(_) => {
+                sound.insert(key, value);
+            }
+            Err(error) => faults.push(format!("{key}: {}", error.to_string().trim_end().replace('\n', "; "))),
+        }
+    }
+    sound.try_into().unwrap_or_default()
+}
+
+impl Config {
+    /// Checks what was written; every fault goes to `faults`, and the default stands in.
+    fn resolve(self, faults: &mut Vec<String>) -> Settings {
+        let default = Listen::default();
+        let listen = Listen {
+            api: address("listen.api", self.listen.api, default.api, faults),
+            tracker: address("listen.tracker", self.listen.tracker, default.tracker, faults),
+            admin: address("listen.admin", self.listen.admin, default.admin, faults),
+        };
+        let policy = self.policy.resolve(faults);
+        Settings {
+            listen,
+            drain_grace: duration_or("drain_grace", self.drain_grace.as_deref(), Duration::from_secs(30), faults),
+            store: self.store.resolve(faults),
+            api: self.api.resolve(faults),
+            tracker: self.tracker.resolve(faults),
+            mail: self.mail.resolve(faults),
+            delivery: self.delivery.resolve(faults),
+            scheduler: scheduler::Settings { policy, in_doubt: self.in_doubt_offers },
+        }
+    }
+}
+
+fn address(key: &str, written: Option<String>, default: SocketAddr, faults: &mut Vec<String>) -> SocketAddr {
+    let Some(text) = written else { return default };
+    text.parse().unwrap_or_else(|_| {
+        faults.push(format!("{key}: `{text}` is not an address and port such as \"127.0.0.1:8025\""));
+        default
+    })
+}
