@@ -1,1 +1,57 @@
-//! store
+//! The store: everything that must survive, on disk, and the way back after a crash.
+//!
+//! The [`Journal`] is the truth: what happened, in order, durable before anyone is told. The [`Spool`] keeps the bytes of
+//! signed messages until they are delivered. [`State`] is the journal folded into keyed values, so that a start need not
+//! read it all. The [`Intake`] leads events to the runners, [`Claims`] make one request of five copies, [`Secrets`] keeps
+//! the keys. Files are opened here and nowhere else.
+//!
+//! ```text
+//! intake ─► runner ─┬─► Journal::append ──► commit thread ══ sync both ══► durable: callbacks, Position
+//!     mta ──────────┴─► Spool::append ───►      │
+//!                   └─► State::submit ─► waits for its position ─► fjall, spool released
+//! ```
+//!
+//! Threads: `store-commit` and `store-spool-sync` ([`commit`]), one for each kind of segment that makes files ahead
+//! ([`segment`]), `store-state` ([`state`]), `store-keeper` ([`keeper`]), `store-disk` ([`disk`]).
+//!
+//! What failed syncs, full disks and torn tails do is told in `docs/formats/`. Deliberately absent: what events mean. The
+//! store reads of an event only what recovery needs: ids, claims, and which messages live.
+
+mod catalogue;
+mod checkpoint;
+mod claims;
+mod commit;
+mod disk;
+mod error;
+mod frame;
+mod identity;
+mod intake;
+mod journal;
+mod keeper;
+mod medium;
+mod metrics;
+mod open;
+mod recovery;
+mod secrets;
+mod segment;
+mod settings;
+mod spool;
+mod spool_scan;
+mod state;
+mod store;
+mod sync;
+
+pub use catalogue::CatalogueHandle;
+pub use claims::{ClaimError, ClaimGuard, Claimed, Claims};
+pub use disk::Disk;
+pub use error::OpenError;
+pub use intake::{Intake, Receipt, Submission, SubmitError};
+pub use journal::{Batch, Closed, CommitFailed, Journal, Position, Record};
+pub use medium::{Medium, RealMedium};
+pub use open::open;
+pub use recovery::Replay;
+pub use secrets::Secrets;
+pub use settings::{Config, Settings};
+pub use spool::{Spool, SpoolError, Spooled};
+pub use state::{OutboxEntry, Put, State, StoredChange, StoredClaim, StoredEvent, Suppression, SuppressionList, Turn};
+pub use store::Store;

@@ -1,0 +1,248 @@
+//! The intake: how events reach the runners, and where the system says no.
+//!
+//! Each runner owns a range of partitions and one bounded inbox. New work is refused at once when the disk is below its
+//! floor, when too many mails are between accept and spool, or when the inbox is full. Results of work under way wait for
+//! a place instead: refusing them would lose what has already happened.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use types::event::Event;
+use types::id::{EventId, PERSON_PARTITIONS, PartitionId};
+use types::port::{Admission, Place};
+
+use crate::disk::Disk;
+use crate::journal::Position;
+use crate::metrics::Metrics;
+use crate::sync::lock;
+
+/// An event on its way to the runner that owns its partition.
+#[derive(Debug)]
+pub struct Submission {
+    /// Whose state it is about.
+    pub partition: PartitionId,
+    /// What happened.
+    pub event: Event,
+    /// The place of the mail that this event may cause; empty for events that cause none.
+    pub admission: Admission,
+    /// Who waits for the event to be durable, or for its refusal.
+    pub receipt: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+}
+
+/// Proof that an event is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The event's id.
+    pub id: EventId,
+    /// Where it stands in the journal.
+    pub position: Position,
+}
+
+/// Why an event was not taken, or is not known to be durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// Too much is under way: try again in a moment (503).
+    #[error("too much is under way")]
+    Busy,
+    /// The disk is below its floor: new work is refused until there is space again (507).
+    #[error("the disk is below its floor of free space")]
+    DiskFull,
+    /// The store drains or has failed (503). After a failed commit the event may or may not survive.
+    #[error("the store takes nothing more")]
+    Closed,
+    /// The runner refused the event, and says why.
+    #[error("{0}")]
+    Refused(String),
+}
+
+type Senders = Arc<[mpsc::Sender<Submission>]>;
+type Inbox = (Range<u16>, mpsc::Receiver<Submission>);
+
+/// The way in for events.
+pub struct Intake {
+    /// `None` once closed.
+    senders: Mutex<Option<Senders>>,
+    inboxes: Mutex<Vec<Inbox>>,
+    ranges: Vec<Range<u16>>,
+    /// Runner of each partition.
+    owners: Vec<usize>,
+    admissions: Arc<Semaphore>,
+    disk: Arc<Disk>,
+    metrics: Metrics,
+}
+
+/// A taken admission; dropping it lets another accept in.
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    metrics: Metrics,
+}
+
+impl Place for Held {}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.metrics.admissions.dec();
+    }
+}
+
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake")
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Splits the partitions among `runners`, evenly and in order; the last one has the catalogue as well.
+pub(crate) fn ranges(runners: usize) -> Vec<Range<u16>> {
+    let runners = u32::try_from(runners.clamp(1, usize::from(PERSON_PARTITIONS))).unwrap_or(1);
+    let bound = |i: u32| u16::try_from(u32::from(PERSON_PARTITIONS) * i / runners).unwrap_or(PERSON_PARTITIONS);
+    (0..runners)
+        .map(|i| {
+            bound(i)..if i + 1 == runners {
+                PERSON_PARTITIONS + 1
+            } else {
+                bound(i + 1)
+            }
+        })
+        .collect()
+}
+
+impl Intake {
+    pub(crate) fn new(runners: usize, inbox_len: usize, admissions: usize, disk: Arc<Disk>, metrics: Metrics) -> Self {
+        let ranges = ranges(runners);
+        let owners = ranges
+            .iter()
+            .enumerate()
+            .flat_map(|(runner, range)| range.clone().map(move |_| runner))
+            .collect();
+        let (senders, receivers): (Vec<_>, Vec<_>) = ranges.iter().map(|_| mpsc::channel(inbox_len)).unzip();
+        Self {
+            senders: Mutex::new(Some(senders.into())),
+            inboxes: Mutex::new(ranges.iter().cloned().zip(receivers).collect()),
+            ranges,
+            owners,
+            admissions: Arc::new(Semaphore::new(admissions)),
+            disk,
+            metrics,
+        }
+    }
+
+    /// Takes in new work that causes a mail, and returns once it is durable. Refuses at once, without a trace, when the
+    /// disk is below its floor, all admissions are taken, or the runner's inbox is full.
+    pub async fn accept(&self, partition: PartitionId, event: Event) -> Result<Receipt, SubmitError> {
+        if !self.disk.accepts() {
+            return Err(SubmitError::DiskFull);
+        }
+        let sender = self.sender(partition)?;
+        let permit = Arc::clone(&self.admissions)
+            .try_acquire_owned()
+            .map_err(|_| SubmitError::Busy)?;
+        self.metrics.admissions.inc();
+        let admission = Admission::holding(Arc::new(Held {
+            _permit: permit,
+            metrics: self.metrics.clone(),
+        }));
+        let (receipt, answer) = oneshot::channel();
+        let submission = Submission {
+            partition,
+            event,
+            admission,
+            receipt: Some(receipt),
+        };
+        sender.try_send(submission).map_err(refusal)?;
+        answer.await.unwrap_or(Err(SubmitError::Closed))
+    }
+
+    /// Takes in a result or a change: waits for a place in the inbox, returns once the event is durable. Works below the
+    /// disk floor. Cancelling it before it returns leaves open whether the event was taken.
+    pub async fn submit(&self, partition: PartitionId, event: Event) -> Result<Receipt, SubmitError> {
+        let (receipt, answer) = oneshot::channel();
+        self.queue(partition, event, Some(receipt)).await?;
+        answer.await.unwrap_or(Err(SubmitError::Closed))
+    }
+
+    /// Takes in a result or a change like [`Intake::submit`], but returns as soon as it is queued, not yet durable.
+    pub async fn tell(&self, partition: PartitionId, event: Event) -> Result<(), SubmitError> {
+        self.queue(partition, event, None).await
+    }
+
+    /// Takes in an event if there is a place at once, else refuses it as `Busy`. Nothing is durable on return.
+    pub fn offer(&self, partition: PartitionId, event: Event) -> Result<(), SubmitError> {
+        let submission = Submission {
+            partition,
+            event,
+            admission: Admission::default(),
+            receipt: None,
+        };
+        self.sender(partition)?.try_send(submission).map_err(refusal)
+    }
+
+    /// Hands the inboxes to the runners, with the partitions that each owns. Empty after the first call.
+    pub fn take_inboxes(&self) -> Vec<(Range<u16>, mpsc::Receiver<Submission>)> {
+        std::mem::take(&mut *lock(&self.inboxes))
+    }
+
+    /// Returns the partitions of each runner, in order.
+    pub fn ranges(&self) -> &[Range<u16>] {
+        &self.ranges
+    }
+
+    /// Refuses everything from now on. Runners see the end of their inbox once they have drained it.
+    pub fn close(&self) {
+        lock(&self.senders).take();
+    }
+
+    async fn queue(
+        &self,
+        partition: PartitionId,
+        event: Event,
+        receipt: Option<oneshot::Sender<Result<Receipt, SubmitError>>>,
+    ) -> Result<(), SubmitError> {
+        let submission = Submission {
+            partition,
+            event,
+            admission: Admission::default(),
+            receipt,
+        };
+        let sent = self.sender(partition)?.send(submission).await;
+        sent.map_err(|_| SubmitError::Closed)
+    }
+
+    fn sender(&self, partition: PartitionId) -> Result<mpsc::Sender<Submission>, SubmitError> {
+        let senders = lock(&self.senders).clone().ok_or(SubmitError::Closed)?;
+        let owner = self.owners.get(usize::from(partition.number())).copied();
+        owner
+            .and_then(|owner| senders.get(owner))
+            .cloned()
+            .ok_or(SubmitError::Closed)
+    }
+}
+
+fn refusal(error: mpsc::error::TrySendError<Submission>) -> SubmitError {
+    match error {
+        mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
+        mpsc::error::TrySendError::Closed(_) => SubmitError::Closed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_partition_has_exactly_one_runner() {
+        for runners in [1, 2, 3, 7, 64] {
+            let all: Vec<u16> = ranges(runners).into_iter().flatten().collect();
+            assert_eq!(all, (0..=PERSON_PARTITIONS).collect::<Vec<_>>(), "{runners} runners");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The journal: the one record of what happened, from which everything else can be made again.
+//!
+//! Runners append batches of records; the commit thread makes them durable ([`crate::commit`]). A record's [`Position`]
+//! is its ordinal in this data directory, from 1, without gaps; segments tell the position of their first record.
+//! `docs/formats/journal.md` draws the bytes and says what a crash may leave and what is made of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+use types::event::Event;
+use types::id::{EventId, IdMint, PartitionId};
+use types::time::{Clock, Timestamp};
+
+use crate::commit::{Callback, Commits};
+use crate::frame;
+use crate::metrics::Metrics;
+use crate::segment::{Kind, Maker};
+use crate::sync::lock;
+
+/// The ordinal of a record in the journal, from 1; 0 is before the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+/// Nothing is taken any more: the store drains, or a write has failed ([`crate::Store::failed`] tells which).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store takes nothing more")]
+pub struct Closed;
+
+/// The round that held a batch could not be written or synced; whether the batch survives is open until recovery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the commit failed")]
+pub struct CommitFailed;
+
+/// One record as it was journaled.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Where it stands.
+    pub position: Position,
+    /// The event's id.
+    pub id: EventId,
+    /// Whose state it belongs to.
+    pub partition: PartitionId,
+    /// The wall time at which it was appended.
+    pub wall: Timestamp,
+    /// What happened.
+    pub event: Event,
+    /// The event's payload as it was written, fields from the future included.
+    pub payload: Bytes,
+    /// The event's kind number.
+    pub kind: u16,
+}
+
+/// Records that are appended together, and who waits for them.
+#[derive(Default)]
+pub struct Batch {
+    frames: Vec<u8>,
+    partitions: Vec<PartitionId>,
+    callbacks: Vec<Callback>,
+}
+
+impl Batch {
+    /// Makes an empty batch.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record. `id` comes from [`Journal::mint`].
+    pub fn push(&mut self, id: EventId, partition: PartitionId, wall: Timestamp, event: &Event) {
+        frame::encode(&mut self.frames, event.kind(), partition, id, wall, |out| {
+            event.encode(out)
+        });
+        self.partitions.push(partition);
+    }
+
+    /// Adds what is called once the batch is durable, or will never be known to be. It runs on the commit thread, which
+    /// everyone waits for: it sends to a channel and returns.
+    pub fn on_durable(&mut self, f: impl FnOnce(Result<(), CommitFailed>) + Send + 'static) {
+        self.callbacks.push(Box::new(f));
+    }
+
+    /// Returns whether no record was added.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Returns how many records were added.
+    pub fn len(&self) -> usize {
+        self.partitions.len()
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("records", &self.partitions.len())
+            .field("bytes", &self.frames.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The journal's writing end.
+pub struct Journal {
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) mint: IdMint,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal")
+            .field("commits", &self.commits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Mints an id for an event or a message: rising, never repeated, also over restarts and when the clock steps back.
+    pub fn mint(&self) -> EventId {
+        self.mint.mint(self.clock.now())
+    }
+
+    /// Appends a batch and returns the position of its last record (of the journal, if the batch is empty).
+    ///
+    /// Nothing is durable on return: the batch's callbacks tell, and [`Journal::durable`]. Never waits for the disk,
+    /// except while the pending buffer is over its bound. Err: nothing was taken; the callbacks have been told.
+    pub fn append(&self, batch: Batch) -> Result<Position, Closed> {
+        self.commits.append(&batch.frames, &batch.partitions, batch.callbacks)
+    }
+
+    /// Returns the durable position: all records up to it survive whatever happens to process and power.
+    pub fn durable(&self) -> watch::Receiver<Position> {
+        self.commits.durable()
+    }
+}
+
+/// Which journal segments exist, oldest first; the last is being filled.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    list: Mutex<Vec<SegmentInfo>>,
+    maker: Arc<Maker>,
+    metrics: Metrics,
+}
+
+/// A journal segment in use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SegmentInfo {
+    pub(crate) id: u64,
+    /// The position of its first record.
+    pub(crate) first: u64,
+    pub(crate) bytes: u64,
+    /// When it was begun.
+    pub(crate) begun: Timestamp,
+}
+
+impl Segments {
+    pub(crate) fn new(list: Vec<SegmentInfo>, maker: Arc<Maker>, metrics: Metrics) -> Self {
+        let segments = Self {
+            list: Mutex::new(list),
+            maker,
+            metrics,
+        };
+        segments.gauge();
+        segments
+    }
+
+    pub(crate) fn begin(&self, id: u64, first: u64, bytes: u64, begun: Timestamp) {
+        lock(&self.list).push(SegmentInfo {
+            id,
+            first,
+            bytes,
+            begun,
+        });
+        self.gauge();
+    }
+
+    pub(crate) fn list(&self) -> Vec<SegmentInfo> {
+        lock(&self.list).clone()
+    }
+
+    /// Gives up the oldest `count` segments; their files become later segments or are removed.
+    pub(crate) fn free(&self, count: usize) {
+        let freed: Vec<SegmentInfo> = lock(&self.list).drain(..count).collect();
+        for segment in freed {
+            let path: PathBuf = Kind::Journal.path(self.maker.dir(), segment.id);
+            self.maker.recycle(path);
+        }
+        self.gauge();
+    }
+
+    fn gauge(&self) {
+        let count = lock(&self.list).len();
+        self.metrics
+            .journal_segments
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

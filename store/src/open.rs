@@ -1,0 +1,432 @@
+//! Opening a data directory: whose it is, what it holds, what a crash left, and the threads that go on from there.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use prometheus::Registry;
+use types::id::{IdMint, MessageId};
+use types::time::Clock;
+
+use crate::catalogue::CatalogueHandle;
+use crate::checkpoint;
+use crate::claims::Claims;
+use crate::commit::{Commits, Committer, Syncer, Track};
+use crate::disk::Disk;
+use crate::error::{Doing, OpenError};
+use crate::frame;
+use crate::identity;
+use crate::intake::Intake;
+use crate::journal::{Journal, SegmentInfo, Segments};
+use crate::keeper::Keeper;
+use crate::medium::{Medium, replace};
+use crate::metrics::Metrics;
+use crate::recovery::{Files, Found, OwnedFrame, Replay, Tail, read_tail};
+use crate::secrets::Secrets;
+use crate::segment::{Fresh, Header, Kind, Maker, SEGMENT_HEADER};
+use crate::settings::Settings;
+use crate::spool::{Shelf, Spool};
+use crate::spool_scan;
+use crate::state::tables::Meta;
+use crate::state::writer::{Turns, Writer};
+use crate::state::{Applied, State, Tables};
+use crate::store::{Parts, Store};
+
+/// Opens the data directory, makes it if it is missing, and recovers what a crash left.
+///
+/// Returns the store and the records that state lacks: they are folded again, through [`State::submit`], before anything
+/// else is appended. Blocks while it reads and syncs. Err: nothing was changed that recovery would miss.
+pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> Result<(Store, Replay), OpenError> {
+    let dirs = Dirs::make(&settings)?;
+    let lock = lock_dir(&dirs.data)?;
+    probe(&*settings.medium, &dirs.data)?;
+    let metrics = Metrics::register(registry)?;
+    let found = Files::read(Kind::Journal, &dirs.journal, None)?.begun;
+    let incarnation = found.first().map(|found| found.header.incarnation);
+    let incarnation = identity::open(&*settings.medium, &dirs.data, incarnation)?;
+    let journal_files = Files::read(Kind::Journal, &dirs.journal, Some(incarnation))?;
+    let spool_files = Files::read(Kind::Spool, &dirs.spool, Some(incarnation))?;
+    let secrets = Secrets::open(
+        dirs.data.join("secrets"),
+        Arc::clone(&settings.medium),
+        journal_files.begun.is_empty(),
+    )
+    .doing(|| "opening the secrets".to_owned())?;
+
+    let (tables, meta) = open_state(&dirs, &settings, incarnation)?;
+    let tail = read_tail(&journal_files.begun, meta.through, &meta.applied)?;
+    let known = meta.applied.iter().copied().fold(meta.through, u64::max);
+    if known > tail.last {
+        return Err(OpenError::JournalBehind {
+            state: known,
+            journal: tail.last,
+        });
+    }
+    let recovered = Recovered {
+        settings: &settings,
+        clock: &clock,
+        metrics: &metrics,
+        dirs: &dirs,
+        incarnation,
+        tail: &tail,
+    };
+    let (journal_track, segments, list) = recovered.journal(journal_files)?;
+    let (spool_track, shelf) = recovered.spool(spool_files, &tables)?;
+
+    let replay = Replay::new(list, meta.applied.clone(), meta.through, tail.last);
+    let commits = Arc::new(Commits::new(
+        tail.last,
+        tail.partitions.clone(),
+        settings.pending_bytes_max,
+        metrics.clone(),
+    ));
+    let claims = Claims::new(Arc::clone(&tables), Arc::clone(&commits), settings.claims_pending_max);
+    for (claim, id) in &tail.claims {
+        claims.recover(claim, *id);
+    }
+    tables.forget_ranges(meta.through)?;
+    let state = State::new(
+        Arc::clone(&tables),
+        Arc::new(Turns::new(settings.state_pending_bytes_max)),
+        Arc::clone(&commits),
+        Arc::new(Applied::new(meta.applied)),
+    );
+    let disk = Arc::new(Disk::new(
+        dirs.data.clone(),
+        Arc::clone(&settings.medium),
+        settings.disk_floor_bytes,
+        metrics.clone(),
+    ));
+    let parts = Parts {
+        journal: Arc::new(Journal {
+            commits: Arc::clone(&commits),
+            mint: IdMint::new(settings.node, meta.last_id.max(tail.last_id)),
+            clock: Arc::clone(&clock),
+        }),
+        spool: Arc::new(Spool {
+            commits: Arc::clone(&commits),
+            shelf: Arc::clone(&shelf),
+        }),
+        catalogue: CatalogueHandle::new(state.catalogue_at(u64::MAX)),
+        state,
+        intake: Intake::new(
+            settings.runners,
+            settings.inbox_len,
+            settings.admissions_max,
+            Arc::clone(&disk),
+            metrics.clone(),
+        ),
+        claims,
+        disk,
+        secrets,
+        commits,
+        makers: [Arc::clone(&journal_track.maker), Arc::clone(&spool_track.maker)],
+        bell: Arc::default(),
+        threads: Mutex::default(),
+        _lock: lock,
+    };
+    let keeper = Keeper {
+        tables,
+        commits: Arc::clone(&parts.commits),
+        segments: Arc::clone(&segments),
+        spool: Arc::clone(&parts.spool),
+        maker: Arc::clone(&journal_track.maker),
+        clock,
+        metrics: metrics.clone(),
+        bell: Arc::clone(&parts.bell),
+        incarnation,
+        copies: dirs.checkpoint,
+        interval: settings.checkpoint_interval,
+        retention: settings.journal_retention,
+        journal_bytes_max: settings.journal_bytes_max,
+        claims_kept: settings.claims_kept,
+    };
+    let threads = start(
+        &parts,
+        &settings,
+        (journal_track, spool_track),
+        (segments, shelf),
+        keeper,
+        metrics,
+    )
+    .doing(|| "starting threads".to_owned())?;
+    *crate::sync::lock(&parts.threads) = threads;
+    Ok((Store(Arc::new(parts)), replay))
+}
+
+/// Starts all threads; the commit thread's handle is the first.
+fn start(
+    parts: &Parts,
+    settings: &Settings,
+    (journal, spool): (Track, Track),
+    (segments, shelf): (Arc<Segments>, Arc<Shelf>),
+    keeper: Keeper,
+    metrics: Metrics,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let (syncer, sync) = Syncer::new(Arc::clone(&spool.maker));
+    let committer = Committer {
+        commits: Arc::clone(&parts.commits),
+        journal,
+        spool,
+        segments,
+        shelf,
+        syncer,
+    };
+    let writer = Writer {
+        tables: Arc::clone(&parts.state.tables),
+        turns: Arc::clone(&parts.state.turns),
+        commits: Arc::clone(&parts.commits),
+        applied: Arc::clone(&parts.state.applied),
+        journal: Arc::clone(&parts.journal),
+        spool: Arc::clone(&parts.spool),
+        claims: parts.claims.clone(),
+        metrics,
+    };
+    let [journal_maker, spool_maker] = parts.makers.clone();
+    let (disk, poll) = (Arc::clone(&parts.disk), settings.disk_poll);
+    Ok(vec![
+        spawn("store-commit", move || committer.run())?,
+        spawn("store-spool-sync", sync)?,
+        spawn("store-journal-files", move || journal_maker.run())?,
+        spawn("store-spool-files", move || spool_maker.run())?,
+        spawn("store-state", move || writer.run())?,
+        spawn("store-keeper", move || keeper.run())?,
+        spawn("store-disk", move || disk.run(poll))?,
+    ])
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// The directories of a data directory.
+struct Dirs {
+    data: PathBuf,
+    journal: PathBuf,
+    spool: PathBuf,
+    state: PathBuf,
+    checkpoint: PathBuf,
+}
+
+impl Dirs {
+    fn make(settings: &Settings) -> Result<Self, OpenError> {
+        let data = settings.data_dir.clone();
+        let dirs = Self {
+            journal: data.join("journal"),
+            spool: data.join("spool"),
+            state: data.join("state"),
+            checkpoint: data.join("checkpoint"),
+            data,
+        };
+        let made = || -> io::Result<()> {
+            for dir in [&dirs.data, &dirs.journal, &dirs.spool, &dirs.checkpoint] {
+                DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+            }
+            settings.medium.sync_dir(&dirs.data)?;
+            match dirs.data.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                Some(parent) => settings.medium.sync_dir(parent),
+                None => settings.medium.sync_dir(Path::new(".")),
+            }
+        };
+        made().map_err(|source| OpenError::NotWritable {
+            path: dirs.data.clone(),
+            source,
+        })?;
+        Ok(dirs)
+    }
+}
+
+fn lock_dir(data: &Path) -> Result<File, OpenError> {
+    let path = data.join("lock");
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|source| OpenError::NotWritable {
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(OpenError::NotWritable { path, source }),
+    }
+}
+
+/// Shows that files can be written, synced, renamed and removed, before anything depends on it.
+fn probe(medium: &dyn Medium, data: &Path) -> Result<(), OpenError> {
+    let path = data.join("probe");
+    replace(medium, data, "probe", b"probe")
+        .and_then(|()| fs::remove_file(&path))
+        .map_err(|source| OpenError::NotWritable { path, source })
+}
+
+/// Opens state, or makes it again from the newest good checkpoint copy; the journal does the rest.
+fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result<(Arc<Tables>, Meta), OpenError> {
+    match Tables::open(&dirs.state, settings.state_cache_bytes) {
+        Ok(tables) => {
+            let meta = tables.meta()?;
+            match meta.incarnation {
+                Some(own) if own == incarnation => return Ok((Arc::new(tables), meta)),
+                Some(_) => return Err(OpenError::Foreign(dirs.state.clone())),
+                // New, or a crash came between its making and its first sync.
+                None => drop(tables),
+            }
+        }
+        Err(fjall::Error::Locked) => return Err(OpenError::Locked(dirs.state.clone())),
+        Err(error) => tracing::error!(%error, "state does not open: it is made again from checkpoint and journal"),
+    }
+    let aside = dirs.data.join("state.damaged");
+    let moved = || -> io::Result<()> {
+        if aside.exists() {
+            fs::remove_dir_all(&aside)?;
+        }
+        fs::rename(&dirs.state, &aside)?;
+        settings.medium.sync_dir(&dirs.data)
+    };
+    if dirs.state.exists() {
+        moved().doing(|| format!("moving {} aside", dirs.state.display()))?;
+    }
+    let tables = Tables::open(&dirs.state, settings.state_cache_bytes)?;
+    let copies = checkpoint::list(&dirs.checkpoint).doing(|| "looking for checkpoint copies".to_owned())?;
+    if let Some((_, copy)) = copies.first() {
+        checkpoint::restore(copy, &tables, incarnation)?;
+    }
+    tables.adopt(incarnation)?;
+    let meta = tables.meta()?;
+    settings
+        .medium
+        .sync_dir(&dirs.data)
+        .and_then(|()| {
+            if aside.exists() {
+                fs::remove_dir_all(&aside)
+            } else {
+                Ok(())
+            }
+        })
+        .doing(|| "making state".to_owned())?;
+    Ok((Arc::new(tables), meta))
+}
+
+/// What both kinds of segments need to go on.
+struct Recovered<'a> {
+    settings: &'a Settings,
+    clock: &'a Arc<dyn Clock>,
+    metrics: &'a Metrics,
+    dirs: &'a Dirs,
+    incarnation: [u8; 16],
+    tail: &'a Tail,
+}
+
+impl Recovered<'_> {
+    /// Copies the journal's last segment into a new one, to be filled further. Returns the segments, oldest first.
+    fn journal(&self, files: Files) -> Result<(Track, Arc<Segments>, Vec<Found>), OpenError> {
+        let maker = Arc::new(self.maker(Kind::Journal, &self.dirs.journal, files.next_id));
+        let mut begun = files.begun;
+        let origin = begun.pop();
+        let none = Vec::new();
+        let (first, frames) = self
+            .tail
+            .open_end
+            .as_ref()
+            .map_or((self.tail.last + 1, &none), |(first, frames)| (*first, frames));
+        let bytes: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+        let fresh = maker
+            .make_now((SEGMENT_HEADER + bytes) as u64)
+            .doing(|| "making a journal segment".to_owned())?;
+        let mut header = self.header(Kind::Journal, fresh.id, first);
+        if let Some(origin) = &origin {
+            // Its records are as old as they were.
+            header.begun = origin.header.begun;
+        }
+        let end = copy_frames(maker.medium(), &fresh, &header, frames);
+        let end = end.doing(|| format!("writing journal segment {}", fresh.id))?;
+        begun.push(Found {
+            header,
+            path: Kind::Journal.path(&self.dirs.journal, fresh.id),
+        });
+        for unused in files.unused.into_iter().chain(origin.map(|origin| origin.path)) {
+            maker.recycle(unused);
+        }
+        let list = begun
+            .iter()
+            .map(|found| SegmentInfo {
+                id: found.header.id,
+                first: found.header.first,
+                bytes: fs::metadata(&found.path).map_or(0, |metadata| metadata.len()),
+                begun: found.header.begun,
+            })
+            .collect();
+        let segments = Segments::new(list, Arc::clone(&maker), self.metrics.clone());
+        Ok((self.track(maker, fresh, end), Arc::new(segments), begun))
+    }
+
+    /// Finds the live messages again.
+    fn spool(&self, files: Files, tables: &Arc<Tables>) -> Result<(Track, Arc<Shelf>), OpenError> {
+        let maker = Arc::new(self.maker(Kind::Spool, &self.dirs.spool, files.next_id));
+        let shelf = Arc::new(Shelf::new(Arc::clone(&maker), self.metrics.clone()));
+        let live = self.live(tables)?;
+        let (fresh, end) = spool_scan::recover(&files.begun, &live, &shelf, &maker, |id| {
+            self.header(Kind::Spool, id, 0)
+        })?;
+        let origin = files.begun.last().map(|found| found.path.clone());
+        for unused in files.unused.into_iter().chain(origin) {
+            maker.recycle(unused);
+        }
+        Ok((self.track(maker, fresh, end), shelf))
+    }
+
+    /// Returns the messages that are not terminal: those in state's outbox, and what the journal says beyond it.
+    fn live(&self, tables: &Tables) -> Result<HashSet<MessageId>, OpenError> {
+        let mut live = self.tail.decided.clone();
+        for entry in tables.outbox.iter() {
+            let key = entry.key()?;
+            if let Some((_, id)) = crate::state::tables::read_object_key(&key) {
+                live.insert(MessageId::new(id));
+            }
+        }
+        live.retain(|message| !self.tail.ended.contains(message));
+        Ok(live)
+    }
+
+    fn maker(&self, kind: Kind, dir: &Path, next_id: u64) -> Maker {
+        let medium = Arc::clone(&self.settings.medium);
+        Maker::new(kind, dir.to_owned(), medium, self.settings.segment_bytes, next_id)
+    }
+
+    fn header(&self, kind: Kind, id: u64, first: u64) -> Header {
+        Header {
+            kind,
+            incarnation: self.incarnation,
+            id,
+            first,
+            begun: self.clock.now(),
+        }
+    }
+
+    fn track(&self, maker: Arc<Maker>, fresh: Fresh, at: u64) -> Track {
+        Track {
+            maker,
+            clock: Arc::clone(self.clock),
+            incarnation: self.incarnation,
+            file: fresh.file,
+            id: fresh.id,
+            capacity: fresh.capacity,
+            at,
+        }
+    }
+}
+
+/// Writes and syncs the copy of a journal segment. Returns the offset after its last record.
+fn copy_frames(medium: &dyn Medium, fresh: &Fresh, header: &Header, frames: &[OwnedFrame]) -> io::Result<u64> {
+    let mut bytes = header.encode().to_vec();
+    for (i, frame) in frames.iter().enumerate() {
+        let start = bytes.len();
+        bytes.extend_from_slice(&frame.bytes);
+        frame::reseal(bytes.get_mut(start..).unwrap_or_default(), fresh.id, i == 0);
+    }
+    medium.write_at(&fresh.file, &bytes, 0)?;
+    medium.sync(&fresh.file)?;
+    Ok(bytes.len() as u64)
+}

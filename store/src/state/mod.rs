@@ -1,0 +1,296 @@
+//! State: the fold over all events, in fjall, for keyed look-ups and quick restarts.
+//!
+//! State is written only through [`Turn`]s, by one thread, each turn after its position is durable. It is never synced on
+//! the way of a request: after a crash it is behind, says so itself (its positions are written with the changes, in one
+//! batch), and catches up from the journal. Reads do not see turns that still wait; runners keep those in memory.
+//!
+//! A read that fails fails the store before it returns: nothing decided on a missing answer can become durable.
+
+pub(crate) mod tables;
+mod turn;
+pub(crate) mod writer;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+use types::catalogue::Catalogue;
+use types::event::{CatalogueChanged, Event, SuppressionCause};
+use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey};
+use types::order::Stream;
+use types::time::Timestamp;
+
+pub use tables::StoredClaim;
+pub(crate) use tables::Tables;
+pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
+use writer::Turns;
+
+use crate::commit::Commits;
+use crate::frame::{u16_at, u64_at};
+use crate::journal::Position;
+use crate::sync::lock;
+use tables::{checked, read_counter, read_object_key, read_suppression};
+
+/// An event of an object's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When it was appended.
+    pub wall: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// A change of the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredChange {
+    /// The version that it made.
+    pub sequence: u64,
+    /// When it was appended.
+    pub wall: Timestamp,
+    /// What changed.
+    pub change: CatalogueChanged,
+}
+
+/// An entry of a suppression list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suppression {
+    /// Who.
+    pub person: PersonKey,
+    /// On which stream; `None` is both.
+    pub stream: Option<Stream>,
+    /// Why.
+    pub cause: SuppressionCause,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// State, as everyone reads it and runners write it.
+pub struct State {
+    pub(crate) tables: Arc<Tables>,
+    pub(crate) turns: Arc<Turns>,
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) applied: Arc<Applied>,
+    /// The last catalogue that was asked for by version: recovery asks for the same one again and again.
+    past: Mutex<Option<Arc<Catalogue>>>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("State")
+    }
+}
+
+/// The last applied position of each partition.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    positions: Vec<AtomicU64>,
+    changed: watch::Sender<()>,
+}
+
+impl Applied {
+    pub(crate) fn new(positions: Vec<u64>) -> Self {
+        Self {
+            positions: positions.into_iter().map(AtomicU64::new).collect(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    pub(crate) fn of(&self, partition: PartitionId) -> u64 {
+        self.positions
+            .get(usize::from(partition.number()))
+            .map_or(0, |position| position.load(Ordering::Acquire))
+    }
+
+    /// Takes in turns that are written, and tells those who wait for it.
+    pub(crate) fn raise(&self, turns: &[Turn]) {
+        for turn in turns {
+            let range = usize::from(turn.range.start)..usize::from(turn.range.end);
+            for position in self.positions.get(range).unwrap_or_default() {
+                position.fetch_max(turn.position.0, Ordering::AcqRel);
+            }
+        }
+        self.changed.send_replace(());
+    }
+
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Returns the position up to which all records of all partitions are applied once `turns` are. `durable` was read
+    /// before `last`, the last position of each partition.
+    pub(crate) fn through_with(&self, turns: &[Turn], durable: u64, last: &[u64]) -> u64 {
+        let mut positions: Vec<u64> = self.positions.iter().map(|p| p.load(Ordering::Acquire)).collect();
+        for turn in turns {
+            let range = usize::from(turn.range.start)..usize::from(turn.range.end);
+            for position in positions.get_mut(range).unwrap_or_default() {
+                *position = turn.position.0.max(*position);
+            }
+        }
+        positions
+            .iter()
+            .zip(last)
+            .filter(|(applied, last)| applied < last)
+            .map(|(applied, _)| *applied)
+            .fold(durable, u64::min)
+    }
+}
+
+impl State {
+    pub(crate) fn new(tables: Arc<Tables>, turns: Arc<Turns>, commits: Arc<Commits>, applied: Arc<Applied>) -> Self {
+        Self {
+            tables,
+            turns,
+            commits,
+            applied,
+            past: Mutex::default(),
+        }
+    }
+
+    /// Hands a turn to the state writer, which writes it once its position is durable. Waits only while more turns wait
+    /// than their bound; after a failure turns are dropped, since recovery makes them again.
+    pub fn submit(&self, turn: Turn) {
+        self.turns.submit(turn);
+    }
+
+    /// Returns a person's state as it was last put.
+    pub fn person(&self, partition: PartitionId, key: &PersonKey) -> Option<Vec<u8>> {
+        self.read(self.tables.person.get(tables::person_key(partition, key)))?
+            .map(|value| value.to_vec())
+    }
+
+    /// Returns the history of an object, oldest event first; empty if there is none.
+    pub fn timeline(&self, partition: PartitionId, object: EventId) -> Vec<StoredEvent> {
+        let prefix = tables::timeline_prefix(partition, object);
+        self.tables
+            .timeline
+            .prefix(prefix)
+            .map_while(|entry| self.read(entry.into_inner()))
+            .filter_map(|(key, value)| {
+                let id = EventId::from_raw(tables::be_u64(&key, prefix.len())?);
+                let wall = Timestamp::from_millis(u64_at(&value, 0)?);
+                let event = Event::decode(u16_at(&value, 8)?, value.get(10..)?);
+                let event = event
+                    .inspect_err(|error| tracing::error!(?id, %error, "unreadable event in state"))
+                    .ok()?;
+                Some(StoredEvent { id, wall, event })
+            })
+            .collect()
+    }
+
+    /// Returns the messages of these partitions that are not terminal, by partition and id.
+    pub fn outbox(&self, partitions: Range<u16>) -> impl Iterator<Item = (PartitionId, MessageId, OutboxEntry)> + '_ {
+        let bounds = partitions.start.to_be_bytes()..partitions.end.to_be_bytes();
+        self.tables
+            .outbox
+            .range(bounds)
+            .map_while(|entry| self.read(entry.into_inner()))
+            .filter_map(|(key, value)| {
+                let (partition, id) = read_object_key(&key)?;
+                Some((partition, MessageId::new(id), minicbor::decode(&value).ok()?))
+            })
+    }
+
+    /// Returns how one message stands, or `None` if it is terminal or unknown.
+    pub fn outbox_entry(&self, partition: PartitionId, message: MessageId) -> Option<OutboxEntry> {
+        let value = self.read(self.tables.outbox.get(tables::outbox_key(partition, message)))??;
+        minicbor::decode(&value).ok()
+    }
+
+    /// Looks a claimed name up. Names whose accept is not yet in state are known to [`crate::Claims`] alone.
+    pub fn claim(&self, name: &[u8; 16]) -> Option<StoredClaim> {
+        self.tables.claim(&self.commits, name)
+    }
+
+    /// Returns all changes of the catalogue, oldest first.
+    pub fn catalogue_changes(&self) -> Vec<StoredChange> {
+        self.changes(u64::MAX).collect()
+    }
+
+    /// Returns the catalogue as it was at a version, or at its latest in state, if that is lower.
+    pub fn catalogue_at(&self, version: u64) -> Arc<Catalogue> {
+        let mut past = lock(&self.past);
+        if let Some(catalogue) = past.as_ref().filter(|catalogue| catalogue.version() == version) {
+            return Arc::clone(catalogue);
+        }
+        let mut catalogue = Catalogue::default();
+        for stored in self.changes(version) {
+            catalogue.apply(&stored.change, stored.wall);
+        }
+        let catalogue = Arc::new(catalogue);
+        *past = Some(Arc::clone(&catalogue));
+        catalogue
+    }
+
+    /// Returns all counters of campaigns, one for each partition that counted.
+    pub fn counters(&self) -> Vec<(PartitionId, CampaignNumber, u64)> {
+        self.tables
+            .counter
+            .iter()
+            .map_while(|entry| self.read(entry.into_inner()))
+            .filter_map(|(key, value)| read_counter(&key, &value))
+            .collect()
+    }
+
+    /// Returns the position up to which a partition's records are in state.
+    pub fn applied(&self, partition: PartitionId) -> Position {
+        Position(self.applied.of(partition))
+    }
+
+    /// Returns up to `limit` entries of a suppression list, by person, from after `cursor` on.
+    pub fn suppressions(
+        &self,
+        list: SuppressionList,
+        cursor: Option<(PersonKey, Option<Stream>)>,
+        limit: usize,
+    ) -> Vec<Suppression> {
+        let prefix = tables::suppression_prefix(list);
+        let start = cursor.map_or_else(
+            || prefix.clone(),
+            |(person, stream)| {
+                // The next key after the cursor's own.
+                let mut key = tables::suppression_key(list, &person, stream);
+                key.push(0);
+                key
+            },
+        );
+        self.tables
+            .suppression
+            .range(start..)
+            .map_while(|entry| self.read(entry.into_inner()))
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .filter_map(|(key, value)| {
+                let (person, stream, cause, at) = read_suppression(key.get(prefix.len()..)?, &value)?;
+                Some(Suppression {
+                    person,
+                    stream,
+                    cause,
+                    at,
+                })
+            })
+            .take(limit)
+            .collect()
+    }
+
+    fn changes(&self, through: u64) -> impl Iterator<Item = StoredChange> + '_ {
+        self.tables
+            .catalogue
+            .range(..=through.to_be_bytes())
+            .map_while(|entry| self.read(entry.into_inner()))
+            .filter_map(|(key, value)| {
+                let sequence = tables::be_u64(&key, 0)?;
+                let wall = Timestamp::from_millis(u64_at(&value, 0)?);
+                let change = minicbor::decode(value.get(8..)?);
+                let change = change
+                    .inspect_err(|error| tracing::error!(sequence, %error, "unreadable catalogue change"))
+                    .ok()?;
+                Some(StoredChange { sequence, wall, change })
+            })
+    }
+
+    fn read<T>(&self, result: fjall::Result<T>) -> Option<T> {
+        checked(&self.commits, result)
+    }
+}

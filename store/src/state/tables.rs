@@ -1,0 +1,406 @@
+//! The keyspaces of state and the bytes of their keys and values. `docs/formats/state.md` draws them.
+
+use std::path::Path;
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
+use types::event::{Claim, SuppressionCause};
+use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
+use types::order::Stream;
+use types::time::Timestamp;
+
+use super::turn::{Put, SuppressionList, Turn};
+use crate::commit::Commits;
+use crate::frame::{u16_at, u64_at};
+
+/// The keyspaces, in the order of their numbers in checkpoint copies. New ones are added at the end.
+pub(crate) const NAMES: [&str; 8] = [
+    "person",
+    "timeline",
+    "outbox",
+    "claim",
+    "catalogue",
+    "counter",
+    "suppression",
+    "meta",
+];
+
+const META_INCARNATION: &[u8] = b"incarnation";
+pub(crate) const META_THROUGH: &[u8] = b"through";
+const META_LAST_ID: &[u8] = b"last_id";
+const META_APPLIED: &[u8] = b"applied";
+
+/// The database.
+pub(crate) struct Tables {
+    pub(crate) db: Database,
+    pub(crate) person: Keyspace,
+    pub(crate) timeline: Keyspace,
+    pub(crate) outbox: Keyspace,
+    pub(crate) claim: Keyspace,
+    pub(crate) catalogue: Keyspace,
+    pub(crate) counter: Keyspace,
+    pub(crate) suppression: Keyspace,
+    pub(crate) meta: Keyspace,
+}
+
+/// A name in state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredClaim {
+    /// Of which request.
+    pub body: [u8; 16],
+    /// The event that claimed it.
+    pub id: PublicId,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// How far state has come, as it says itself.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    pub(crate) incarnation: Option<[u8; 16]>,
+    /// All records up to here are applied, of whatever partition.
+    pub(crate) through: u64,
+    pub(crate) last_id: Option<EventId>,
+    /// The last applied position of each partition.
+    pub(crate) applied: Vec<u64>,
+}
+
+impl Tables {
+    pub(crate) fn open(dir: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+        let db = Database::builder(dir)
+            .cache_size(cache_bytes)
+            .worker_threads(1)
+            .open()?;
+        let [person, timeline, outbox, claim, catalogue, counter, suppression, meta] =
+            NAMES.map(|name| db.keyspace(name, KeyspaceCreateOptions::default));
+        Ok(Self {
+            person: person?,
+            timeline: timeline?,
+            outbox: outbox?,
+            claim: claim?,
+            catalogue: catalogue?,
+            counter: counter?,
+            suppression: suppression?,
+            meta: meta?,
+            db,
+        })
+    }
+
+    /// Returns the keyspaces in the order of [`NAMES`].
+    pub(crate) fn all(&self) -> [&Keyspace; 8] {
+        [
+            &self.person,
+            &self.timeline,
+            &self.outbox,
+            &self.claim,
+            &self.catalogue,
+            &self.counter,
+            &self.suppression,
+            &self.meta,
+        ]
+    }
+
+    pub(crate) fn sync(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::SyncAll)
+    }
+
+    pub(crate) fn meta(&self) -> fjall::Result<Meta> {
+        let number = |key: &[u8]| Ok::<_, fjall::Error>(self.meta.get(key)?.and_then(|value| u64_at(&value, 0)));
+        let through = number(META_THROUGH)?.unwrap_or(0);
+        let mut applied = vec![through; PartitionId::COUNT];
+        for entry in self.meta.prefix(META_APPLIED) {
+            let (key, value) = entry.into_inner()?;
+            let range = key.get(META_APPLIED.len()..).unwrap_or_default();
+            let (Some(start), Some(end), Some(position)) = (be_u16(range, 0), be_u16(range, 2), u64_at(&value, 0))
+            else {
+                continue;
+            };
+            // What was once applied stays applied, whichever runner's range said so.
+            for partition in applied
+                .get_mut(usize::from(start)..usize::from(end))
+                .unwrap_or_default()
+            {
+                *partition = position.max(*partition);
+            }
+        }
+        Ok(Meta {
+            incarnation: self
+                .meta
+                .get(META_INCARNATION)?
+                .and_then(|value| value.as_ref().try_into().ok()),
+            through,
+            last_id: number(META_LAST_ID)?.map(EventId::from_raw),
+            applied,
+        })
+    }
+
+    /// Returns the position up to which all records are applied.
+    pub(crate) fn through(&self) -> fjall::Result<u64> {
+        Ok(self
+            .meta
+            .get(META_THROUGH)?
+            .and_then(|value| u64_at(&value, 0))
+            .unwrap_or(0))
+    }
+
+    /// Says whose state this is; durable on return. Until then, a start takes the state for unfinished.
+    pub(crate) fn adopt(&self, incarnation: [u8; 16]) -> fjall::Result<()> {
+        self.meta.insert(META_INCARNATION, incarnation)?;
+        self.sync()
+    }
+
+    /// Forgets the applied positions of ranges that the runners of this start do not have; `through` covers them.
+    pub(crate) fn forget_ranges(&self, through: u64) -> fjall::Result<()> {
+        for entry in self.meta.prefix(META_APPLIED) {
+            let (key, value) = entry.into_inner()?;
+            if u64_at(&value, 0).is_none_or(|position| position <= through) {
+                self.meta.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a turn's changes to a batch.
+    pub(crate) fn add(&self, batch: &mut OwnedWriteBatch, turn: &Turn) {
+        for put in &turn.puts {
+            self.put(batch, put);
+        }
+        let key = [
+            META_APPLIED,
+            &turn.range.start.to_be_bytes(),
+            &turn.range.end.to_be_bytes(),
+        ]
+        .concat();
+        batch.insert(&self.meta, key, turn.position.0.to_le_bytes());
+    }
+
+    /// Adds how far all partitions have come, and the highest id that was minted.
+    pub(crate) fn add_through(&self, batch: &mut OwnedWriteBatch, through: u64, last_id: EventId) {
+        batch.insert(&self.meta, META_THROUGH, through.to_le_bytes());
+        batch.insert(&self.meta, META_LAST_ID, last_id.raw().to_le_bytes());
+    }
+
+    fn put(&self, batch: &mut OwnedWriteBatch, put: &Put) {
+        match put {
+            Put::Person { partition, key, value } => {
+                batch.insert(&self.person, person_key(*partition, key), value.as_slice());
+            }
+            Put::Timeline {
+                partition,
+                object,
+                id,
+                wall,
+                kind,
+                payload,
+            } => {
+                let key = [timeline_prefix(*partition, *object).as_slice(), &id.raw().to_be_bytes()].concat();
+                let value = [wall.as_millis().to_le_bytes().as_slice(), &kind.to_le_bytes(), payload].concat();
+                batch.insert(&self.timeline, key, value);
+            }
+            Put::OutboxSet {
+                partition,
+                message,
+                entry,
+            } => {
+                let value = minicbor::to_vec(entry).expect("writing CBOR to a vector cannot fail");
+                batch.insert(&self.outbox, outbox_key(*partition, *message), value);
+            }
+            Put::OutboxDelete { partition, message } => {
+                batch.remove(&self.outbox, outbox_key(*partition, *message).as_slice());
+            }
+            Put::Claim { claim, id, at } => {
+                batch.insert(&self.claim, claim_key(&claim.name), claim_value(claim, *id, *at));
+                batch.insert(&self.claim, claim_age_key(*at, &claim.name), [].as_slice());
+            }
+            Put::Catalogue {
+                sequence,
+                wall,
+                payload,
+            } => {
+                let value = [wall.as_millis().to_le_bytes().as_slice(), payload].concat();
+                batch.insert(&self.catalogue, sequence.to_be_bytes(), value);
+            }
+            Put::Counter {
+                partition,
+                campaign,
+                value,
+            } => {
+                let key = [partition.number().to_be_bytes().as_slice(), &campaign.0.to_be_bytes()].concat();
+                batch.insert(&self.counter, key, value.to_le_bytes());
+            }
+            Put::SuppressionSet {
+                list,
+                person,
+                stream,
+                cause,
+                at,
+            } => {
+                let value = [&[cause_code(*cause)], at.as_millis().to_le_bytes().as_slice()].concat();
+                batch.insert(&self.suppression, suppression_key(*list, person, *stream), value);
+            }
+            Put::SuppressionDelete { list, person, stream } => {
+                batch.remove(&self.suppression, suppression_key(*list, person, *stream));
+            }
+        }
+    }
+
+    /// Looks a claimed name up. A failed read fails the store before it returns `None`.
+    pub(crate) fn claim(&self, commits: &Commits, name: &[u8; 16]) -> Option<StoredClaim> {
+        let value = checked(commits, self.claim.get(claim_key(name)))??;
+        read_claim(&value)
+    }
+
+    /// Removes up to `limit` claims that were made before `cutoff`. Returns how many there were.
+    pub(crate) fn sweep_claims(&self, cutoff: Timestamp, limit: usize) -> fjall::Result<usize> {
+        let mut batch = self.db.batch();
+        let range = claim_age_key(Timestamp::default(), &[0; 16])..claim_age_key(cutoff, &[0; 16]);
+        let mut count = 0;
+        for entry in self.claim.range(range).take(limit) {
+            let key = entry.key()?;
+            count += 1;
+            let name: Option<[u8; 16]> = key.get(9..25).and_then(|name| name.try_into().ok());
+            let at = key.get(1..9).and_then(|at| at.try_into().ok()).map(u64::from_be_bytes);
+            if let (Some(name), Some(at)) = (name, at) {
+                // The name may have been claimed anew since; then another age key stands for it.
+                let stored = self.claim.get(claim_key(&name))?;
+                if stored
+                    .and_then(|value| read_claim(&value))
+                    .is_some_and(|claim| claim.at.as_millis() <= at)
+                {
+                    batch.remove(&self.claim, claim_key(&name).as_slice());
+                }
+            }
+            batch.remove(&self.claim, key);
+        }
+        if count > 0 {
+            batch.commit()?;
+        }
+        Ok(count)
+    }
+}
+
+/// Returns what was read; a failed read fails the store first, so that nothing decided on it can become durable.
+pub(crate) fn checked<T>(commits: &Commits, read: fjall::Result<T>) -> Option<T> {
+    read.inspect_err(|error| commits.fail("reading state", error)).ok()
+}
+
+pub(crate) fn person_key(partition: PartitionId, key: &PersonKey) -> Vec<u8> {
+    [partition.number().to_be_bytes().as_slice(), key.as_bytes()].concat()
+}
+
+pub(crate) fn timeline_prefix(partition: PartitionId, object: EventId) -> [u8; 10] {
+    let mut key = [0; 10];
+    crate::frame::put(&mut key, 0, &partition.number().to_be_bytes());
+    crate::frame::put(&mut key, 2, &object.raw().to_be_bytes());
+    key
+}
+
+pub(crate) fn outbox_key(partition: PartitionId, message: MessageId) -> [u8; 10] {
+    timeline_prefix(partition, message.event())
+}
+
+/// Reads a key of an outbox entry, or the start of a timeline's key.
+pub(crate) fn read_object_key(key: &[u8]) -> Option<(PartitionId, EventId)> {
+    let partition = PartitionId::new(be_u16(key, 0)?)?;
+    Some((partition, EventId::from_raw(be_u64(key, 2)?)))
+}
+
+fn claim_key(name: &[u8; 16]) -> Vec<u8> {
+    [b"n".as_slice(), name].concat()
+}
+
+fn claim_age_key(at: Timestamp, name: &[u8; 16]) -> Vec<u8> {
+    [b"a".as_slice(), &at.as_millis().to_be_bytes(), name].concat()
+}
+
+fn claim_value(claim: &Claim, id: PublicId, at: Timestamp) -> Vec<u8> {
+    [
+        claim.body.as_slice(),
+        &id.partition.number().to_le_bytes(),
+        &id.event.raw().to_le_bytes(),
+        &at.as_millis().to_le_bytes(),
+    ]
+    .concat()
+}
+
+fn read_claim(value: &Slice) -> Option<StoredClaim> {
+    Some(StoredClaim {
+        body: value.get(..16)?.try_into().ok()?,
+        id: PublicId {
+            partition: PartitionId::new(u16_at(value, 16)?)?,
+            event: EventId::from_raw(u64_at(value, 18)?),
+        },
+        at: Timestamp::from_millis(u64_at(value, 26)?),
+    })
+}
+
+pub(crate) fn read_counter(key: &[u8], value: &[u8]) -> Option<(PartitionId, CampaignNumber, u64)> {
+    let campaign = u32::from_be_bytes(key.get(2..6)?.try_into().ok()?);
+    Some((
+        PartitionId::new(be_u16(key, 0)?)?,
+        CampaignNumber(campaign),
+        u64_at(value, 0)?,
+    ))
+}
+
+/// The list's prefix: the network is before all shops.
+pub(crate) fn suppression_prefix(list: SuppressionList) -> Vec<u8> {
+    match list {
+        SuppressionList::Network => vec![0],
+        SuppressionList::Shop(ShopNumber(number)) => [&[1], number.to_be_bytes().as_slice()].concat(),
+    }
+}
+
+pub(crate) fn suppression_key(list: SuppressionList, person: &PersonKey, stream: Option<Stream>) -> Vec<u8> {
+    let stream = match stream {
+        None => 0,
+        Some(Stream::Transactional) => 1,
+        Some(Stream::Promotional) => 2,
+    };
+    let mut key = suppression_prefix(list);
+    key.extend_from_slice(person.as_bytes());
+    key.push(stream);
+    key
+}
+
+/// Reads what follows the list's prefix in a suppression's key, and its value.
+pub(crate) fn read_suppression(
+    rest: &[u8],
+    value: &[u8],
+) -> Option<(PersonKey, Option<Stream>, SuppressionCause, Timestamp)> {
+    let stream = match rest.get(16)? {
+        0 => None,
+        1 => Some(Stream::Transactional),
+        2 => Some(Stream::Promotional),
+        _ => return None,
+    };
+    let cause = match value.first()? {
+        0 => SuppressionCause::Unsubscribed,
+        1 => SuppressionCause::HardBounce,
+        2 => SuppressionCause::Complaint,
+        3 => SuppressionCause::Manual,
+        _ => return None,
+    };
+    Some((
+        PersonKey::from_bytes(rest.get(..16)?.try_into().ok()?),
+        stream,
+        cause,
+        Timestamp::from_millis(u64_at(value, 1)?),
+    ))
+}
+
+const fn cause_code(cause: SuppressionCause) -> u8 {
+    match cause {
+        SuppressionCause::Unsubscribed => 0,
+        SuppressionCause::HardBounce => 1,
+        SuppressionCause::Complaint => 2,
+        SuppressionCause::Manual => 3,
+    }
+}
+
+pub(crate) fn be_u16(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(offset..offset + 2)?.try_into().ok()?))
+}
+
+pub(crate) fn be_u64(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(bytes.get(offset..offset + 8)?.try_into().ok()?))
+}

@@ -1,0 +1,174 @@
+//! The open store: a cheap handle on all parts, and its end.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::timeout;
+use types::id::PartitionId;
+
+use crate::catalogue::CatalogueHandle;
+use crate::claims::Claims;
+use crate::commit::Commits;
+use crate::disk::Disk;
+use crate::intake::Intake;
+use crate::journal::Journal;
+use crate::keeper::Bell;
+use crate::secrets::Secrets;
+use crate::segment::Maker;
+use crate::spool::Spool;
+use crate::state::State;
+use crate::sync::lock;
+
+/// An open data directory. Clones share it; when the last is dropped it is closed without a last sync of state.
+#[derive(Clone, Debug)]
+pub struct Store(pub(crate) Arc<Parts>);
+
+pub(crate) struct Parts {
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) spool: Arc<Spool>,
+    pub(crate) state: State,
+    pub(crate) intake: Intake,
+    pub(crate) claims: Claims,
+    pub(crate) catalogue: CatalogueHandle,
+    pub(crate) disk: Arc<Disk>,
+    pub(crate) secrets: Secrets,
+    pub(crate) commits: Arc<Commits>,
+    pub(crate) makers: [Arc<Maker>; 2],
+    pub(crate) bell: Arc<Bell>,
+    /// The threads that write, in the order in which they end, and those that help them.
+    pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Held for as long as the directory is ours.
+    pub(crate) _lock: File,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("commits", &self.commits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Returns the journal's writing end.
+    pub fn journal(&self) -> &Journal {
+        &self.0.journal
+    }
+
+    /// Returns the spool.
+    pub fn spool(&self) -> &Spool {
+        &self.0.spool
+    }
+
+    /// Returns state.
+    pub fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    /// Returns the way in for events.
+    pub fn intake(&self) -> &Intake {
+        &self.0.intake
+    }
+
+    /// Returns the claimed names.
+    pub fn claims(&self) -> &Claims {
+        &self.0.claims
+    }
+
+    /// Returns where the current catalogue is read from.
+    pub fn catalogue(&self) -> &CatalogueHandle {
+        &self.0.catalogue
+    }
+
+    /// Returns what is known of the disk's space.
+    pub fn disk(&self) -> &Disk {
+        &self.0.disk
+    }
+
+    /// Returns the secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.secrets
+    }
+
+    /// Returns whether a write, a sync or a read of state has failed; it becomes true once and stays so.
+    ///
+    /// The process is to stop accepting, to exit, and to start again: recovery is the only way on.
+    pub fn failed(&self) -> watch::Receiver<bool> {
+        self.0.commits.failed()
+    }
+
+    /// Waits until state holds all that was appended when this was called. False if `limit` was over before.
+    pub async fn fold_reached(&self, limit: Duration) -> bool {
+        let (_, last) = self.0.commits.heads();
+        let applied = &self.0.state.applied;
+        let mut changed = applied.changed();
+        let reached = || {
+            let numbers = 0..=PartitionId::CATALOGUE.number();
+            numbers
+                .filter_map(PartitionId::new)
+                .zip(&last)
+                .all(|(partition, last)| applied.of(partition) >= *last)
+        };
+        let wait = async {
+            while !reached() {
+                if changed.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        timeout(limit, wait).await.unwrap_or(false)
+    }
+
+    /// Ends everything in order: no more submissions; what was appended is committed; turns handed in are written; state
+    /// is synced. Callers have drained their runners before.
+    pub async fn close(self) {
+        let ended = tokio::task::spawn_blocking(move || {
+            self.0.end();
+            if *self.0.commits.failed().borrow() {
+                return;
+            }
+            if let Err(error) = self.0.state.tables.sync() {
+                tracing::error!(%error, "the last sync of state failed: the next start replays more of the journal");
+            }
+        });
+        if let Err(error) = ended.await {
+            tracing::error!(%error, "closing the store");
+        }
+    }
+}
+
+impl Parts {
+    /// Stops all threads once their work is done. Called twice, it does nothing the second time.
+    fn end(&self) {
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        self.intake.close();
+        self.commits.drain();
+        self.state.turns.close();
+        self.disk.stop();
+        self.bell.stop();
+        let this = thread::current().id();
+        for (i, thread) in threads.into_iter().enumerate() {
+            // A callback may hold the last handle, and runs on the commit thread, which cannot wait for itself.
+            if thread.thread().id() != this && thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+            if i == 0 {
+                // The commit thread was the last to take segments.
+                for maker in &self.makers {
+                    maker.stop();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
