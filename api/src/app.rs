@@ -1,0 +1,154 @@
+//! What every handler sees.
+
+use std::error::Error;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prometheus::Registry;
+use store::{State, Store};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::task::TaskTracker;
+use types::address::PersonKeyer;
+use types::catalogue::{Catalogue, ShopSpec};
+use types::port::Queues;
+use types::time::{Clock, Timestamp};
+
+use crate::auth::Limits;
+use crate::metrics::Metrics;
+use crate::problem::{Kind, Problem};
+use crate::settings::Settings;
+
+/// How long a GET waits for state to reach what was durable when it arrived.
+const FOLD_WAIT: Duration = Duration::from_secs(1);
+
+/// A DNS record that a shop's owner must publish before its mail can be sent.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct DnsRecord {
+    /// The record's full name. It is a TXT record.
+    #[schema(example = "s1._domainkey.offers.scarpe.example")]
+    pub name: String,
+    /// Its value, unquoted.
+    pub value: String,
+}
+
+/// Makes sure that a shop can sign its mail, and says what its owner must publish.
+///
+/// Called, on a thread that may block, before a shop is put and whenever it is shown; it must give the same records
+/// every time.
+pub type ShopHook = Arc<dyn Fn(&ShopSpec) -> Result<Vec<DnsRecord>, Box<dyn Error + Send + Sync>> + Send + Sync>;
+
+/// What the API works with; the binary makes them.
+pub struct Deps {
+    /// Where everything is kept.
+    pub store: Store,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the metrics are registered, and read from by `/metrics`.
+    pub registry: Registry,
+    /// Makes a shop's signing keys.
+    pub shop_hook: ShopHook,
+    /// The mail engine's queues.
+    pub queues: Arc<dyn Queues>,
+    /// Whether the service is ready; `/readyz` answers from it.
+    pub ready: watch::Receiver<bool>,
+}
+
+/// The state of the routers: a handle, cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// What [`App`] is a handle of.
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) store: Store,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: Registry,
+    pub(crate) shop_hook: ShopHook,
+    pub(crate) queues: Arc<dyn Queues>,
+    pub(crate) ready: watch::Receiver<bool>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) limits: Limits,
+    pub(crate) keyer: PersonKeyer,
+    /// SHA-256 of the operator's key, as it was at the start.
+    pub(crate) operator_hash: Option<[u8; 32]>,
+    /// Memory for bodies, in KiB.
+    pub(crate) bodies: Arc<Semaphore>,
+    /// Work that goes on when its client hangs up.
+    pub(crate) tasks: TaskTracker,
+    /// The API's description, written out once.
+    pub(crate) description: Bytes,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    /// Puts everything together and registers the metrics.
+    pub(crate) fn new(settings: Settings, deps: Deps) -> Self {
+        let metrics = Metrics::register(&deps.registry).expect("the names are ours alone, and registered once");
+        Self(Arc::new(Shared {
+            keyer: deps.store.secrets().person_keyer(),
+            metrics: Arc::new(metrics),
+            operator_hash: deps.store.secrets().operator_hash(),
+            limits: Limits::new(&settings),
+            bodies: Arc::new(Semaphore::new(crate::body::places(settings.bodies_bytes_max))),
+            tasks: TaskTracker::new(),
+            description: crate::openapi::description(),
+            settings: Arc::new(settings),
+            store: deps.store,
+            clock: deps.clock,
+            registry: deps.registry,
+            shop_hook: deps.shop_hook,
+            queues: deps.queues,
+            ready: deps.ready,
+        }))
+    }
+
+    /// Returns the time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Returns the catalogue as it is now.
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        self.store.catalogue().load()
+    }
+
+    /// Waits until state has what was durable just now. After a second, what state has is answered all the same.
+    pub(crate) async fn fold(&self) {
+        if !self.store.fold_reached(FOLD_WAIT).await {
+            tracing::debug!("state is more than a second behind the journal");
+        }
+    }
+
+    /// Works on a thread that may wait for the disk or take long.
+    pub(crate) async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&app)).await;
+        done.map_err(|error| internal("working on a request", &error))
+    }
+
+    /// Reads state on a thread that may wait for the disk.
+    pub(crate) async fn reading<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&State) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        self.apart(move |app| read(app.store.state())).await
+    }
+}
+
+/// Logs what failed on our side, and answers that something did.
+pub(crate) fn internal(doing: &'static str, error: &dyn std::fmt::Display) -> Problem {
+    tracing::error!(%error, "{doing} failed");
+    Problem::new(Kind::Internal, "it is in our log; trying again may help")
+}

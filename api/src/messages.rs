@@ -1,0 +1,331 @@
+//! `/v1/messages`: plain sends, one at a time or up to 500 in a batch.
+//!
+//! One object is answered 202 with its id. An array is always answered 207 with one result for each item, in its
+//! order: the id, or the problem that this item alone has. The status says that one has to look inside; a batch is
+//! refused as a whole only when it is no JSON array of 1 to 500 items or too large. Each item has its own claim, made
+//! of the `Idempotency-Key` and its index, so a batch that was cut short is sent again as it was: what was accepted is
+//! answered with the same ids, and the rest is done now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use hyper::{HeaderMap, StatusCode};
+use policy::template::{Template, check_vars};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::task::JoinSet;
+use types::catalogue::{Scope, Shop, TemplateKind, TemplateSource};
+use types::event::{Event, MessageAccepted};
+use types::id::PublicId;
+use types::locale::Language;
+use types::order::{Body, MessageRequest, TemplateUse};
+
+use crate::app::App;
+use crate::auth::Caller;
+use crate::body::Raw;
+use crate::check;
+use crate::extract::{Params, Segments, ShopParam};
+use crate::json;
+use crate::once::{self, Accepted, IdempotencyKey};
+use crate::orders::accepted_answer;
+use crate::problem::{Document, Fault, Problem};
+use crate::story::{self, MessageStory};
+
+/// The most items of a batch.
+const ITEMS_MAX: usize = 500;
+/// How many items of one batch are on their way to the disk at once. More would only fill the inboxes.
+const IN_FLIGHT_MAX: usize = 128;
+
+/// What a single message is answered.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageAnswer {
+    /// Names the accept; `GET /v1/messages/{id}` takes it.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+}
+
+/// What a batch is answered.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct BatchAnswer {
+    /// One result for each item, in the order of the items.
+    results: Vec<ItemResult>,
+}
+
+/// What became of one item: it has an `id` or a `problem`.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ItemResult {
+    /// The item's place in the batch, from 0.
+    index: usize,
+    /// Names the accept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, pattern = "^[a-z2-7]{16}$")]
+    id: Option<String>,
+    /// Whether an earlier answer is repeated.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    replayed: bool,
+    /// Why the item was not accepted. Its pointers start at the item.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Document>,
+}
+
+/// A message, or an array of 1 to 500 of them.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(as = MessageOrBatch)]
+#[expect(dead_code, reason = "describes the body, which is read item by item")]
+pub(crate) enum MessageOrBatch {
+    /// One message.
+    One(MessageRequest),
+    /// Several.
+    Batch(Vec<MessageRequest>),
+}
+
+/// Send plain messages
+///
+/// One message is answered 202 once it is durable. An array is answered 207 with a result for each item.
+#[utoipa::path(
+    post, path = "/v1/messages", tag = "messages", operation_id = "postMessages",
+    params(ShopParam, ("Idempotency-Key" = Option<String>, Header, description = "Names this request; kept for at least 72 hours.", min_length = 1, max_length = 255, pattern = "^[ -~]+$")),
+    request_body(content = MessageOrBatch, example = json!({
+        "to": {"email": "mario@example.it", "name": "Mario Rossi"}, "stream": "transactional",
+        "body": {"content": {"subject": "Il tuo ordine è partito", "text": "Arriva domani."}}
+    })),
+    responses(
+        (status = 202, description = "The message is durable.", body = MessageAnswer,
+            headers(("Idempotent-Replayed" = Option<String>, description = "`true` when an earlier answer is repeated."))),
+        (status = 207, description = "A result for each item of the batch.", body = BatchAnswer),
+    )
+)]
+pub(crate) async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    Params(params): Params<ShopParam>,
+    headers: HeaderMap,
+    raw: Raw,
+) -> Result<Response, Problem> {
+    let shop = caller.shop(&app, params.shop.as_deref(), Scope::Send)?;
+    let key = IdempotencyKey::read(&headers)?;
+    json::scan(&raw.bytes)?;
+    let sender = Sender {
+        app,
+        caller,
+        shop,
+        key,
+        templates: HashMap::new(),
+    };
+    let first = raw.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        let items: Vec<Box<RawValue>> = json::read(&raw.bytes)?;
+        sender.batch(&items).await
+    } else {
+        sender.one(&raw.bytes).await
+    }
+}
+
+/// One request's messages on their way in.
+struct Sender {
+    app: App,
+    caller: Caller,
+    shop: Arc<Shop>,
+    key: IdempotencyKey,
+    /// Templates that this request has used so far.
+    templates: HashMap<(String, Language), Arc<Template>>,
+}
+
+impl Sender {
+    async fn one(mut self, bytes: &[u8]) -> Result<Response, Problem> {
+        let job = self.job(bytes, None)?;
+        let accepted = job.run().await?;
+        let answer = MessageAnswer {
+            id: accepted.id.to_string(),
+        };
+        Ok(accepted_answer(accepted, &answer))
+    }
+
+    async fn batch(mut self, items: &[Box<RawValue>]) -> Result<Response, Problem> {
+        if items.is_empty() || items.len() > ITEMS_MAX {
+            let fault = format!("has {} items; 1 to {ITEMS_MAX} are allowed", items.len());
+            return Err(Problem::invalid(vec![Fault::new("", fault)]));
+        }
+        // The request itself was counted when it was authenticated.
+        let more = u32::try_from(items.len() - 1).unwrap_or(u32::MAX);
+        self.app.limits.count(&self.caller, more)?;
+        let mut results: Vec<Option<Result<Accepted, Problem>>> = Vec::new();
+        results.resize_with(items.len(), || None);
+        let mut running = JoinSet::new();
+        for (index, item) in items.iter().enumerate() {
+            if running.len() == IN_FLIGHT_MAX {
+                keep(running.join_next().await, &mut results);
+            }
+            match self.job(item.get().as_bytes(), Some(index)) {
+                Ok(job) => {
+                    running.spawn(async move { (index, job.run().await) });
+                }
+                Err(problem) => keep(Some(Ok((index, Err(problem)))), &mut results),
+            }
+        }
+        while let Some(done) = running.join_next().await {
+            keep(Some(done), &mut results);
+        }
+        let results = results
+            .into_iter()
+            .enumerate()
+            .map(|(index, result)| self.result(index, result));
+        let answer = BatchAnswer {
+            results: results.collect(),
+        };
+        Ok((StatusCode::MULTI_STATUS, axum::Json(answer)).into_response())
+    }
+
+    fn result(&self, index: usize, result: Option<Result<Accepted, Problem>>) -> ItemResult {
+        match result {
+            Some(Ok(accepted)) => ItemResult {
+                index,
+                id: Some(accepted.id.to_string()),
+                replayed: accepted.replayed,
+                problem: None,
+            },
+            other => {
+                let problem = match other {
+                    Some(Err(problem)) => problem,
+                    _ => Problem::new(crate::problem::Kind::Internal, "the item could not be worked on"),
+                };
+                self.app.metrics.refuse(problem.kind());
+                ItemResult {
+                    index,
+                    id: None,
+                    replayed: false,
+                    problem: Some(problem.into_document()),
+                }
+            }
+        }
+    }
+
+    /// Reads and checks one message.
+    fn job(&mut self, bytes: &[u8], item: Option<usize>) -> Result<Job, Problem> {
+        let request: MessageRequest = json::read(bytes)?;
+        check::message(&request, self.app.now())?;
+        if let Body::Template(template) = &request.body {
+            self.check_template(template, &request)?;
+        }
+        let body = once::content_digest("/v1/messages", &request);
+        let claims: Vec<_> = self
+            .key
+            .claim(&self.caller, &self.shop, item, body)
+            .into_iter()
+            .collect();
+        let person = self.app.keyer.key(&request.to.email);
+        Ok(Job {
+            app: self.app.clone(),
+            event: MessageAccepted {
+                shop: self.shop.number,
+                person,
+                request,
+                claims,
+            },
+        })
+    }
+
+    /// Refuses a template that is not there, or that does not render with these variables.
+    fn check_template(&mut self, used: &TemplateUse, request: &MessageRequest) -> Result<(), Problem> {
+        let missing = || {
+            Problem::invalid(vec![Fault::new(
+                "/body/template/id",
+                "is not a message template of this shop",
+            )])
+        };
+        let catalogue = self.app.catalogue();
+        let stored = catalogue.template(self.shop.number, &used.id).ok_or_else(missing)?;
+        if stored.spec.kind != TemplateKind::Message {
+            return Err(missing());
+        }
+        let (language, source) = source(&stored.spec.sources, request, &self.shop).ok_or_else(missing)?;
+        let name = (used.id.to_string(), language);
+        let template = match self.templates.get(&name) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let compiled = Arc::new(Template::compile(source).map_err(|_| missing())?);
+                self.templates.insert(name, Arc::clone(&compiled));
+                compiled
+            }
+        };
+        let vars = used.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        check_vars(&template, vars).map_err(|fault| {
+            let fault = format!("do not fill the template: {}: {}", fault.part.as_str(), fault.message);
+            Problem::invalid(vec![Fault::new("/body/template/vars", fault)])
+        })
+    }
+}
+
+/// Returns the source for the recipient's language, else for the shop's, else the first.
+fn source<'a>(
+    sources: &'a std::collections::BTreeMap<Language, TemplateSource>,
+    request: &MessageRequest,
+    shop: &Shop,
+) -> Option<(Language, &'a TemplateSource)> {
+    let wanted = request.to.locale.as_deref().and_then(Language::of_tag);
+    wanted
+        .into_iter()
+        .chain([shop.spec.language])
+        .find_map(|language| Some((language, sources.get(&language)?)))
+        .or_else(|| sources.iter().next().map(|(language, source)| (*language, source)))
+}
+
+/// Puts a finished item's result into its place.
+fn keep(
+    done: Option<Result<(usize, Result<Accepted, Problem>), tokio::task::JoinError>>,
+    results: &mut [Option<Result<Accepted, Problem>>],
+) {
+    if let Some(Ok((index, result))) = done
+        && let Some(place) = results.get_mut(index)
+    {
+        *place = Some(result);
+    }
+}
+
+/// One message, checked, with its claims.
+struct Job {
+    app: App,
+    event: MessageAccepted,
+}
+
+impl Job {
+    async fn run(self) -> Result<Accepted, Problem> {
+        let (partition, claims) = (self.event.person.partition(), self.event.claims.clone());
+        let event = Event::MessageAccepted(Box::new(self.event));
+        let accepted = once::accept(&self.app, partition, event, claims).await?;
+        if !accepted.replayed {
+            self.app.metrics.messages_accepted.inc();
+        }
+        Ok(accepted)
+    }
+}
+
+/// Ask what became of a message
+///
+/// Takes the id of an accept or of a message, and gives its whole history.
+#[utoipa::path(
+    get, path = "/v1/messages/{id}", tag = "messages", operation_id = "getMessage",
+    params(("id" = String, Path, description = "The accept's id, or the message's.", pattern = "^[a-z2-7]{16}$")),
+    responses((status = 200, description = "The message's story.", body = MessageStory))
+)]
+pub(crate) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Segments(id): Segments<String>,
+) -> Result<Response, Problem> {
+    caller.may(Scope::Read)?;
+    Ok(axum::Json(story_of(&app, &caller, &id).await?).into_response())
+}
+
+/// Finds the story of a message that the caller may see.
+pub(crate) async fn story_of(app: &App, caller: &Caller, id: &str) -> Result<MessageStory, Problem> {
+    let missing = || Problem::not_found("message");
+    let id: PublicId = id.parse().map_err(|_| missing())?;
+    app.fold().await;
+    let story = story::message(app, id).await?;
+    story.filter(|story| caller.sees(&story.shop)).ok_or_else(missing)
+}

@@ -1,0 +1,86 @@
+//! The public routes, and what every route has in common: it is timed, and answers even its mistakes as problems.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::handler::Handler;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post, put};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+
+use crate::app::App;
+use crate::catalogue::{campaigns, keys, shops, templates};
+use crate::measure::Measure;
+use crate::metrics::Metrics;
+use crate::problem::{Kind, Problem};
+use crate::{messages, orders, suppressions};
+
+/// Builds the API listener's routes.
+pub(crate) fn router(app: &App) -> Router {
+    let routes: [(&str, MethodRouter<App>); 16] = [
+        ("/openapi.json", get(description)),
+        ("/v1/orders", post(orders::post)),
+        ("/v1/orders/{order_id}", get(orders::get)),
+        ("/v1/messages", post(messages::post)),
+        ("/v1/messages/{id}", get(messages::get)),
+        ("/v1/shops", get(shops::list)),
+        ("/v1/shops/{id}", put(shops::put).get(shops::get).delete(shops::delete)),
+        ("/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
+        ("/v1/shops/{id}/keys/{key}", delete(keys::delete)),
+        ("/v1/campaigns", get(campaigns::list)),
+        (
+            "/v1/campaigns/{id}",
+            put(campaigns::put).get(campaigns::get).delete(campaigns::delete),
+        ),
+        ("/v1/templates", get(templates::list)),
+        (
+            "/v1/templates/{id}",
+            put(templates::put).get(templates::get).delete(templates::delete),
+        ),
+        (
+            "/v1/suppressions",
+            get(suppressions::list).post(suppressions::post).put(suppressions::put),
+        ),
+        ("/v1/suppressions/lookup", post(suppressions::lookup)),
+        ("/v1/suppressions/{person}", delete(suppressions::delete)),
+    ];
+    let mut router = Router::new();
+    for (path, methods) in routes {
+        router = router.route(path, measured(&app.metrics, path, methods));
+    }
+    fallbacks(router, app).with_state(app.clone())
+}
+
+/// Times a route's methods, and refuses its other methods.
+pub(crate) fn measured(metrics: &Arc<Metrics>, path: &str, methods: MethodRouter<App>) -> MethodRouter<App> {
+    methods.fallback(no_such_method).layer(Measure::new(metrics, path))
+}
+
+/// Answers what has no route.
+pub(crate) fn fallbacks(router: Router<App>, app: &App) -> Router<App> {
+    router.fallback(nothing_here.layer(Measure::new(&app.metrics, "none")))
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "there is nothing at this path; /openapi.json tells what there is",
+    )
+}
+
+async fn no_such_method() -> Problem {
+    Problem::new(
+        Kind::MethodNotAllowed,
+        "the Allow header tells the methods of this path",
+    )
+}
+
+/// The API's description.
+async fn description(State(app): State<App>) -> Response {
+    let mut response = app.description.clone().into_response();
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,422 @@
+//! What became of an order or a message, told from folded state.
+//!
+//! Everything shown comes from the timeline, which holds the events themselves: what was accepted, the decision with
+//! its reasons and offers, every attempt and what the far side said, and what the recipient did. A story is found by
+//! the id of the accept or of the message; both lead to the same events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use store::{State, StoredEvent};
+use types::event::{Decided, Event, Offer, Outcome, Plan, Refusal, Tracking, Verdict};
+use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
+use types::text::Slug;
+
+use crate::app::App;
+use crate::detail;
+use crate::problem::Problem;
+
+/// What became of an order.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct OrderStory {
+    /// Names the accept.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+    /// The shop's own number.
+    order_id: String,
+    /// Whose order it is.
+    #[schema(value_type = String)]
+    pub(crate) shop: Slug,
+    /// When it was accepted.
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    /// What was decided; missing until it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+    /// The messages it caused.
+    messages: Vec<MessageState>,
+    /// Everything that happened, in order.
+    events: Vec<TimelineEvent>,
+}
+
+/// What became of a plain message, or of the mail that an order caused.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageStory {
+    /// Names the accept.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+    /// The order that caused it, by the shop's own number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<String>,
+    /// Whose message it is.
+    #[schema(value_type = String)]
+    pub(crate) shop: Slug,
+    /// When its cause was accepted.
+    #[schema(format = DateTime)]
+    accepted_at: String,
+    /// To whom.
+    to: String,
+    /// What was decided; missing until it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<Decision>,
+    /// The messages that were sent, or are about to be.
+    messages: Vec<MessageState>,
+    /// Everything that happened, in order.
+    events: Vec<TimelineEvent>,
+}
+
+/// What was decided, and why.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Decision {
+    /// Whether something is sent.
+    verdict: VerdictName,
+    /// When this was decided.
+    #[schema(format = DateTime)]
+    at: String,
+    /// Every reason against sending, the weightiest first; empty when it is sent.
+    reasons: Vec<Reason>,
+    /// What is offered, in the order shown.
+    offers: Vec<OfferView>,
+    /// How it is sent; missing when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<PlanView>,
+}
+
+/// Whether something is sent.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum VerdictName {
+    /// A mail goes out.
+    Send,
+    /// Nothing goes out.
+    Refuse,
+}
+
+/// One reason why nothing is sent.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Reason {
+    /// Stable, for programs.
+    #[schema(example = "no_marketing_consent")]
+    code: &'static str,
+    /// The same for people.
+    text: &'static str,
+}
+
+/// One offer in a mail, with what the auction knew.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct OfferView {
+    /// The campaign's id.
+    campaign: String,
+    /// What a lead from this mail costs; fixed when this was decided.
+    price: types::money::Money,
+    /// Expected value in millionths of a minor unit, by which it was ranked.
+    #[schema(minimum = 0)]
+    expected_value: u64,
+    /// The probability, in millionths, with which this campaign came to this place.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    propensity: u32,
+    /// Whether the place was used to explore.
+    explored: bool,
+}
+
+/// How a mail is sent.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct PlanView {
+    stream: types::order::Stream,
+    language: types::locale::Language,
+    /// `individual` or `aggregate`: whether pixel and links may name the message.
+    #[schema(value_type = String)]
+    tracking: Tracking,
+    /// When it is no longer worth sending.
+    #[schema(format = DateTime)]
+    expires: String,
+    /// Whether the order was late and is mailed because the shop says so.
+    late: bool,
+}
+
+/// Where one message stands.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct MessageState {
+    /// The message's id: in its `Message-ID` header too.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+    /// `queued`, `sending`, `delivered`, `deferred`, `failed`, `in_doubt`, `expired` or `withdrawn`.
+    #[schema(example = "delivered")]
+    state: &'static str,
+    /// Attempts so far.
+    attempts: u16,
+    /// Why it waits, while it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct TimelineEvent {
+    /// The event's own id.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+    /// When it happened.
+    #[schema(format = DateTime)]
+    time: String,
+    /// What kind of thing happened; stable, for programs.
+    #[schema(example = "delivered")]
+    kind: &'static str,
+    /// The same for people, with what is particular to this time.
+    detail: String,
+    /// The message it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, pattern = "^[a-z2-7]{16}$")]
+    message: Option<String>,
+}
+
+/// Finds an order by the name it was claimed under.
+pub(crate) async fn order(app: &App, name: [u8; 16]) -> Result<Option<OrderStory>, Problem> {
+    let find = move |state: &State| gather(state, state.claim(&name)?.id);
+    let Some(told) = app.reading(find).await? else {
+        return Ok(None);
+    };
+    let (Some(order_id), Some(shop)) = (told.order_id.clone(), told.shop(app)) else {
+        return Ok(None);
+    };
+    Ok(Some(OrderStory {
+        id: told.public(told.cause),
+        order_id,
+        shop,
+        accepted_at: told.accepted_at.clone(),
+        messages: told.messages(app),
+        events: told.timeline(),
+        decision: told.decision(),
+    }))
+}
+
+/// Finds a message by the id of its accept, or its own.
+pub(crate) async fn message(app: &App, id: PublicId) -> Result<Option<MessageStory>, Problem> {
+    let Some(told) = app.reading(move |state| gather(state, id)).await? else {
+        return Ok(None);
+    };
+    let Some(shop) = told.shop(app) else { return Ok(None) };
+    Ok(Some(MessageStory {
+        id: told.public(told.cause),
+        order_id: told.order_id.clone(),
+        shop,
+        accepted_at: told.accepted_at.clone(),
+        to: told.to.clone(),
+        messages: told.messages(app),
+        events: told.timeline(),
+        decision: told.decision(),
+    }))
+}
+
+/// All events around one accept.
+struct Told {
+    partition: PartitionId,
+    cause: EventId,
+    shop: ShopNumber,
+    order_id: Option<String>,
+    to: String,
+    accepted_at: String,
+    events: Vec<StoredEvent>,
+}
+
+/// Gathers what the timelines of the cause and of its messages hold. `None` if there is no accept among it.
+fn gather(state: &State, id: PublicId) -> Option<Told> {
+    let PublicId { partition, event } = id;
+    let mut events: BTreeMap<EventId, StoredEvent> = BTreeMap::new();
+    let mut related = BTreeSet::new();
+    for stored in state.timeline(partition, event) {
+        if let Event::Decided(decided) = &stored.event {
+            related.insert(decided.cause);
+            related.extend(plan(decided).map(|plan| plan.message.event()));
+        }
+        events.insert(stored.id, stored);
+    }
+    related.remove(&event);
+    for object in related {
+        events.extend(
+            state
+                .timeline(partition, object)
+                .into_iter()
+                .map(|stored| (stored.id, stored)),
+        );
+    }
+    Told::of(partition, events.into_values().collect())
+}
+
+impl Told {
+    fn of(partition: PartitionId, events: Vec<StoredEvent>) -> Option<Self> {
+        events
+            .iter()
+            .find_map(|stored| {
+                let (shop, order_id, to) = match &stored.event {
+                    Event::OrderAccepted(accepted) => {
+                        let order = &accepted.order;
+                        (accepted.shop, Some(order.order_id.to_string()), &order.customer.email)
+                    }
+                    Event::MessageAccepted(accepted) => (accepted.shop, None, &accepted.request.to.email),
+                    _ => return None,
+                };
+                Some((stored.id, shop, order_id, to.to_string(), stored.wall.to_string()))
+            })
+            .map(|(cause, shop, order_id, to, accepted_at)| Self {
+                partition,
+                cause,
+                shop,
+                order_id,
+                to,
+                accepted_at,
+                events,
+            })
+    }
+
+    /// Returns the id of the shop whose it is.
+    fn shop(&self, app: &App) -> Option<Slug> {
+        app.catalogue().shop_by_number(self.shop).map(|shop| shop.id.clone())
+    }
+
+    fn public(&self, event: EventId) -> String {
+        PublicId {
+            partition: self.partition,
+            event,
+        }
+        .to_string()
+    }
+
+    fn decision(&self) -> Option<Decision> {
+        let (at, decided) = self.events.iter().find_map(|stored| match &stored.event {
+            Event::Decided(decided) => Some((stored.wall, decided)),
+            _ => None,
+        })?;
+        let at = at.to_string();
+        Some(match &decided.verdict {
+            Verdict::Send(plan) => Decision {
+                verdict: VerdictName::Send,
+                at,
+                reasons: Vec::new(),
+                offers: plan.offers.iter().map(OfferView::of).collect(),
+                plan: Some(PlanView {
+                    stream: plan.stream,
+                    language: plan.language,
+                    tracking: plan.tracking,
+                    expires: plan.expires.to_string(),
+                    late: plan.late,
+                }),
+            },
+            Verdict::Refuse(reasons) => Decision {
+                verdict: VerdictName::Refuse,
+                at,
+                reasons: reasons.iter().copied().map(Reason::of).collect(),
+                offers: Vec::new(),
+                plan: None,
+            },
+        })
+    }
+
+    fn messages(&self, app: &App) -> Vec<MessageState> {
+        let planned = self.events.iter().filter_map(|stored| match &stored.event {
+            Event::Decided(decided) => plan(decided),
+            _ => None,
+        });
+        planned.map(|plan| self.message(app, plan.message)).collect()
+    }
+
+    fn message(&self, app: &App, message: MessageId) -> MessageState {
+        let (mut state, mut attempts, mut over) = ("queued", 0, false);
+        for stored in &self.events {
+            match &stored.event {
+                Event::AttemptClaimed(claimed) if claimed.message == message => {
+                    (state, attempts) = ("sending", claimed.attempt.0);
+                }
+                Event::AttemptEnded(ended) if ended.message == message => {
+                    (state, attempts) = (ended.outcome.as_str(), ended.attempt.0);
+                    over = ended.outcome.is_terminal();
+                }
+                _ => {}
+            }
+        }
+        MessageState {
+            id: self.public(message.event()),
+            state,
+            attempts,
+            waiting: if over { None } else { app.queues.waiting(message) },
+        }
+    }
+
+    fn timeline(&self) -> Vec<TimelineEvent> {
+        let told = |stored: &StoredEvent| TimelineEvent {
+            id: self.public(stored.id),
+            time: stored.wall.to_string(),
+            kind: kind(&stored.event),
+            detail: detail::of(&stored.event),
+            message: about(&stored.event).map(|message| self.public(message.event())),
+        };
+        self.events.iter().map(told).collect()
+    }
+}
+
+fn plan(decided: &Decided) -> Option<&Plan> {
+    match &decided.verdict {
+        Verdict::Send(plan) => Some(plan),
+        Verdict::Refuse(_) => None,
+    }
+}
+
+/// Returns an event's kind, as shown outside.
+pub(crate) const fn kind(event: &Event) -> &'static str {
+    match event {
+        Event::OrderAccepted(_) => "order_accepted",
+        Event::MessageAccepted(_) => "message_accepted",
+        Event::Decided(_) => "decided",
+        Event::AttemptClaimed(_) => "attempt_claimed",
+        Event::AttemptEnded(ended) => match ended.outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Deferred { .. } => "deferred",
+            Outcome::Failed { .. } => "failed",
+            Outcome::InDoubt { .. } => "in_doubt",
+            Outcome::Expired => "expired",
+            Outcome::Withdrawn => "withdrawn",
+        },
+        Event::CatalogueChanged(_) => "catalogue_changed",
+        Event::SuppressionChanged(_) => "suppression_changed",
+        Event::Unsubscribed(_) => "unsubscribed",
+        Event::Opened(_) => "opened",
+        Event::Clicked(_) => "clicked",
+    }
+}
+
+/// Returns the message that an event is about.
+const fn about(event: &Event) -> Option<MessageId> {
+    match event {
+        Event::AttemptClaimed(claimed) => Some(claimed.message),
+        Event::AttemptEnded(ended) => Some(ended.message),
+        Event::Unsubscribed(unsubscribed) => Some(unsubscribed.message),
+        Event::Opened(opened) => Some(opened.message),
+        Event::Clicked(clicked) => Some(clicked.message),
+        Event::OrderAccepted(_)
+        | Event::MessageAccepted(_)
+        | Event::Decided(_)
+        | Event::CatalogueChanged(_)
+        | Event::SuppressionChanged(_) => None,
+    }
+}
+
+impl Reason {
+    fn of(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code(),
+            text: detail::reason(refusal),
+        }
+    }
+}
+
+impl OfferView {
+    fn of(offer: &Offer) -> Self {
+        Self {
+            campaign: offer.id.to_string(),
+            price: offer.price,
+            expected_value: offer.expected_value,
+            propensity: offer.propensity,
+            explored: offer.explored,
+        }
+    }
+}
