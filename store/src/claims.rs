@@ -17,7 +17,7 @@ use types::id::PublicId;
 
 use crate::commit::Commits;
 use crate::journal::Position;
-use crate::state::Tables;
+use crate::state::{StoredClaim, Tables};
 use crate::sync::lock;
 
 const SHARDS: usize = 64;
@@ -80,14 +80,24 @@ impl fmt::Debug for Inner {
 }
 
 impl Claims {
-    pub(crate) fn new(tables: Arc<Tables>, commits: Arc<Commits>, count_max: usize) -> Self {
-        Self(Arc::new(Inner {
+    /// `settled` are names that were found in the journal and may not be in state yet.
+    pub(crate) fn new(
+        tables: Arc<Tables>,
+        commits: Arc<Commits>,
+        count_max: usize,
+        settled: &[(Claim, PublicId)],
+    ) -> Self {
+        let inner = Inner {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             count: AtomicUsize::new(0),
             count_max,
             tables,
             commits,
-        }))
+        };
+        for (claim, id) in settled {
+            inner.settle(claim, *id);
+        }
+        Self(Arc::new(inner))
     }
 
     /// Claims all these names or none. Waits while another request that shares one is under way.
@@ -134,11 +144,6 @@ impl Claims {
         Ok(Ok(replay.map_or(Claimed::New(guard), Claimed::Replay)))
     }
 
-    /// Settles a name that was found in the journal, not yet in state.
-    pub(crate) fn recover(&self, claim: &Claim, id: PublicId) {
-        self.0.settle(claim, id);
-    }
-
     /// Forgets names that are in state now.
     pub(crate) fn stored<'a>(&self, names: impl Iterator<Item = &'a [u8; 16]>) {
         for name in names {
@@ -159,6 +164,13 @@ impl Inner {
         self.shards.get(usize::from(*first) % SHARDS)
     }
 
+    /// Looks a name up in state. A failed read fails the store before it returns `None`.
+    fn stored(&self, name: &[u8; 16]) -> Option<StoredClaim> {
+        let read = self.tables.claim(name);
+        read.inspect_err(|error| self.commits.fail("reading state", error))
+            .ok()?
+    }
+
     fn take(&self, claim: &Claim, ended: &watch::Receiver<()>) -> Look {
         let Some(shard) = self.shard(&claim.name) else {
             return Look::Full;
@@ -170,7 +182,7 @@ impl Inner {
             None => {}
         }
         // Under the shard's lock, so that a name that moves from memory to state is seen in one of them.
-        if let Some(stored) = self.tables.claim(&self.commits, &claim.name) {
+        if let Some(stored) = self.stored(&claim.name) {
             return Look::Known {
                 body: stored.body,
                 id: stored.id,
@@ -192,7 +204,7 @@ impl Inner {
             if shard.insert(claim.name, holder).is_none() {
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
-            if self.tables.claim(&self.commits, &claim.name).is_some() {
+            if self.stored(&claim.name).is_some() {
                 shard.remove(&claim.name);
                 self.count.fetch_sub(1, Ordering::Relaxed);
             }

@@ -29,7 +29,7 @@ use crate::spool::{Outline, Shelf, outline, seal_spool_frame};
 use crate::sync::{lock, wait, wait_for};
 
 /// What is called when a round has ended.
-pub(crate) type Callback = Box<dyn FnOnce(Result<(), CommitFailed>) + Send>;
+pub(crate) type Callback = Box<dyn FnOnce(Result<Position, CommitFailed>) + Send>;
 
 /// Buffers above this are given back to the allocator after a round, so that a burst is not held for ever.
 const BUFFER_KEPT: usize = 4 << 20;
@@ -62,7 +62,7 @@ struct Pending {
     journal: Vec<u8>,
     records: u64,
     spool: Vec<u8>,
-    callbacks: Vec<Callback>,
+    callbacks: Vec<(Position, Callback)>,
     /// Messages appended and not yet placed in a segment; true once released again.
     unplaced: HashMap<MessageId, bool, FixedState>,
     next: u64,
@@ -83,7 +83,7 @@ struct Round {
     journal: Vec<u8>,
     records: u64,
     spool: Vec<u8>,
-    callbacks: Vec<Callback>,
+    callbacks: Vec<(Position, Callback)>,
     /// The position of the first record.
     first: u64,
 }
@@ -152,8 +152,10 @@ impl Commits {
             pending.next += 1;
         }
         pending.records += partitions.len() as u64;
-        pending.callbacks.extend(callbacks);
         let position = Position(pending.next - 1);
+        pending
+            .callbacks
+            .extend(callbacks.into_iter().map(|callback| (position, callback)));
         let wake = pending.sleeping;
         drop(pending);
         if wake {
@@ -265,7 +267,7 @@ impl Commits {
         self.work.notify_all();
         self.moved.notify_all();
         self.advanced.notify_all();
-        for callback in callbacks {
+        for (_, callback) in callbacks {
             callback(Err(CommitFailed));
         }
     }
@@ -399,13 +401,13 @@ impl Committer {
             match result {
                 Ok(()) => {
                     commits.publish(round.first + round.records - 1);
-                    for callback in round.callbacks.drain(..) {
-                        callback(Ok(()));
+                    for (position, callback) in round.callbacks.drain(..) {
+                        callback(Ok(position));
                     }
                 }
                 Err(error) => {
                     commits.fail("committing to journal and spool", &error);
-                    for callback in round.callbacks.drain(..) {
+                    for (_, callback) in round.callbacks.drain(..) {
                         callback(Err(CommitFailed));
                     }
                     return;
@@ -413,7 +415,9 @@ impl Committer {
             }
             let metrics = &commits.metrics;
             metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
-            metrics.commit_records.observe(round.records as f64);
+            metrics
+                .commit_records
+                .observe(f64::from(u32::try_from(round.records).unwrap_or(u32::MAX)));
             metrics.journal_synced_bytes.inc_by(round.journal.len() as u64);
             metrics.spool_synced_bytes.inc_by(round.spool.len() as u64);
             for buffer in [&mut round.journal, &mut round.spool] {

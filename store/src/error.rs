@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use types::event::EventError;
 
+use crate::state::StateError;
+
 /// Why a data directory is not opened. None of these loses anything; each names what an operator must look at.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -88,10 +90,16 @@ pub enum OpenError {
     /// State cannot be opened or rebuilt.
     #[error("state")]
     State(#[from] fjall::Error),
+    /// State opens, but holds something unreadable.
+    #[error(transparent)]
+    Unreadable(#[from] StateError),
     /// The metrics' names are taken.
     #[error("metrics")]
     Metrics(#[from] prometheus::Error),
 }
+
+/// Why a record of the tail could not be read: what opening had read a moment before.
+pub type ReplayError = OpenError;
 
 /// Says what was being done when an I/O error came up.
 pub(crate) trait Doing<T> {

@@ -22,7 +22,6 @@ pub(crate) const PAYLOAD_MAX: usize = 256 << 20;
 pub(crate) struct Frame<'a> {
     pub(crate) kind: u16,
     pub(crate) version: u8,
-    pub(crate) barrier: bool,
     pub(crate) partition: u16,
     pub(crate) id: EventId,
     pub(crate) wall: Timestamp,
@@ -103,7 +102,6 @@ pub(crate) fn parse(bytes: &[u8], segment: u64) -> Option<Frame<'_>> {
     Some(Frame {
         kind: u16_at(header, 8)?,
         version: *header.get(10)?,
-        barrier: flags & BARRIER != 0,
         partition: u16_at(header, 12)?,
         id: EventId::from_raw(u64_at(header, 14)?),
         wall: Timestamp::from_millis(u64_at(header, 22)?),
@@ -188,8 +186,8 @@ mod tests {
         let bytes = frame(b"payload", 3, true);
         let read = parse(&bytes, 3).expect("valid");
         assert_eq!(
-            (read.kind, read.version, read.barrier, read.partition, read.payload),
-            (7, 1, true, 1024, &b"payload"[..])
+            (read.kind, read.version, read.partition, read.payload),
+            (7, 1, 1024, &b"payload"[..])
         );
         assert_eq!(read.len(), bytes.len());
     }

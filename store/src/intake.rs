@@ -158,7 +158,7 @@ impl Intake {
             admission,
             receipt: Some(receipt),
         };
-        sender.try_send(submission).map_err(refusal)?;
+        sender.try_send(submission).map_err(|error| refusal(&error))?;
         answer.await.unwrap_or(Err(SubmitError::Closed))
     }
 
@@ -183,7 +183,9 @@ impl Intake {
             admission: Admission::default(),
             receipt: None,
         };
-        self.sender(partition)?.try_send(submission).map_err(refusal)
+        self.sender(partition)?
+            .try_send(submission)
+            .map_err(|error| refusal(&error))
     }
 
     /// Hands the inboxes to the runners, with the partitions that each owns. Empty after the first call.
@@ -227,7 +229,7 @@ impl Intake {
     }
 }
 
-fn refusal(error: mpsc::error::TrySendError<Submission>) -> SubmitError {
+fn refusal(error: &mpsc::error::TrySendError<Submission>) -> SubmitError {
     match error {
         mpsc::error::TrySendError::Full(_) => SubmitError::Busy,
         mpsc::error::TrySendError::Closed(_) => SubmitError::Closed,

@@ -1,6 +1,6 @@
 //! The journal: the one record of what happened, from which everything else can be made again.
 //!
-//! Runners append batches of records; the commit thread makes them durable ([`crate::commit`]). A record's [`Position`]
+//! Runners append batches of records; the commit thread makes them durable (`commit.rs`). A record's [`Position`]
 //! is its ordinal in this data directory, from 1, without gaps; segments tell the position of their first record.
 //! `docs/formats/journal.md` draws the bytes and says what a crash may leave and what is made of it.
 
@@ -67,17 +67,19 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds a record. `id` comes from [`Journal::mint`].
-    pub fn push(&mut self, id: EventId, partition: PartitionId, wall: Timestamp, event: &Event) {
+    /// Adds a record, and returns its payload as it is journaled. `id` comes from [`Journal::mint`].
+    pub fn push(&mut self, id: EventId, partition: PartitionId, wall: Timestamp, event: &Event) -> Bytes {
+        let start = self.frames.len() + frame::HEADER;
         frame::encode(&mut self.frames, event.kind(), partition, id, wall, |out| {
-            event.encode(out)
+            event.encode(out);
         });
         self.partitions.push(partition);
+        Bytes::copy_from_slice(self.frames.get(start..).unwrap_or_default())
     }
 
-    /// Adds what is called once the batch is durable, or will never be known to be. It runs on the commit thread, which
-    /// everyone waits for: it sends to a channel and returns.
-    pub fn on_durable(&mut self, f: impl FnOnce(Result<(), CommitFailed>) + Send + 'static) {
+    /// Adds what is called once the batch is durable, with the position of its last record, or once it will never be known
+    /// to be. It runs on the commit thread, which everyone waits for: it sends to a channel and returns.
+    pub fn on_durable(&mut self, f: impl FnOnce(Result<Position, CommitFailed>) + Send + 'static) {
         self.callbacks.push(Box::new(f));
     }
 

@@ -11,22 +11,22 @@
 //!                   └─► State::submit ─► waits for its position ─► fjall, spool released
 //! ```
 //!
-//! Threads: `store-commit` and `store-spool-sync` ([`commit`]), one for each kind of segment that makes files ahead
-//! ([`segment`]), `store-state` ([`state`]), `store-keeper` ([`keeper`]), `store-disk` ([`disk`]).
+//! Threads: `store-commit` and `store-spool-sync` (`commit.rs`), one for each kind of segment that makes files ahead
+//! (`segment.rs`), `store-state` (`state/writer.rs`), `store-keeper` (`keeper.rs`), `store-disk` (`disk.rs`).
 //!
 //! What failed syncs, full disks and torn tails do is told in `docs/formats/`. Deliberately absent: what events mean. The
 //! store reads of an event only what recovery needs: ids, claims, and which messages live.
 
 mod catalogue;
 mod checkpoint;
-mod claims;
+pub mod claims;
 mod commit;
 mod disk;
 mod error;
 mod frame;
 mod identity;
-mod intake;
-mod journal;
+pub mod intake;
+pub mod journal;
 mod keeper;
 mod medium;
 mod metrics;
@@ -35,16 +35,16 @@ mod recovery;
 mod secrets;
 mod segment;
 mod settings;
-mod spool;
+pub mod spool;
 mod spool_scan;
-mod state;
+pub mod state;
 mod store;
 mod sync;
 
 pub use catalogue::CatalogueHandle;
 pub use claims::{ClaimError, ClaimGuard, Claimed, Claims};
 pub use disk::Disk;
-pub use error::OpenError;
+pub use error::{OpenError, ReplayError};
 pub use intake::{Intake, Receipt, Submission, SubmitError};
 pub use journal::{Batch, Closed, CommitFailed, Journal, Position, Record};
 pub use medium::{Medium, RealMedium};
@@ -53,5 +53,7 @@ pub use recovery::Replay;
 pub use secrets::Secrets;
 pub use settings::{Config, Settings};
 pub use spool::{Spool, SpoolError, Spooled};
-pub use state::{OutboxEntry, Put, State, StoredChange, StoredClaim, StoredEvent, Suppression, SuppressionList, Turn};
+pub use state::{
+    OutboxEntry, Put, State, StateError, StoredChange, StoredClaim, StoredEvent, Suppression, SuppressionList, Turn,
+};
 pub use store::Store;

@@ -40,32 +40,23 @@ use crate::store::{Parts, Store};
 ///
 /// Returns the store and the records that state lacks: they are folded again, through [`State::submit`], before anything
 /// else is appended. Blocks while it reads and syncs. Err: nothing was changed that recovery would miss.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a store has its settings and its clock for itself"
+)]
 pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> Result<(Store, Replay), OpenError> {
-    let dirs = Dirs::make(&settings)?;
-    let lock = lock_dir(&dirs.data)?;
-    probe(&*settings.medium, &dirs.data)?;
     let metrics = Metrics::register(registry)?;
-    let found = Files::read(Kind::Journal, &dirs.journal, None)?.begun;
-    let incarnation = found.first().map(|found| found.header.incarnation);
-    let incarnation = identity::open(&*settings.medium, &dirs.data, incarnation)?;
-    let journal_files = Files::read(Kind::Journal, &dirs.journal, Some(incarnation))?;
-    let spool_files = Files::read(Kind::Spool, &dirs.spool, Some(incarnation))?;
-    let secrets = Secrets::open(
-        dirs.data.join("secrets"),
-        Arc::clone(&settings.medium),
-        journal_files.begun.is_empty(),
-    )
-    .doing(|| "opening the secrets".to_owned())?;
-
-    let (tables, meta) = open_state(&dirs, &settings, incarnation)?;
-    let tail = read_tail(&journal_files.begun, meta.through, &meta.applied)?;
-    let known = meta.applied.iter().copied().fold(meta.through, u64::max);
-    if known > tail.last {
-        return Err(OpenError::JournalBehind {
-            state: known,
-            journal: tail.last,
-        });
-    }
+    let Survey {
+        dirs,
+        lock,
+        incarnation,
+        journal_files,
+        spool_files,
+        secrets,
+        tables,
+        meta,
+        tail,
+    } = survey(&settings)?;
     let recovered = Recovered {
         settings: &settings,
         clock: &clock,
@@ -84,10 +75,12 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         settings.pending_bytes_max,
         metrics.clone(),
     ));
-    let claims = Claims::new(Arc::clone(&tables), Arc::clone(&commits), settings.claims_pending_max);
-    for (claim, id) in &tail.claims {
-        claims.recover(claim, *id);
-    }
+    let claims = Claims::new(
+        Arc::clone(&tables),
+        Arc::clone(&commits),
+        settings.claims_pending_max,
+        &tail.claims,
+    );
     tables.forget_ranges(meta.through)?;
     let state = State::new(
         Arc::clone(&tables),
@@ -95,12 +88,8 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         Arc::clone(&commits),
         Arc::new(Applied::new(meta.applied)),
     );
-    let disk = Arc::new(Disk::new(
-        dirs.data.clone(),
-        Arc::clone(&settings.medium),
-        settings.disk_floor_bytes,
-        metrics.clone(),
-    ));
+    let catalogue = state.catalogue_at(u64::MAX)?;
+    let (disk, intake) = entrance(&settings, &dirs, &metrics);
     let parts = Parts {
         journal: Arc::new(Journal {
             commits: Arc::clone(&commits),
@@ -111,15 +100,9 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
             commits: Arc::clone(&commits),
             shelf: Arc::clone(&shelf),
         }),
-        catalogue: CatalogueHandle::new(state.catalogue_at(u64::MAX)),
+        catalogue: CatalogueHandle::new(Arc::new(catalogue)),
         state,
-        intake: Intake::new(
-            settings.runners,
-            settings.inbox_len,
-            settings.admissions_max,
-            Arc::clone(&disk),
-            metrics.clone(),
-        ),
+        intake,
         claims,
         disk,
         secrets,
@@ -156,6 +139,75 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
     .doing(|| "starting threads".to_owned())?;
     *crate::sync::lock(&parts.threads) = threads;
     Ok((Store(Arc::new(parts)), replay))
+}
+
+/// Makes what lets work in.
+fn entrance(settings: &Settings, dirs: &Dirs, metrics: &Metrics) -> (Arc<Disk>, Intake) {
+    let disk = Arc::new(Disk::new(
+        dirs.data.clone(),
+        Arc::clone(&settings.medium),
+        settings.disk_floor_bytes,
+        metrics.clone(),
+    ));
+    let intake = Intake::new(
+        settings.runners,
+        settings.inbox_len,
+        settings.admissions_max,
+        Arc::clone(&disk),
+        metrics.clone(),
+    );
+    (disk, intake)
+}
+
+/// What a data directory holds.
+struct Survey {
+    dirs: Dirs,
+    lock: File,
+    incarnation: [u8; 16],
+    journal_files: Files,
+    spool_files: Files,
+    secrets: Secrets,
+    tables: Arc<Tables>,
+    meta: Meta,
+    tail: Tail,
+}
+
+/// Locks the directory and reads what it holds. Journal and spool are not changed yet.
+fn survey(settings: &Settings) -> Result<Survey, OpenError> {
+    let dirs = Dirs::make(settings)?;
+    let lock = lock_dir(&dirs.data)?;
+    probe(&*settings.medium, &dirs.data)?;
+    let found = Files::read(Kind::Journal, &dirs.journal, None)?.begun;
+    let incarnation = found.first().map(|found| found.header.incarnation);
+    let incarnation = identity::open(&*settings.medium, &dirs.data, incarnation)?;
+    let journal_files = Files::read(Kind::Journal, &dirs.journal, Some(incarnation))?;
+    let spool_files = Files::read(Kind::Spool, &dirs.spool, Some(incarnation))?;
+    let secrets = Secrets::open_in(
+        dirs.data.join("secrets"),
+        Arc::clone(&settings.medium),
+        journal_files.begun.is_empty(),
+    )
+    .doing(|| "opening the secrets".to_owned())?;
+    let (tables, meta) = open_state(&dirs, settings, incarnation)?;
+    let tail = read_tail(&journal_files.begun, meta.through, &meta.applied)?;
+    let known = meta.applied.iter().copied().fold(meta.through, u64::max);
+    if known > tail.last {
+        return Err(OpenError::JournalBehind {
+            state: known,
+            journal: tail.last,
+        });
+    }
+    Ok(Survey {
+        dirs,
+        lock,
+        incarnation,
+        journal_files,
+        spool_files,
+        secrets,
+        tables,
+        meta,
+        tail,
+    })
 }
 
 /// Starts all threads; the commit thread's handle is the first.
@@ -365,16 +417,16 @@ impl Recovered<'_> {
     /// Finds the live messages again.
     fn spool(&self, files: Files, tables: &Arc<Tables>) -> Result<(Track, Arc<Shelf>), OpenError> {
         let maker = Arc::new(self.maker(Kind::Spool, &self.dirs.spool, files.next_id));
-        let shelf = Arc::new(Shelf::new(Arc::clone(&maker), self.metrics.clone()));
+        let places = Arc::new(Shelf::new(Arc::clone(&maker), self.metrics.clone()));
         let live = self.live(tables)?;
-        let (fresh, end) = spool_scan::recover(&files.begun, &live, &shelf, &maker, |id| {
+        let (fresh, end) = spool_scan::recover(&files.begun, &live, &places, &maker, |id| {
             self.header(Kind::Spool, id, 0)
         })?;
         let origin = files.begun.last().map(|found| found.path.clone());
         for unused in files.unused.into_iter().chain(origin) {
             maker.recycle(unused);
         }
-        Ok((self.track(maker, fresh, end), shelf))
+        Ok((self.track(maker, fresh, end), places))
     }
 
     /// Returns the messages that are not terminal: those in state's outbox, and what the journal says beyond it.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use types::event::{Claim, Event, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId};
 
-use crate::error::{Doing, OpenError};
+use crate::error::{Doing, OpenError, ReplayError};
 use crate::frame::{self, Frame};
 use crate::journal::{Position, Record};
 use crate::segment::{Header, Kind, SEGMENT_HEADER, Start};
@@ -316,7 +316,7 @@ impl Replay {
 }
 
 impl Iterator for Replay {
-    type Item = Result<Record, OpenError>;
+    type Item = Result<Record, ReplayError>;
 
     /// Reads the next record. Err: the disk fails now where it did not a moment ago, when the store was opened.
     fn next(&mut self) -> Option<Self::Item> {

@@ -14,7 +14,8 @@ use std::sync::Arc;
 use aws_lc_rs::rand;
 use types::address::PersonKeyer;
 
-use crate::medium::{Medium, replace};
+use crate::medium::{Medium, RealMedium, replace};
+use crate::segment::Kind;
 
 const PERSON: &str = "person.key";
 const VERP: &str = "verp.key";
@@ -22,7 +23,8 @@ const OPERATOR: &str = "operator.sha256";
 const TOKENS: &str = "token";
 const DKIM: &str = "dkim";
 
-/// The secrets of this data directory.
+/// The secrets of a data directory.
+#[derive(Clone)]
 pub struct Secrets {
     dir: PathBuf,
     medium: Arc<dyn Medium>,
@@ -38,8 +40,21 @@ impl fmt::Debug for Secrets {
 }
 
 impl Secrets {
+    /// Opens the secrets of `data_dir` for a command that runs beside the service or before its first start; makes the
+    /// directory and the secrets if no journal is there yet.
+    pub fn open(data_dir: &Path) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
+        let first_start = Kind::Journal
+            .list(&data_dir.join("journal"))
+            .is_ok_and(|segments| segments.is_empty())
+            || !data_dir.join("journal").exists();
+        let medium: Arc<dyn Medium> = Arc::new(RealMedium);
+        medium.sync_dir(data_dir)?;
+        Self::open_in(data_dir.join("secrets"), medium, first_start)
+    }
+
     /// Reads the secrets, and makes those that are missing if this is the `first_start`. Err otherwise.
-    pub(crate) fn open(dir: PathBuf, medium: Arc<dyn Medium>, first_start: bool) -> io::Result<Self> {
+    pub(crate) fn open_in(dir: PathBuf, medium: Arc<dyn Medium>, first_start: bool) -> io::Result<Self> {
         for dir in [dir.clone(), dir.join(TOKENS), dir.join(DKIM)] {
             match DirBuilder::new().mode(0o700).create(&dir) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

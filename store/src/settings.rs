@@ -13,7 +13,7 @@ use crate::medium::{Medium, RealMedium};
 /// The smallest segment that makes sense; smaller ones are for tests of rotation.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// Claims are promised for 72 hours, so no setting goes below.
-const CLAIMS_KEPT_MIN: Duration = Duration::from_secs(72 * 3600);
+const CLAIMS_KEPT_MIN: Duration = Duration::from_hours(72);
 
 /// The store's settings as meant.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ impl Default for Settings {
             node: 0,
             runners: thread::available_parallelism().map_or(1, std::num::NonZero::get),
             segment_bytes: 64 << 20,
-            journal_retention: Duration::from_secs(30 * 86_400),
+            journal_retention: Duration::from_hours(30 * 24),
             journal_bytes_max: 64 << 30,
             checkpoint_interval: Duration::from_secs(30),
             disk_floor_bytes: 512 << 20,
@@ -175,11 +175,11 @@ impl Config {
             "store.journal_size_max: must hold four segments",
         );
         checked(
-            journal_retention >= Duration::from_secs(3600),
+            journal_retention >= Duration::from_hours(1),
             "store.journal_retention: must be at least 1h",
         );
         checked(
-            (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&checkpoint_interval),
+            (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&checkpoint_interval),
             "store.checkpoint_interval: must be 1s to 1h",
         );
         checked(

@@ -191,11 +191,14 @@ impl Spool {
 /// Where every live message lies, and how many each segment holds.
 #[derive(Debug)]
 pub(crate) struct Shelf {
-    shards: Vec<Mutex<HashMap<u64, u64, FixedState>>>,
+    shards: Vec<Mutex<HashMap<u64, Spot, FixedState>>>,
     segments: Mutex<BTreeMap<u32, Usage>>,
     maker: Arc<Maker>,
     metrics: Metrics,
 }
+
+/// Segment and offset of a message's record.
+type Spot = (u32, u32);
 
 /// What is known of a spool segment.
 #[derive(Debug)]
@@ -247,7 +250,6 @@ impl Shelf {
     pub(crate) fn put(&self, outline: Outline, segment: u64, offset: u64) -> Option<u32> {
         let segment = segment_number(segment);
         let offset = u32::try_from(offset).expect("segments are at most 4 GiB: checked when they are made");
-        let place = u64::from(segment) << 32 | u64::from(offset);
         let mut shard = lock(self.shard(outline.message)?);
         if outline.moved && !shard.contains_key(&outline.message.raw()) {
             return None;
@@ -258,7 +260,9 @@ impl Shelf {
             usage.bytes += outline.len as u64;
         }
         self.metrics.spool_messages.inc();
-        shard.insert(outline.message.raw(), place).map(|old| (old >> 32) as u32)
+        shard
+            .insert(outline.message.raw(), (segment, offset))
+            .map(|(older, _)| older)
     }
 
     /// Counts a record that is not live, found at a start.
@@ -284,21 +288,16 @@ impl Shelf {
     /// Forgets a message. False if it was not there.
     pub(crate) fn remove(&self, message: MessageId) -> bool {
         let removed = self.shard(message).and_then(|shard| lock(shard).remove(&message.raw()));
-        if let Some(place) = removed {
-            self.leave((place >> 32) as u32);
+        if let Some((segment, _)) = removed {
+            self.leave(segment);
         }
         removed.is_some()
     }
 
     pub(crate) fn find(&self, message: MessageId) -> Option<Place> {
-        let place = *lock(self.shard(message)?).get(&message.raw())?;
-        let segment = (place >> 32) as u32;
+        let (segment, offset) = *lock(self.shard(message)?).get(&message.raw())?;
         let file = Arc::clone(&lock(&self.segments).get(&segment)?.file);
-        Some(Place {
-            segment,
-            offset: (place & u64::from(u32::MAX)) as u32,
-            file,
-        })
+        Some(Place { segment, offset, file })
     }
 
     /// Returns a full segment that at most one message in eight keeps alive, if there are `segments_min` or more.
@@ -319,9 +318,10 @@ impl Shelf {
             .is_some_and(|place| place.segment == segment && u64::from(place.offset) == offset)
     }
 
-    fn shard(&self, message: MessageId) -> Option<&Mutex<HashMap<u64, u64, FixedState>>> {
+    fn shard(&self, message: MessageId) -> Option<&Mutex<HashMap<u64, Spot, FixedState>>> {
         // The low bits are a sequence within the millisecond, the high ones time: both spread.
-        self.shards.get((message.raw() ^ message.raw() >> 22) as usize % SHARDS)
+        self.shards
+            .get(usize::try_from((message.raw() ^ (message.raw() >> 22)) % SHARDS as u64).ok()?)
     }
 
     /// Frees full segments without live messages.
@@ -369,11 +369,11 @@ impl Place {
         }
         let total = SPOOL_HEADER + head.body_len;
         if whole && bytes.len() < total {
-            let had = bytes.len();
+            let fetched = bytes.len();
             bytes.resize(total, 0);
-            let rest = bytes.get_mut(had..).unwrap_or_default();
+            let rest = bytes.get_mut(fetched..).unwrap_or_default();
             self.file
-                .read_exact_at(rest, u64::from(self.offset) + had as u64)
+                .read_exact_at(rest, u64::from(self.offset) + fetched as u64)
                 .map_err(|source| SpoolError::Io { message, source })?;
         }
         bytes.truncate(total);

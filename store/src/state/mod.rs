@@ -4,7 +4,7 @@
 //! the way of a request: after a crash it is behind, says so itself (its positions are written with the changes, in one
 //! batch), and catches up from the journal. Reads do not see turns that still wait; runners keep those in memory.
 //!
-//! A read that fails fails the store before it returns: nothing decided on a missing answer can become durable.
+//! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 
 pub(crate) mod tables;
 mod turn;
@@ -27,10 +27,9 @@ pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
 use writer::Turns;
 
 use crate::commit::Commits;
-use crate::frame::{u16_at, u64_at};
 use crate::journal::Position;
 use crate::sync::lock;
-use tables::{checked, read_counter, read_object_key, read_suppression};
+use tables::{read_counter, read_object_key, read_suppression};
 
 /// An event of an object's history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +66,17 @@ pub struct Suppression {
     pub at: Timestamp,
 }
 
+/// Why state did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The database could not be read. The store has failed.
+    #[error("state could not be read")]
+    Read(#[from] fjall::Error),
+    /// What is stored is not what was put; the text says where.
+    #[error("state holds something unreadable: {0}")]
+    Malformed(String),
+}
+
 /// State, as everyone reads it and runners write it.
 pub struct State {
     pub(crate) tables: Arc<Tables>,
@@ -74,7 +84,7 @@ pub struct State {
     pub(crate) commits: Arc<Commits>,
     pub(crate) applied: Arc<Applied>,
     /// The last catalogue that was asked for by version: recovery asks for the same one again and again.
-    past: Mutex<Option<Arc<Catalogue>>>,
+    past: Mutex<Option<Catalogue>>,
 }
 
 impl std::fmt::Debug for State {
@@ -156,82 +166,72 @@ impl State {
     }
 
     /// Returns a person's state as it was last put.
-    pub fn person(&self, partition: PartitionId, key: &PersonKey) -> Option<Vec<u8>> {
-        self.read(self.tables.person.get(tables::person_key(partition, key)))?
-            .map(|value| value.to_vec())
+    pub fn person(&self, partition: PartitionId, key: &PersonKey) -> Result<Option<Vec<u8>>, StateError> {
+        let value = self.checked(self.tables.person.get(tables::person_key(partition, key)))?;
+        Ok(value.map(|value| value.to_vec()))
     }
 
     /// Returns the history of an object, oldest event first; empty if there is none.
-    pub fn timeline(&self, partition: PartitionId, object: EventId) -> Vec<StoredEvent> {
+    pub fn timeline(&self, partition: PartitionId, object: EventId) -> Result<Vec<StoredEvent>, StateError> {
         let prefix = tables::timeline_prefix(partition, object);
-        self.tables
-            .timeline
-            .prefix(prefix)
-            .map_while(|entry| self.read(entry.into_inner()))
-            .filter_map(|(key, value)| {
-                let id = EventId::from_raw(tables::be_u64(&key, prefix.len())?);
-                let wall = Timestamp::from_millis(u64_at(&value, 0)?);
-                let event = Event::decode(u16_at(&value, 8)?, value.get(10..)?);
-                let event = event
-                    .inspect_err(|error| tracing::error!(?id, %error, "unreadable event in state"))
-                    .ok()?;
-                Some(StoredEvent { id, wall, event })
-            })
-            .collect()
+        let rows = self.tables.timeline.prefix(prefix).map(|entry| {
+            let (key, value) = self.checked(entry.into_inner())?;
+            tables::read_event(&key, &value)
+        });
+        rows.collect()
     }
 
     /// Returns the messages of these partitions that are not terminal, by partition and id.
-    pub fn outbox(&self, partitions: Range<u16>) -> impl Iterator<Item = (PartitionId, MessageId, OutboxEntry)> + '_ {
+    pub fn outbox(
+        &self,
+        partitions: Range<u16>,
+    ) -> impl Iterator<Item = Result<(PartitionId, MessageId, OutboxEntry), StateError>> + '_ {
         let bounds = partitions.start.to_be_bytes()..partitions.end.to_be_bytes();
-        self.tables
-            .outbox
-            .range(bounds)
-            .map_while(|entry| self.read(entry.into_inner()))
-            .filter_map(|(key, value)| {
-                let (partition, id) = read_object_key(&key)?;
-                Some((partition, MessageId::new(id), minicbor::decode(&value).ok()?))
-            })
+        self.tables.outbox.range(bounds).map(|entry| {
+            let (key, value) = self.checked(entry.into_inner())?;
+            let row = read_object_key(&key).ok_or_else(|| StateError::Malformed(format!("outbox key {key:?}")))?;
+            Ok((row.0, MessageId::new(row.1), read_outbox(row.1, &value)?))
+        })
     }
 
     /// Returns how one message stands, or `None` if it is terminal or unknown.
-    pub fn outbox_entry(&self, partition: PartitionId, message: MessageId) -> Option<OutboxEntry> {
-        let value = self.read(self.tables.outbox.get(tables::outbox_key(partition, message)))??;
-        minicbor::decode(&value).ok()
+    pub fn outbox_entry(&self, partition: PartitionId, message: MessageId) -> Result<Option<OutboxEntry>, StateError> {
+        let value = self.checked(self.tables.outbox.get(tables::outbox_key(partition, message)))?;
+        value.map(|value| read_outbox(message.event(), &value)).transpose()
     }
 
     /// Looks a claimed name up. Names whose accept is not yet in state are known to [`crate::Claims`] alone.
-    pub fn claim(&self, name: &[u8; 16]) -> Option<StoredClaim> {
-        self.tables.claim(&self.commits, name)
+    pub fn claim(&self, name: &[u8; 16]) -> Result<Option<StoredClaim>, StateError> {
+        self.checked(self.tables.claim(name))
     }
 
     /// Returns all changes of the catalogue, oldest first.
-    pub fn catalogue_changes(&self) -> Vec<StoredChange> {
+    pub fn catalogue_changes(&self) -> Result<Vec<StoredChange>, StateError> {
         self.changes(u64::MAX).collect()
     }
 
     /// Returns the catalogue as it was at a version, or at its latest in state, if that is lower.
-    pub fn catalogue_at(&self, version: u64) -> Arc<Catalogue> {
+    pub fn catalogue_at(&self, version: u64) -> Result<Catalogue, StateError> {
         let mut past = lock(&self.past);
         if let Some(catalogue) = past.as_ref().filter(|catalogue| catalogue.version() == version) {
-            return Arc::clone(catalogue);
+            return Ok(catalogue.clone());
         }
         let mut catalogue = Catalogue::default();
         for stored in self.changes(version) {
+            let stored = stored?;
             catalogue.apply(&stored.change, stored.wall);
         }
-        let catalogue = Arc::new(catalogue);
-        *past = Some(Arc::clone(&catalogue));
-        catalogue
+        *past = Some(catalogue.clone());
+        Ok(catalogue)
     }
 
     /// Returns all counters of campaigns, one for each partition that counted.
-    pub fn counters(&self) -> Vec<(PartitionId, CampaignNumber, u64)> {
-        self.tables
-            .counter
-            .iter()
-            .map_while(|entry| self.read(entry.into_inner()))
-            .filter_map(|(key, value)| read_counter(&key, &value))
-            .collect()
+    pub fn counters(&self) -> Result<Vec<(PartitionId, CampaignNumber, u64)>, StateError> {
+        let rows = self.tables.counter.iter().map(|entry| {
+            let (key, value) = self.checked(entry.into_inner())?;
+            read_counter(&key, &value).ok_or_else(|| StateError::Malformed(format!("counter {key:?}")))
+        });
+        rows.collect()
     }
 
     /// Returns the position up to which a partition's records are in state.
@@ -245,7 +245,7 @@ impl State {
         list: SuppressionList,
         cursor: Option<(PersonKey, Option<Stream>)>,
         limit: usize,
-    ) -> Vec<Suppression> {
+    ) -> Result<Vec<Suppression>, StateError> {
         let prefix = tables::suppression_prefix(list);
         let start = cursor.map_or_else(
             || prefix.clone(),
@@ -256,41 +256,31 @@ impl State {
                 key
             },
         );
-        self.tables
-            .suppression
-            .range(start..)
-            .map_while(|entry| self.read(entry.into_inner()))
-            .take_while(|(key, _)| key.starts_with(&prefix))
-            .filter_map(|(key, value)| {
-                let (person, stream, cause, at) = read_suppression(key.get(prefix.len()..)?, &value)?;
-                Some(Suppression {
-                    person,
-                    stream,
-                    cause,
-                    at,
-                })
-            })
-            .take(limit)
-            .collect()
+        let mut found = Vec::new();
+        for entry in self.tables.suppression.range(start..).take(limit) {
+            let (key, value) = self.checked(entry.into_inner())?;
+            let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
+                break;
+            };
+            let entry = read_suppression(rest, &value);
+            found.push(entry.ok_or_else(|| StateError::Malformed(format!("suppression {key:?}")))?);
+        }
+        Ok(found)
     }
 
-    fn changes(&self, through: u64) -> impl Iterator<Item = StoredChange> + '_ {
-        self.tables
-            .catalogue
-            .range(..=through.to_be_bytes())
-            .map_while(|entry| self.read(entry.into_inner()))
-            .filter_map(|(key, value)| {
-                let sequence = tables::be_u64(&key, 0)?;
-                let wall = Timestamp::from_millis(u64_at(&value, 0)?);
-                let change = minicbor::decode(value.get(8..)?);
-                let change = change
-                    .inspect_err(|error| tracing::error!(sequence, %error, "unreadable catalogue change"))
-                    .ok()?;
-                Some(StoredChange { sequence, wall, change })
-            })
+    fn changes(&self, through: u64) -> impl Iterator<Item = Result<StoredChange, StateError>> + '_ {
+        self.tables.catalogue.range(..=through.to_be_bytes()).map(|entry| {
+            let (key, value) = self.checked(entry.into_inner())?;
+            tables::read_change(&key, &value)
+        })
     }
 
-    fn read<T>(&self, result: fjall::Result<T>) -> Option<T> {
-        checked(&self.commits, result)
+    /// Fails the store if a read failed.
+    fn checked<T>(&self, read: fjall::Result<T>) -> Result<T, StateError> {
+        Ok(read.inspect_err(|error| self.commits.fail("reading state", error))?)
     }
+}
+
+fn read_outbox(message: EventId, value: &[u8]) -> Result<OutboxEntry, StateError> {
+    minicbor::decode(value).map_err(|error| StateError::Malformed(format!("outbox entry of {message:?}: {error}")))
 }

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Slice};
-use types::event::{Claim, SuppressionCause};
+use types::event::{Claim, Event, SuppressionCause};
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
 use types::order::Stream;
 use types::time::Timestamp;
 
 use super::turn::{Put, SuppressionList, Turn};
-use crate::commit::Commits;
+use super::{StateError, StoredChange, StoredEvent, Suppression};
 use crate::frame::{u16_at, u64_at};
 
 /// The keyspaces, in the order of their numbers in checkpoint copies. New ones are added at the end.
@@ -243,10 +243,9 @@ impl Tables {
         }
     }
 
-    /// Looks a claimed name up. A failed read fails the store before it returns `None`.
-    pub(crate) fn claim(&self, commits: &Commits, name: &[u8; 16]) -> Option<StoredClaim> {
-        let value = checked(commits, self.claim.get(claim_key(name)))??;
-        read_claim(&value)
+    /// Looks a claimed name up.
+    pub(crate) fn claim(&self, name: &[u8; 16]) -> fjall::Result<Option<StoredClaim>> {
+        Ok(self.claim.get(claim_key(name))?.and_then(|value| read_claim(&value)))
     }
 
     /// Removes up to `limit` claims that were made before `cutoff`. Returns how many there were.
@@ -276,11 +275,6 @@ impl Tables {
         }
         Ok(count)
     }
-}
-
-/// Returns what was read; a failed read fails the store first, so that nothing decided on it can become durable.
-pub(crate) fn checked<T>(commits: &Commits, read: fjall::Result<T>) -> Option<T> {
-    read.inspect_err(|error| commits.fail("reading state", error)).ok()
 }
 
 pub(crate) fn person_key(partition: PartitionId, key: &PersonKey) -> Vec<u8> {
@@ -363,10 +357,7 @@ pub(crate) fn suppression_key(list: SuppressionList, person: &PersonKey, stream:
 }
 
 /// Reads what follows the list's prefix in a suppression's key, and its value.
-pub(crate) fn read_suppression(
-    rest: &[u8],
-    value: &[u8],
-) -> Option<(PersonKey, Option<Stream>, SuppressionCause, Timestamp)> {
+pub(crate) fn read_suppression(rest: &[u8], value: &[u8]) -> Option<Suppression> {
     let stream = match rest.get(16)? {
         0 => None,
         1 => Some(Stream::Transactional),
@@ -380,12 +371,33 @@ pub(crate) fn read_suppression(
         3 => SuppressionCause::Manual,
         _ => return None,
     };
-    Some((
-        PersonKey::from_bytes(rest.get(..16)?.try_into().ok()?),
+    Some(Suppression {
+        person: PersonKey::from_bytes(rest.get(..16)?.try_into().ok()?),
         stream,
         cause,
-        Timestamp::from_millis(u64_at(value, 1)?),
-    ))
+        at: Timestamp::from_millis(u64_at(value, 1)?),
+    })
+}
+
+/// Reads one row of a timeline.
+pub(crate) fn read_event(key: &[u8], value: &[u8]) -> Result<StoredEvent, StateError> {
+    let malformed = || StateError::Malformed(format!("timeline entry {key:?}"));
+    let id = EventId::from_raw(be_u64(key, 10).ok_or_else(malformed)?);
+    let wall = Timestamp::from_millis(u64_at(value, 0).ok_or_else(malformed)?);
+    let kind = u16_at(value, 8).ok_or_else(malformed)?;
+    let event = Event::decode(kind, value.get(10..).unwrap_or_default())
+        .map_err(|error| StateError::Malformed(format!("event {id:?}: {error}")))?;
+    Ok(StoredEvent { id, wall, event })
+}
+
+/// Reads one change of the catalogue.
+pub(crate) fn read_change(key: &[u8], value: &[u8]) -> Result<StoredChange, StateError> {
+    let malformed = || StateError::Malformed(format!("catalogue change {key:?}"));
+    let sequence = be_u64(key, 0).ok_or_else(malformed)?;
+    let wall = Timestamp::from_millis(u64_at(value, 0).ok_or_else(malformed)?);
+    let change = minicbor::decode(value.get(8..).unwrap_or_default())
+        .map_err(|error| StateError::Malformed(format!("catalogue change {sequence}: {error}")))?;
+    Ok(StoredChange { sequence, wall, change })
 }
 
 const fn cause_code(cause: SuppressionCause) -> u8 {
