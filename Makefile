@@ -33,8 +33,12 @@ lint: $(DENY) ## Formatting, clippy, documentation, licences and dependencies.
 	$(DENY) --offline check bans licenses sources
 
 .PHONY: bench
-bench: setup ## The figures of the README, each beside its limit or peer in the same run.
+bench: bench-setup ## The figures of the README, each beside its limit or peer in the same run.
 	bench/run
+
+.PHONY: bench-setup
+bench-setup: setup
+	tests/packages opendkim opendkim-tools openssl
 
 .PHONY: setup
 setup: .tools/apt-stamp $(PYTHON)

@@ -10,7 +10,7 @@ import pwd
 import subprocess
 import time
 
-from harness import free_port, tool, wait_port
+from harness import cpu_seconds, descendants, free_port, tool, wait_port
 
 DOMAINS = [f"{letter}.load.test" for letter in "abcdefgh"]
 
@@ -108,9 +108,9 @@ class Postfix:
         self.master = scratch.spawn([tool("postfix"), "-c", str(d / "etc"), "start-fg"], "postfix.log", env)
         wait_port(self.port)
 
-    def pids(self):
-        from harness import descendants
-        return descendants(self.master.pid) + descendants(self.milter.pid)
+    def cpu(self):
+        """CPU seconds of all its processes; those that ended count by their parents, who waited for them."""
+        return cpu_seconds(*descendants(self.master.pid), *descendants(self.milter.pid))
 
     def inject(self, count):
         """Sends `count` copies on 16 sessions over the domains, and waits until all are accepted."""

@@ -7,6 +7,7 @@
 mod http;
 mod latency;
 mod order;
+mod signing;
 mod sink;
 mod sync;
 mod throughput;
@@ -29,6 +30,8 @@ enum Command {
     Latency(latency::Arguments),
     /// Measure small overwrites with fdatasync, the limit of anything durable on this disk.
     Sync(sync::Arguments),
+    /// Measure RSA-2048 and Ed25519 signatures, the limit of anything signed on this processor.
+    Signing,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Command::Orders(arguments) => runtime.block_on(throughput::run(arguments))?,
         Command::Latency(arguments) => runtime.block_on(latency::run(arguments))?,
         Command::Sync(arguments) => sync::run(&arguments)?,
+        Command::Signing => signing::run()?,
     };
     println!("{figures}");
     Ok(())

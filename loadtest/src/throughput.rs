@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// How many orders.
     #[arg(long, default_value_t = 20_000)]
     orders: u64,
+    /// The first order's number; numbers name orders and recipients.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
     /// On how many connections.
     #[arg(long, default_value_t = 64)]
     connections: u64,
@@ -52,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<serde_json::Valu
         arguments.placed_at.clone(),
         arguments.domains.clone(),
     ));
-    let next = Arc::new(AtomicU64::new(0));
+    let next = Arc::new(AtomicU64::new(arguments.first));
     let started = Instant::now();
     let mut connections = JoinSet::new();
     for _ in 0..arguments.connections {
@@ -63,7 +66,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<serde_json::Valu
             let mut overloads = 0_u64;
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= arguments.orders {
+                if number >= arguments.first + arguments.orders {
                     return Ok::<_, anyhow::Error>((accepts, overloads));
                 }
                 let body = orders.body(number);

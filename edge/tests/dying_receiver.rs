@@ -1,0 +1,59 @@
+//! Receivers that close the connection, one at each stage. Before the final dot the mail is tried again and arrives
+//! once; after it, an offer is in doubt and held.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use edge::demo::sink::{Manner, Sink};
+use smtp::server::Event;
+use support::{Plan, accepted, buyers_dns, furnish, in_state};
+
+/// Dies once at the stage that `at` picks, then lives.
+async fn dies_once(at: fn(&Event) -> bool) -> Sink {
+    let died = AtomicBool::new(false);
+    Sink::scripted(Arc::new(move |event| if at(event) && !died.swap(true, Ordering::Relaxed) { Manner::HangUp } else { Manner::Accept }))
+        .await
+        .unwrap()
+}
+
+async fn arrives_once(stage: &str, at: fn(&Event) -> bool) {
+    let mut sink = dies_once(at).await;
+    let (dns, _) = buyers_dns().await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("retry_first = \"100ms\"").start();
+    let shop = node.shop(&furnish(&node).await);
+    accepted(&shop, "1", "mario@example.it").await;
+    in_state(&shop, "1", "delivered").await;
+    assert!(sink.received.try_recv().is_ok(), "{stage}");
+    assert!(sink.received.try_recv().is_err(), "{stage}: delivered twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_dies_before_the_final_dot_gets_the_mail_later_and_once() {
+    arrives_once("at connect", |event| *event == Event::Connected).await;
+    arrives_once("at EHLO", |event| *event == Event::Ehlo).await;
+    arrives_once("at MAIL", |event| matches!(event, Event::Mail(_))).await;
+    arrives_once("at RCPT", |event| matches!(event, Event::Rcpt(_))).await;
+    arrives_once("at DATA", |event| *event == Event::Data).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_whose_final_dot_was_not_answered_is_held_in_doubt() {
+    let mut sink = Sink::scripted(Arc::new(|event| match event {
+        Event::Message(..) => Manner::AcceptAndHangUp,
+        _ => Manner::Accept,
+    }))
+    .await
+    .unwrap();
+    let (dns, _) = buyers_dns().await;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port()).start();
+    let shop = node.shop(&furnish(&node).await);
+    accepted(&shop, "1", "mario@example.it").await;
+    let story = in_state(&shop, "1", "in_doubt").await;
+    assert_eq!(story["messages"][0]["attempts"], 1);
+    assert!(sink.received.try_recv().is_ok());
+    assert!(sink.received.try_recv().is_err(), "an offer in doubt was sent again");
+}
