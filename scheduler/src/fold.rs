@@ -8,10 +8,14 @@ use bytes::Bytes;
 use foldhash::fast::FixedState;
 use policy::PersonState;
 use policy::person::Withdrawal;
-use store::state::{OutboxEntry, Put, Turn};
+use store::state::{OutboxEntry, Put, SuppressionList, Turn};
 use store::{StateError, Store};
-use types::event::{AttemptClaimed, AttemptEnded, CatalogueChanged, Claim, Decided, Event, Outcome, Plan, SuppressionChanged, Verdict};
+use types::event::{
+    AttemptClaimed, AttemptEnded, CatalogueChanged, Claim, Decided, Event, Outcome, Plan, SuppressionCause,
+    SuppressionChanged, UnsubscribeScope, Unsubscribed, Verdict,
+};
 use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId};
+use types::order::Stream;
 use types::time::Timestamp;
 use types::withdrawals::Withdrawals;
 
@@ -55,7 +59,12 @@ pub(crate) struct Fold {
 
 impl Fold {
     /// Starts from what state has of the partitions in `range`.
-    pub(crate) fn new(range: Range<u16>, store: Store, meters: Arc<Meters>, withdrawals: Arc<Withdrawals>) -> Result<Self, StateError> {
+    pub(crate) fn new(
+        range: Range<u16>,
+        store: Store,
+        meters: Arc<Meters>,
+        withdrawals: Arc<Withdrawals>,
+    ) -> Result<Self, StateError> {
         let mut counters = HashMap::default();
         for (partition, campaign, count) in store.state().counters()? {
             if range.contains(&partition.number()) {
@@ -95,13 +104,22 @@ impl Fold {
         if let Some(person) = self.persons.get(&(partition, key)) {
             return Ok(person.clone());
         }
-        let Some(bytes) = self.store.state().person(partition, &key)? else { return Ok(PersonState::default()) };
+        let Some(bytes) = self.store.state().person(partition, &key)? else {
+            return Ok(PersonState::default());
+        };
         PersonState::decode(&bytes).map_err(|error| StateError::Malformed(format!("person {key:?}: {error}")))
     }
 
     /// Returns whose mail this is, or `None` if there is no such mail.
-    pub(crate) fn person_of(&self, partition: PartitionId, message: MessageId) -> Result<Option<PersonKey>, StateError> {
-        if let Some(Some(Row { person: Some(person), .. })) = self.rows.get(&(partition, message)) {
+    pub(crate) fn person_of(
+        &self,
+        partition: PartitionId,
+        message: MessageId,
+    ) -> Result<Option<PersonKey>, StateError> {
+        if let Some(Some(Row {
+            person: Some(person), ..
+        })) = self.rows.get(&(partition, message))
+        {
             return Ok(Some(*person));
         }
         let stored = self.store.state().timeline(partition, message.event())?;
@@ -133,15 +151,16 @@ impl Fold {
                 Ok(())
             }
             Event::SuppressionChanged(changed) => {
-                self.puts.push(Put::Suppression { change: changed.clone(), at: entry.wall });
+                self.suppression(entry, changed);
                 self.change_person(entry, changed.person)
             }
             Event::Unsubscribed(unsubscribed) => {
                 self.timeline(entry, unsubscribed.message.event());
-                match self.person_of(entry.partition, unsubscribed.message)? {
-                    Some(person) => self.change_person(entry, person),
-                    None => Ok(()),
-                }
+                let Some(person) = self.person_of(entry.partition, unsubscribed.message)? else {
+                    return Ok(());
+                };
+                self.suppression(entry, &unsubscribed_from(person, unsubscribed));
+                self.change_person(entry, person)
             }
             Event::Opened(opened) => {
                 self.timeline(entry, opened.message.event());
@@ -159,11 +178,19 @@ impl Fold {
         let puts = &mut self.puts;
         self.persons.settle(position.0, |(partition, key), person| {
             person.reached(position.0);
-            puts.push(Put::Person { partition, key, value: person.encode() });
+            puts.push(Put::Person {
+                partition,
+                key,
+                value: person.encode(),
+            });
         });
         self.rows.settle(position.0, |(partition, message), row| {
             puts.push(match row {
-                Some(row) => Put::OutboxSet { partition, message, entry: row.entry.clone() },
+                Some(row) => Put::OutboxSet {
+                    partition,
+                    message,
+                    entry: row.entry.clone(),
+                },
                 None => Put::OutboxDelete { partition, message },
             });
         });
@@ -201,7 +228,10 @@ impl Fold {
             for offer in &plan.offers {
                 self.count(entry.partition, offer.campaign);
             }
-            let row = Row { entry: outbox_entry(decided.cause, plan, entry.wall), person: Some(decided.person) };
+            let row = Row {
+                entry: outbox_entry(decided.cause, plan, entry.wall),
+                person: Some(decided.person),
+            };
             self.rows.set((entry.partition, plan.message), Some(row));
         }
         self.change_person(entry, decided.person)
@@ -244,7 +274,11 @@ impl Fold {
     fn row(&self, partition: PartitionId, message: MessageId) -> Result<Option<Row>, StateError> {
         match self.rows.get(&(partition, message)) {
             Some(row) => Ok(row.clone()),
-            None => Ok(self.store.state().outbox_entry(partition, message)?.map(|entry| Row { entry, person: None })),
+            None => Ok(self
+                .store
+                .state()
+                .outbox_entry(partition, message)?
+                .map(|entry| Row { entry, person: None })),
         }
     }
 
@@ -259,13 +293,40 @@ impl Fold {
 
     fn catalogue_changed(&mut self, entry: &Entry<'_>, change: &CatalogueChanged) {
         self.catalogue_changes += 1;
-        self.puts.push(Put::Catalogue { sequence: self.catalogue_changes, wall: entry.wall, payload: entry.payload.clone() });
+        self.puts.push(Put::Catalogue {
+            sequence: self.catalogue_changes,
+            wall: entry.wall,
+            payload: entry.payload.clone(),
+        });
         self.catalogue.push((change.clone(), entry.wall));
     }
 
+    /// Keeps the lists that are read by shop, beside what each person's own state says.
+    fn suppression(&mut self, entry: &Entry<'_>, changed: &SuppressionChanged) {
+        let list = changed.shop.map_or(SuppressionList::Network, SuppressionList::Shop);
+        let SuppressionChanged { person, stream, .. } = *changed;
+        self.puts.push(match changed.cause {
+            Some(cause) => Put::SuppressionSet {
+                list,
+                person,
+                stream,
+                cause,
+                at: entry.wall,
+            },
+            None => Put::SuppressionDelete { list, person, stream },
+        });
+    }
+
     fn claim(&mut self, entry: &Entry<'_>, claims: &[Claim]) {
-        let id = PublicId { partition: entry.partition, event: entry.id };
-        self.puts.extend(claims.iter().map(|claim| Put::Claim { claim: *claim, id, at: entry.wall }));
+        let id = PublicId {
+            partition: entry.partition,
+            event: entry.id,
+        };
+        self.puts.extend(claims.iter().map(|claim| Put::Claim {
+            claim: *claim,
+            id,
+            at: entry.wall,
+        }));
     }
 
     fn timeline(&mut self, entry: &Entry<'_>, object: EventId) {
@@ -282,7 +343,11 @@ impl Fold {
     fn count(&mut self, partition: PartitionId, campaign: CampaignNumber) {
         let count = self.counters.entry((partition, campaign)).or_default();
         *count += 1;
-        self.puts.push(Put::Counter { partition, campaign, value: *count });
+        self.puts.push(Put::Counter {
+            partition,
+            campaign,
+            value: *count,
+        });
     }
 }
 
@@ -296,6 +361,19 @@ fn outbox_entry(cause: EventId, plan: &Plan, decided_at: Timestamp) -> OutboxEnt
         expires: plan.expires,
         stream: plan.stream,
         accepted_at: cause.time(),
+    }
+}
+
+/// Returns the list entry that an unsubscription amounts to.
+fn unsubscribed_from(person: PersonKey, unsubscribed: &Unsubscribed) -> SuppressionChanged {
+    SuppressionChanged {
+        person,
+        shop: match unsubscribed.scope {
+            UnsubscribeScope::Shop => Some(unsubscribed.shop),
+            UnsubscribeScope::Network => None,
+        },
+        stream: Some(Stream::Promotional),
+        cause: Some(SuppressionCause::Unsubscribed),
     }
 }
 

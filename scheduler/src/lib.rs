@@ -21,8 +21,8 @@
 
 mod fold;
 mod memory;
-mod metrics;
 mod meters;
+mod metrics;
 mod recovery;
 mod runner;
 mod settings;
@@ -42,8 +42,8 @@ use types::withdrawals::Withdrawals;
 pub use crate::settings::{InDoubt, Settings};
 
 use crate::fold::Fold;
-use crate::metrics::Metrics;
 use crate::meters::Meters;
+use crate::metrics::Metrics;
 use crate::runner::Runner;
 
 /// What the runners work with.
@@ -99,8 +99,19 @@ impl Scheduler {
         let meters = Arc::new(Meters::default());
         let inboxes = deps.store.intake().take_inboxes();
 
-        let fold = |range: &Range<u16>| Fold::new(range.clone(), deps.store.clone(), Arc::clone(&meters), Arc::clone(&deps.withdrawals));
-        let mut folds = inboxes.iter().map(|(range, _)| fold(range)).collect::<Result<Vec<_>, _>>().map_err(StartError::State)?;
+        let fold = |range: &Range<u16>| {
+            Fold::new(
+                range.clone(),
+                deps.store.clone(),
+                Arc::clone(&meters),
+                Arc::clone(&deps.withdrawals),
+            )
+        };
+        let mut folds = inboxes
+            .iter()
+            .map(|(range, _)| fold(range))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::State)?;
         let opens = recovery::replay(&deps, &mut folds, replay)?;
 
         let stop = CancellationToken::new();
@@ -110,13 +121,23 @@ impl Scheduler {
             recovery::sort_outbox(&deps, settings, fold.range(), &mut open)?;
             fold.publish_counters();
             survivors.append(&mut open.survivors);
-            let mut runner = Runner::new(fold, settings.clone(), Arc::clone(&deps), Arc::clone(&meters), Arc::clone(&metrics));
+            let mut runner = Runner::new(
+                fold,
+                settings.clone(),
+                Arc::clone(&deps),
+                Arc::clone(&meters),
+                Arc::clone(&metrics),
+            );
             runner.settle(open.settled);
             recovery::render_again(&deps, open.unrendered)?;
             runner.decide_recovered(&open.undecided);
             let (stop, runtime) = (stop.clone(), deps.runtime.clone());
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
-            threads.push(thread.spawn(move || runtime.block_on(runner.run(inbox, stop))).map_err(StartError::Thread)?);
+            threads.push(
+                thread
+                    .spawn(move || runtime.block_on(runner.run(inbox, stop)))
+                    .map_err(StartError::Thread)?,
+            );
         }
         Ok((Self { stop, threads }, survivors))
     }

@@ -19,7 +19,11 @@ pub(crate) struct Unapplied<K, V> {
 
 impl<K, V> Default for Unapplied<K, V> {
     fn default() -> Self {
-        Self { values: HashMap::default(), order: VecDeque::new(), changed: Vec::new() }
+        Self {
+            values: HashMap::default(),
+            order: VecDeque::new(),
+            changed: Vec::new(),
+        }
     }
 }
 
@@ -34,7 +38,11 @@ impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
 
     /// Sets the value of a key in this turn.
     pub(crate) fn set(&mut self, key: K, value: V) {
-        if self.values.insert(key, (UNSETTLED, value)).is_none_or(|(position, _)| position != UNSETTLED) {
+        if self
+            .values
+            .insert(key, (UNSETTLED, value))
+            .is_none_or(|(position, _)| position != UNSETTLED)
+        {
             self.changed.push(key);
         }
     }

@@ -37,16 +37,47 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn register(registry: &Registry) -> Self {
-        let seconds = vec![0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0];
+        let seconds = vec![
+            0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0,
+        ];
         let sizes = vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
         let metrics = Self {
-            sends: IntCounterVec::new(Opts::new("scheduler_sends_total", "Decisions to send, by stream."), &["stream"]).expect(VALID),
-            refusals: IntCounterVec::new(Opts::new("scheduler_refusals_total", "Decisions not to send, by weightiest reason."), &["reason"]).expect(VALID),
-            late: IntCounter::new("scheduler_late_orders_total", "Orders that came later than their shop's limit.").expect(VALID),
-            turn_seconds: Histogram::with_opts(HistogramOpts::new("scheduler_turn_seconds", "Duration of a runner's turn.").buckets(seconds)).expect(VALID),
-            turn_submissions: Histogram::with_opts(HistogramOpts::new("scheduler_turn_submissions", "Events a turn takes.").buckets(sizes)).expect(VALID),
-            unapplied: IntGauge::new("scheduler_unapplied_values", "Values in memory that state does not have yet.").expect(VALID),
-            state_errors: IntCounter::new("scheduler_state_errors_total", "Events refused because state could not be read.").expect(VALID),
+            sends: IntCounterVec::new(
+                Opts::new("scheduler_sends_total", "Decisions to send, by stream."),
+                &["stream"],
+            )
+            .expect(VALID),
+            refusals: IntCounterVec::new(
+                Opts::new(
+                    "scheduler_refusals_total",
+                    "Decisions not to send, by weightiest reason.",
+                ),
+                &["reason"],
+            )
+            .expect(VALID),
+            late: IntCounter::new(
+                "scheduler_late_orders_total",
+                "Orders that came later than their shop's limit.",
+            )
+            .expect(VALID),
+            turn_seconds: Histogram::with_opts(
+                HistogramOpts::new("scheduler_turn_seconds", "Duration of a runner's turn.").buckets(seconds),
+            )
+            .expect(VALID),
+            turn_submissions: Histogram::with_opts(
+                HistogramOpts::new("scheduler_turn_submissions", "Events a turn takes.").buckets(sizes),
+            )
+            .expect(VALID),
+            unapplied: IntGauge::new(
+                "scheduler_unapplied_values",
+                "Values in memory that state does not have yet.",
+            )
+            .expect(VALID),
+            state_errors: IntCounter::new(
+                "scheduler_state_errors_total",
+                "Events refused because state could not be read.",
+            )
+            .expect(VALID),
         };
         for collector in [
             Box::new(metrics.sends.clone()) as Box<dyn prometheus::core::Collector>,

@@ -25,14 +25,13 @@ use types::text::Line;
 use types::time::Timestamp;
 
 use crate::fold::{Entry, Fold, suppression_after};
-use crate::meters::Meters;
 use crate::settings::{InDoubt, Settings};
 use crate::{Deps, StartError};
 
 /// Records folded before their turn is handed to state.
 const REPLAY_TURN: usize = 1024;
 /// How late a doubtful message is tried again: longer than a receiver needs to finish what it began.
-const IN_DOUBT_WAIT: Duration = Duration::from_secs(15 * 60);
+const IN_DOUBT_WAIT: Duration = Duration::from_mins(15);
 
 /// An accepted cause that has no decision.
 #[derive(Clone, Debug)]
@@ -63,9 +62,19 @@ pub(crate) fn replay(deps: &Deps, folds: &mut [Fold], replay: Replay) -> Result<
     let mut last = None;
     for record in replay {
         let record = record.map_err(StartError::Replay)?;
-        let owner = folds.iter().position(|fold| fold.range().contains(&record.partition.number()));
-        let Some((fold, open)) = owner.and_then(|owner| folds.get_mut(owner).zip(opens.get_mut(owner))) else { continue };
-        let entry = Entry { id: record.id, partition: record.partition, wall: record.wall, event: &record.event, payload: record.payload.clone() };
+        let owner = folds
+            .iter()
+            .position(|fold| fold.range().contains(&record.partition.number()));
+        let Some((fold, open)) = owner.and_then(|owner| folds.get_mut(owner).zip(opens.get_mut(owner))) else {
+            continue;
+        };
+        let entry = Entry {
+            id: record.id,
+            partition: record.partition,
+            wall: record.wall,
+            event: &record.event,
+            payload: record.payload.clone(),
+        };
         open.follow(&record, fold)?;
         fold.apply(&entry).map_err(StartError::State)?;
         deps.store.catalogue().apply(&fold.take_catalogue_changes());
@@ -103,19 +112,30 @@ impl Opening {
     fn follow(&mut self, record: &Record, fold: &Fold) -> Result<(), StartError> {
         match &record.event {
             Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
-                let cause = Undecided { id: record.id, partition: record.partition, wall: record.wall, event: record.event.clone() };
+                let cause = Undecided {
+                    id: record.id,
+                    partition: record.partition,
+                    wall: record.wall,
+                    event: record.event.clone(),
+                };
                 self.undecided.insert(record.id, cause);
             }
             Event::Decided(decided) => {
                 self.undecided.remove(&decided.cause);
             }
             Event::AttemptEnded(ended) => {
-                let person = fold.person_of(record.partition, ended.message).map_err(StartError::State)?;
+                let person = fold
+                    .person_of(record.partition, ended.message)
+                    .map_err(StartError::State)?;
                 let owed = person.and_then(|person| suppression_after(person, ended));
                 self.suppressions.extend(owed.map(|owed| (record.partition, owed)));
             }
             Event::SuppressionChanged(changed) => self.suppressions.retain(|(_, owed)| owed != changed),
-            Event::AttemptClaimed(_) | Event::CatalogueChanged(_) | Event::Unsubscribed(_) | Event::Opened(_) | Event::Clicked(_) => {}
+            Event::AttemptClaimed(_)
+            | Event::CatalogueChanged(_)
+            | Event::Unsubscribed(_)
+            | Event::Opened(_)
+            | Event::Clicked(_) => {}
         }
         Ok(())
     }
@@ -123,14 +143,23 @@ impl Opening {
     fn ends(self) -> Open {
         Open {
             undecided: self.undecided.into_values().collect(),
-            settled: self.suppressions.into_iter().map(|(partition, owed)| (partition, Event::SuppressionChanged(owed))).collect(),
+            settled: self
+                .suppressions
+                .into_iter()
+                .map(|(partition, owed)| (partition, Event::SuppressionChanged(owed)))
+                .collect(),
             ..Open::default()
         }
     }
 }
 
 /// Sorts the mails that are not terminal: what is doubtful, what must be made again, what goes back into its queue.
-pub(crate) fn sort_outbox(deps: &Deps, settings: &Settings, range: &Range<u16>, open: &mut Open) -> Result<(), StartError> {
+pub(crate) fn sort_outbox(
+    deps: &Deps,
+    settings: &Settings,
+    range: &Range<u16>,
+    open: &mut Open,
+) -> Result<(), StartError> {
     let now = deps.clock.now();
     for row in deps.store.state().outbox(range.clone()) {
         let (partition, message, entry) = row.map_err(StartError::State)?;
@@ -141,7 +170,10 @@ pub(crate) fn sort_outbox(deps: &Deps, settings: &Settings, range: &Range<u16>, 
             };
             open.settled.push((partition, in_doubt(message, &entry, retry)));
             if let Some(due) = retry {
-                open.survivors.push(Survivor { due, ..survivor(partition, message, &entry) });
+                open.survivors.push(Survivor {
+                    due,
+                    ..survivor(partition, message, &entry)
+                });
             }
         } else if deps.store.spool().contains(message) {
             open.survivors.push(survivor(partition, message, &entry));
@@ -177,33 +209,63 @@ fn survivor(partition: PartitionId, message: MessageId, entry: &OutboxEntry) -> 
 }
 
 /// Gives mails without bytes to the outbox again, as they were decided.
-pub(crate) fn render_again(deps: &Deps, unrendered: Vec<(PartitionId, MessageId, OutboxEntry)>) -> Result<(), StartError> {
+pub(crate) fn render_again(
+    deps: &Deps,
+    unrendered: Vec<(PartitionId, MessageId, OutboxEntry)>,
+) -> Result<(), StartError> {
     let mut catalogues: BTreeMap<u64, Arc<Catalogue>> = BTreeMap::new();
     for (partition, message, entry) in unrendered {
         let Some((plan, shop)) = plan_of(deps, partition, message)? else {
-            tracing::error!(?message, "a queued mail has no decision in its timeline and cannot be made again");
+            tracing::error!(
+                ?message,
+                "a queued mail has no decision in its timeline and cannot be made again"
+            );
             continue;
         };
         let Some(request) = request_of(deps, partition, entry.cause)? else {
-            tracing::error!(?message, "a queued mail has no cause in its timeline and cannot be made again");
+            tracing::error!(
+                ?message,
+                "a queued mail has no cause in its timeline and cannot be made again"
+            );
             continue;
         };
-        let catalogue = match catalogues.get(&plan.catalogue) {
-            Some(catalogue) => Arc::clone(catalogue),
-            None => {
-                let catalogue = Arc::new(deps.store.state().catalogue_at(plan.catalogue).map_err(StartError::State)?);
-                catalogues.insert(plan.catalogue, Arc::clone(&catalogue));
-                catalogue
-            }
+        let catalogue = if let Some(catalogue) = catalogues.get(&plan.catalogue) {
+            Arc::clone(catalogue)
+        } else {
+            let catalogue = Arc::new(
+                deps.store
+                    .state()
+                    .catalogue_at(plan.catalogue)
+                    .map_err(StartError::State)?,
+            );
+            catalogues.insert(plan.catalogue, Arc::clone(&catalogue));
+            catalogue
         };
         let accepted_at = entry.accepted_at;
-        deps.outbox.submit(Mail { partition, cause: entry.cause, plan, request, catalogue, shop, accepted_at, admission: Admission::default() });
+        deps.outbox.submit(Mail {
+            partition,
+            cause: entry.cause,
+            plan,
+            request,
+            catalogue,
+            shop,
+            accepted_at,
+            admission: Admission::default(),
+        });
     }
     Ok(())
 }
 
-fn plan_of(deps: &Deps, partition: PartitionId, message: MessageId) -> Result<Option<(Plan, types::id::ShopNumber)>, StartError> {
-    let timeline = deps.store.state().timeline(partition, message.event()).map_err(StartError::State)?;
+fn plan_of(
+    deps: &Deps,
+    partition: PartitionId,
+    message: MessageId,
+) -> Result<Option<(Plan, types::id::ShopNumber)>, StartError> {
+    let timeline = deps
+        .store
+        .state()
+        .timeline(partition, message.event())
+        .map_err(StartError::State)?;
     Ok(timeline.into_iter().find_map(|stored| match stored.event {
         Event::Decided(decided) => match decided.verdict {
             Verdict::Send(plan) => Some((plan, decided.shop)),
@@ -214,7 +276,11 @@ fn plan_of(deps: &Deps, partition: PartitionId, message: MessageId) -> Result<Op
 }
 
 fn request_of(deps: &Deps, partition: PartitionId, cause: EventId) -> Result<Option<Request>, StartError> {
-    let timeline = deps.store.state().timeline(partition, cause).map_err(StartError::State)?;
+    let timeline = deps
+        .store
+        .state()
+        .timeline(partition, cause)
+        .map_err(StartError::State)?;
     Ok(timeline.into_iter().find_map(|stored| match stored.event {
         Event::OrderAccepted(accepted) => Some(Request::Order(Arc::new(accepted.order))),
         Event::MessageAccepted(accepted) => Some(Request::Message(Arc::new(accepted.request))),

@@ -66,8 +66,22 @@ impl From<StateError> for Fault {
 }
 
 impl Runner {
-    pub(crate) fn new(fold: Fold, settings: Settings, deps: Arc<Deps>, meters: Arc<Meters>, metrics: Arc<Metrics>) -> Self {
-        Self { fold, settings, deps, meters, metrics, candidates: HashMap::default(), random: StdRng::from_rng(&mut rand::rng()) }
+    pub(crate) fn new(
+        fold: Fold,
+        settings: Settings,
+        deps: Arc<Deps>,
+        meters: Arc<Meters>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            fold,
+            settings,
+            deps,
+            meters,
+            metrics,
+            candidates: HashMap::default(),
+            random: StdRng::from_rng(&mut rand::rng()),
+        }
     }
 
     /// Works until `stop` fires and the inbox is empty.
@@ -96,7 +110,14 @@ impl Runner {
         for chunk in causes.chunks(TURN_MAX) {
             let mut work = Work::default();
             for cause in chunk {
-                let decided = self.decide(&mut work, cause.partition, cause.id, cause.wall, &cause.event, Admission::default());
+                let decided = self.decide(
+                    &mut work,
+                    cause.partition,
+                    cause.id,
+                    cause.wall,
+                    &cause.event,
+                    Admission::default(),
+                );
                 self.note(decided, cause.id);
             }
             self.append(work);
@@ -117,10 +138,17 @@ impl Runner {
 
     fn turn(&mut self, waiting: &mut Vec<Submission>) {
         let _timer = self.metrics.turn_seconds.start_timer();
-        self.metrics.turn_submissions.observe(f64::from(u32::try_from(waiting.len()).unwrap_or(u32::MAX)));
+        self.metrics
+            .turn_submissions
+            .observe(f64::from(u32::try_from(waiting.len()).unwrap_or(u32::MAX)));
         let mut work = Work::default();
         for submission in waiting.drain(..) {
-            let Submission { partition, event, admission, receipt } = submission;
+            let Submission {
+                partition,
+                event,
+                admission,
+                receipt,
+            } = submission;
             match self.take(&mut work, partition, &event, admission) {
                 Ok(id) => work.waiters.extend(receipt.map(|receipt| (receipt, id))),
                 Err(fault) => {
@@ -134,13 +162,14 @@ impl Runner {
     }
 
     /// Records an event, and what it causes, in this turn.
-    fn take(&mut self, work: &mut Work, partition: PartitionId, event: &Event, admission: Admission) -> Result<EventId, Fault> {
+    fn take(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        event: &Event,
+        admission: Admission,
+    ) -> Result<EventId, Fault> {
         match event {
-            Event::OrderAccepted(OrderAccepted { shop, .. }) | Event::MessageAccepted(MessageAccepted { shop, .. })
-                if self.deps.store.catalogue().load().shop_by_number(*shop).is_none() =>
-            {
-                return Err(Fault::Refused(format!("shop number {} is not in the catalogue", shop.0)));
-            }
             // The tracker asks its own memory first; this guard also knows what fell out of it.
             Event::Opened(opened) if !self.may_record(partition, opened.message, opened.shop)? => {
                 return Err(Fault::Refused("the person withdrew".to_owned()));
@@ -152,7 +181,9 @@ impl Runner {
         }
         let (id, wall) = self.record(work, partition, event)?;
         match event {
-            Event::OrderAccepted(_) | Event::MessageAccepted(_) => self.decide(work, partition, id, wall, event, admission)?,
+            Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
+                self.decide(work, partition, id, wall, event, admission)?;
+            }
             Event::AttemptEnded(ended) => self.suppress_after(work, partition, ended)?,
             _ => {}
         }
@@ -160,43 +191,91 @@ impl Runner {
     }
 
     fn may_record(&self, partition: PartitionId, message: MessageId, shop: ShopNumber) -> Result<bool, StateError> {
-        let Some(person) = self.fold.person_of(partition, message)? else { return Ok(false) };
+        let Some(person) = self.fold.person_of(partition, message)? else {
+            return Ok(false);
+        };
         Ok(self.fold.person(partition, person)?.may_record(shop, message))
     }
 
     /// Decides what an accepted event causes and records the decision.
-    fn decide(&mut self, work: &mut Work, partition: PartitionId, cause: EventId, wall: Timestamp, event: &Event, admission: Admission) -> Result<(), Fault> {
+    fn decide(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        cause: EventId,
+        wall: Timestamp,
+        event: &Event,
+        admission: Admission,
+    ) -> Result<(), Fault> {
         let catalogue = self.deps.store.catalogue().load();
         let now = self.deps.clock.now();
         let (shop, person, verdict, request) = match event {
             Event::OrderAccepted(accepted) => {
                 let person = self.fold.person(partition, accepted.person)?;
                 let verdict = self.decide_order(&catalogue, accepted, wall, &person, now)?;
-                (accepted.shop, accepted.person, verdict, Request::Order(Arc::new(accepted.order.clone())))
+                (
+                    accepted.shop,
+                    accepted.person,
+                    verdict,
+                    Request::Order(Arc::new(accepted.order.clone())),
+                )
             }
             Event::MessageAccepted(accepted) => {
                 let person = self.fold.person(partition, accepted.person)?;
                 let verdict = self.decide_message(&catalogue, accepted, wall, &person, now)?;
-                (accepted.shop, accepted.person, verdict, Request::Message(Arc::new(accepted.request.clone())))
+                (
+                    accepted.shop,
+                    accepted.person,
+                    verdict,
+                    Request::Message(Arc::new(accepted.request.clone())),
+                )
             }
             _ => return Ok(()),
         };
         self.metrics.count(&verdict);
         if let Verdict::Send(plan) = &verdict {
             let plan = plan.clone();
-            work.mails.push(Mail { partition, cause, plan, request, catalogue, shop, accepted_at: wall, admission });
+            work.mails.push(Mail {
+                partition,
+                cause,
+                plan,
+                request,
+                catalogue,
+                shop,
+                accepted_at: wall,
+                admission,
+            });
         }
-        self.record(work, partition, &Event::Decided(Box::new(Decided { cause, shop, person, verdict })))?;
+        self.record(
+            work,
+            partition,
+            &Event::Decided(Box::new(Decided {
+                cause,
+                shop,
+                person,
+                verdict,
+            })),
+        )?;
         Ok(())
     }
 
-    fn decide_order(&mut self, catalogue: &Arc<Catalogue>, accepted: &OrderAccepted, wall: Timestamp, person: &PersonState, now: Timestamp) -> Result<Verdict, Fault> {
-        let shop = catalogue.shop_by_number(accepted.shop).ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+    fn decide_order(
+        &mut self,
+        catalogue: &Arc<Catalogue>,
+        accepted: &OrderAccepted,
+        wall: Timestamp,
+        person: &PersonState,
+        now: Timestamp,
+    ) -> Result<Verdict, Fault> {
+        let shop = catalogue
+            .shop_by_number(accepted.shop)
+            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
         let candidates = match self.candidates.get(&accepted.shop) {
             Some((version, candidates)) if *version == catalogue.version() => Arc::clone(candidates),
             _ => {
                 let candidates = Arc::new(Candidates::of(catalogue, shop));
-                self.candidates.insert(accepted.shop, (catalogue.version(), Arc::clone(&candidates)));
+                self.candidates
+                    .insert(accepted.shop, (catalogue.version(), Arc::clone(&candidates)));
                 candidates
             }
         };
@@ -219,8 +298,17 @@ impl Runner {
         Ok(verdict)
     }
 
-    fn decide_message(&self, catalogue: &Arc<Catalogue>, accepted: &MessageAccepted, wall: Timestamp, person: &PersonState, now: Timestamp) -> Result<Verdict, Fault> {
-        let shop = catalogue.shop_by_number(accepted.shop).ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+    fn decide_message(
+        &self,
+        catalogue: &Arc<Catalogue>,
+        accepted: &MessageAccepted,
+        wall: Timestamp,
+        person: &PersonState,
+        now: Timestamp,
+    ) -> Result<Verdict, Fault> {
+        let shop = catalogue
+            .shop_by_number(accepted.shop)
+            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
         let facts = MessageFacts {
             request: &accepted.request,
             accepted_at: wall,
@@ -238,7 +326,9 @@ impl Runner {
         if !ended.outcome.is_terminal() || ended.outcome == types::event::Outcome::Delivered {
             return Ok(());
         }
-        let Some(person) = self.fold.person_of(partition, ended.message)? else { return Ok(()) };
+        let Some(person) = self.fold.person_of(partition, ended.message)? else {
+            return Ok(());
+        };
         if let Some(changed) = suppression_after(person, ended) {
             self.record(work, partition, &Event::SuppressionChanged(changed))?;
         }
@@ -246,16 +336,31 @@ impl Runner {
     }
 
     /// Folds an event in and adds it to the turn's batch.
-    fn record(&mut self, work: &mut Work, partition: PartitionId, event: &Event) -> Result<(EventId, Timestamp), StateError> {
+    fn record(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        event: &Event,
+    ) -> Result<(EventId, Timestamp), StateError> {
         let (id, wall) = (self.deps.store.journal().mint(), self.deps.clock.now());
         let payload: Bytes = work.batch.push(id, partition, wall, event);
-        self.fold.apply(&Entry { id, partition, wall, event, payload })?;
+        self.fold.apply(&Entry {
+            id,
+            partition,
+            wall,
+            event,
+            payload,
+        })?;
         Ok((id, wall))
     }
 
     /// Appends the turn, and passes on what it decided without waiting for the disk.
     fn append(&mut self, work: Work) {
-        let Work { mut batch, waiters, mails } = work;
+        let Work {
+            mut batch,
+            waiters,
+            mails,
+        } = work;
         if batch.is_empty() {
             return;
         }
@@ -282,7 +387,9 @@ impl Runner {
         }
         let turn = self.fold.end_turn(position);
         self.deps.store.state().submit(turn);
-        self.metrics.unapplied.set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));
+        self.metrics
+            .unapplied
+            .set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));
     }
 
     fn note(&self, decided: Result<(), Fault>, cause: EventId) {
@@ -307,7 +414,10 @@ impl Runner {
 fn answer(waiters: Vec<Waiter>, committed: Result<Position, store::CommitFailed>) {
     for (receipt, id) in waiters {
         let answer = match &committed {
-            Ok(position) => Ok(Receipt { id, position: *position }),
+            Ok(position) => Ok(Receipt {
+                id,
+                position: *position,
+            }),
             Err(_) => Err(SubmitError::Closed),
         };
         // Whoever no longer waits for the answer loses nothing by it.
