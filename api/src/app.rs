@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::Registry;
-use store::{State, Store};
+use store::{State, StateError, Store};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use types::address::PersonKeyer;
@@ -141,9 +141,10 @@ impl App {
     /// Reads state on a thread that may wait for the disk.
     pub(crate) async fn reading<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&State) -> T + Send + 'static,
+        read: impl FnOnce(&State) -> Result<T, StateError> + Send + 'static,
     ) -> Result<T, Problem> {
-        self.apart(move |app| read(app.store.state())).await
+        let read = self.apart(move |app| read(app.store.state())).await?;
+        read.map_err(|error| internal("reading state", &error))
     }
 }
 

@@ -14,7 +14,7 @@ use types::time::Timestamp;
 use crate::problem::{Fault, Problem};
 
 /// How far ahead of ours a caller's clock may be. Later times would outrank withdrawals yet to come.
-const CLOCK_SKEW: Duration = Duration::from_secs(600);
+const CLOCK_SKEW: Duration = Duration::from_mins(10);
 /// No amount is larger than this many minor units, so that no sum of an order overflows.
 const AMOUNT_MAX: u64 = 1_000_000_000_000;
 /// The most a text or HTML part holds, in bytes.

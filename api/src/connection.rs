@@ -184,7 +184,7 @@ impl AsyncRead for Watched {
                 }
                 Poll::Ready(Ok(()))
             }
-            end => end,
+            end @ Poll::Ready(_) => end,
         }
     }
 }

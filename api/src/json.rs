@@ -87,13 +87,19 @@ fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", escape(key))),
-            Segment::Enum { variant } => pointer.push_str(&format!("/{}", escape(variant))),
+            Segment::Seq { index } => push(&mut pointer, &index.to_string()),
+            Segment::Map { key } => push(&mut pointer, key),
+            Segment::Enum { variant } => push(&mut pointer, variant),
             Segment::Unknown => {}
         }
     }
     pointer
+}
+
+/// Lengthens a pointer by one step.
+fn push(pointer: &mut String, step: &str) {
+    pointer.push('/');
+    pointer.push_str(&escape(step));
 }
 
 fn escape(key: &str) -> Cow<'_, str> {
@@ -226,9 +232,9 @@ fn place(stack: &[Open], keys: &[&[u8]]) -> String {
                 .copied()
                 .unwrap_or_default();
             let text = String::from_utf8_lossy(key);
-            pointer.push_str(&format!("/{}", escape(&text)));
+            push(&mut pointer, &text);
         } else {
-            pointer.push_str(&format!("/{}", open.index));
+            push(&mut pointer, &open.index.to_string());
         }
     }
     pointer

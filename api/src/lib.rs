@@ -74,7 +74,7 @@ impl Api {
         self.serve("admin", admin::router(&self.app), listener, stop)
     }
 
-    /// Returns the API's description in OpenAPI 3.1, as `/openapi.json` gives it.
+    /// Returns the API's description in `OpenAPI` 3.1, as `/openapi.json` gives it.
     pub fn description(&self) -> bytes::Bytes {
         self.app.description.clone()
     }

@@ -7,6 +7,7 @@
 //! answered with the same ids, and the rest is done now.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -15,7 +16,7 @@ use hyper::{HeaderMap, StatusCode};
 use policy::template::{Template, check_vars};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use types::catalogue::{Scope, Shop, TemplateKind, TemplateSource};
 use types::event::{Event, MessageAccepted};
 use types::id::PublicId;
@@ -78,7 +79,7 @@ pub(crate) struct ItemResult {
 #[expect(dead_code, reason = "describes the body, which is read item by item")]
 pub(crate) enum MessageOrBatch {
     /// One message.
-    One(MessageRequest),
+    One(Box<MessageRequest>),
     /// Several.
     Batch(Vec<MessageRequest>),
 }
@@ -125,6 +126,9 @@ pub(crate) async fn post(
     }
 }
 
+/// What became of one item.
+type Outcome = Result<Accepted, Problem>;
+
 /// One request's messages on their way in.
 struct Sender {
     app: App,
@@ -132,7 +136,7 @@ struct Sender {
     shop: Arc<Shop>,
     key: IdempotencyKey,
     /// Templates that this request has used so far.
-    templates: HashMap<(String, Language), Arc<Template>>,
+    templates: HashMap<(String, Language), Template>,
 }
 
 impl Sender {
@@ -153,7 +157,7 @@ impl Sender {
         // The request itself was counted when it was authenticated.
         let more = u32::try_from(items.len() - 1).unwrap_or(u32::MAX);
         self.app.limits.count(&self.caller, more)?;
-        let mut results: Vec<Option<Result<Accepted, Problem>>> = Vec::new();
+        let mut results: Vec<Option<Outcome>> = Vec::new();
         results.resize_with(items.len(), || None);
         let mut running = JoinSet::new();
         for (index, item) in items.iter().enumerate() {
@@ -180,7 +184,7 @@ impl Sender {
         Ok((StatusCode::MULTI_STATUS, axum::Json(answer)).into_response())
     }
 
-    fn result(&self, index: usize, result: Option<Result<Accepted, Problem>>) -> ItemResult {
+    fn result(&self, index: usize, result: Option<Outcome>) -> ItemResult {
         match result {
             Some(Ok(accepted)) => ItemResult {
                 index,
@@ -244,16 +248,12 @@ impl Sender {
         }
         let (language, source) = source(&stored.spec.sources, request, &self.shop).ok_or_else(missing)?;
         let name = (used.id.to_string(), language);
-        let template = match self.templates.get(&name) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let compiled = Arc::new(Template::compile(source).map_err(|_| missing())?);
-                self.templates.insert(name, Arc::clone(&compiled));
-                compiled
-            }
+        let template = match self.templates.entry(name) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Template::compile(source).map_err(|_| missing())?),
         };
         let vars = used.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        check_vars(&template, vars).map_err(|fault| {
+        check_vars(template, vars).map_err(|fault| {
             let fault = format!("do not fill the template: {}: {}", fault.part.as_str(), fault.message);
             Problem::invalid(vec![Fault::new("/body/template/vars", fault)])
         })
@@ -275,10 +275,7 @@ fn source<'a>(
 }
 
 /// Puts a finished item's result into its place.
-fn keep(
-    done: Option<Result<(usize, Result<Accepted, Problem>), tokio::task::JoinError>>,
-    results: &mut [Option<Result<Accepted, Problem>>],
-) {
+fn keep(done: Option<Result<(usize, Outcome), JoinError>>, results: &mut [Option<Outcome>]) {
     if let Some(Ok((index, result))) = done
         && let Some(place) = results.get_mut(index)
     {

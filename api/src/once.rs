@@ -174,7 +174,7 @@ pub(crate) fn refused(error: SubmitError) -> Problem {
             Kind::DiskFull,
             "the disk has no room for new work; what was accepted goes on being delivered",
         )
-        .retry_after(Duration::from_secs(60)),
+        .retry_after(Duration::from_mins(1)),
         SubmitError::Closed => closed(),
         SubmitError::Refused(reason) => Problem::new(Kind::Internal, reason),
     }

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the API described in OpenAPI 3.1, generated from the handlers and the types they read and write.
+//! `/openapi.json`: the API described in `OpenAPI` 3.1, generated from the handlers and the types they read and write.
 //!
 //! A handler states what it answers when all is well, and what is its own to refuse. What every route may answer (no
 //! key, too many requests, no such thing, shutting down…) is added here in one place, from the same rules that make

@@ -43,7 +43,7 @@ impl Default for Settings {
             first_byte_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             write_timeout: Duration::from_secs(30),
             drain_grace: Duration::from_secs(20),
             body_bytes_max: 256 << 10,
@@ -91,7 +91,7 @@ impl Config {
         let default = Settings::default();
         let mut time = |key: &str, written: Option<String>, default: Duration| {
             let value = duration_or(key, written.as_deref(), default, faults);
-            if value.is_zero() || value > Duration::from_secs(3600) {
+            if value.is_zero() || value > Duration::from_hours(1) {
                 faults.push(format!("{key}: must be above 0 and at most 1h"));
                 return default;
             }

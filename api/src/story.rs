@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use store::{State, StoredEvent};
+use store::{State, StateError, StoredEvent};
 use types::event::{Decided, Event, Offer, Outcome, Plan, Refusal, Tracking, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
 use types::text::Slug;
@@ -172,7 +172,10 @@ pub(crate) struct TimelineEvent {
 
 /// Finds an order by the name it was claimed under.
 pub(crate) async fn order(app: &App, name: [u8; 16]) -> Result<Option<OrderStory>, Problem> {
-    let find = move |state: &State| gather(state, state.claim(&name)?.id);
+    let find = move |state: &State| match state.claim(&name)? {
+        Some(claimed) => gather(state, claimed.id),
+        None => Ok(None),
+    };
     let Some(told) = app.reading(find).await? else {
         return Ok(None);
     };
@@ -220,11 +223,11 @@ struct Told {
 }
 
 /// Gathers what the timelines of the cause and of its messages hold. `None` if there is no accept among it.
-fn gather(state: &State, id: PublicId) -> Option<Told> {
+fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateError> {
     let PublicId { partition, event } = id;
     let mut events: BTreeMap<EventId, StoredEvent> = BTreeMap::new();
     let mut related = BTreeSet::new();
-    for stored in state.timeline(partition, event) {
+    for stored in state.timeline(partition, event)? {
         if let Event::Decided(decided) = &stored.event {
             related.insert(decided.cause);
             related.extend(plan(decided).map(|plan| plan.message.event()));
@@ -235,12 +238,12 @@ fn gather(state: &State, id: PublicId) -> Option<Told> {
     for object in related {
         events.extend(
             state
-                .timeline(partition, object)
+                .timeline(partition, object)?
                 .into_iter()
                 .map(|stored| (stored.id, stored)),
         );
     }
-    Told::of(partition, events.into_values().collect())
+    Ok(Told::of(partition, events.into_values().collect()))
 }
 
 impl Told {

@@ -1,0 +1,236 @@
+//! A double of the product's runners: one thread that journals what comes in and folds enough to be asked about.
+//!
+//! Policy is one line: an order goes out with one offer if marketing was granted, and is refused if not.
+
+use std::sync::Arc;
+use std::thread;
+
+use bytes::Bytes;
+use store::{Batch, Put, Receipt, Store, Submission, SuppressionList, Turn};
+use types::event::{
+    AttemptClaimed, AttemptEnded, Claim, Decided, Event, Offer, Outcome, Plan, Refusal, Tracking, Verdict,
+};
+use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
+use types::locale::Language;
+use types::money::Money;
+use types::order::Stream;
+use types::time::{Clock, Timestamp};
+
+/// Starts the runner; it ends when the intake is closed or the store dropped.
+pub fn start(store: &Store, clock: Arc<dyn Clock>) {
+    let mut inboxes = store.intake().take_inboxes();
+    let (range, mut inbox) = inboxes.pop().unwrap();
+    assert!(inboxes.is_empty(), "the double is one runner");
+    let store = store.clone();
+    thread::spawn(move || {
+        let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut submissions = Vec::new();
+        while inbox.blocking_recv_many(&mut submissions, 64) > 0 {
+            let mut turn = Runner {
+                store: &store,
+                now: clock.now(),
+                batch: Batch::new(),
+                puts: Vec::new(),
+                changes: store.catalogue().load().version(),
+            };
+            let receipts: Vec<_> = submissions.drain(..).map(|submission| turn.take(submission)).collect();
+            let Runner { batch, puts, .. } = turn;
+            let Ok(position) = store.journal().append(batch) else {
+                return;
+            };
+            store.state().submit(Turn {
+                range: range.clone(),
+                position,
+                puts,
+                released: Vec::new(),
+            });
+            let mut durable = store.journal().durable();
+            if waiting
+                .block_on(durable.wait_for(|durable| *durable >= position))
+                .is_err()
+            {
+                return;
+            }
+            for (id, event, receipt) in receipts {
+                if let Event::CatalogueChanged(change) = &event {
+                    let mut catalogue = (*store.catalogue().load()).clone();
+                    catalogue.apply(change, clock.now());
+                    store.catalogue().swap(Arc::new(catalogue));
+                }
+                if let Some(receipt) = receipt {
+                    let _ = receipt.send(Ok(Receipt { id, position }));
+                }
+            }
+        }
+    });
+}
+
+type Waiting = Option<tokio::sync::oneshot::Sender<Result<Receipt, store::SubmitError>>>;
+
+/// One turn.
+struct Runner<'a> {
+    store: &'a Store,
+    now: Timestamp,
+    batch: Batch,
+    puts: Vec<Put>,
+    changes: u64,
+}
+
+impl Runner<'_> {
+    fn take(&mut self, submission: Submission) -> (EventId, Event, Waiting) {
+        let Submission {
+            partition,
+            event,
+            receipt,
+            ..
+        } = submission;
+        let id = self.push(partition, &event);
+        match &event {
+            Event::OrderAccepted(accepted) => {
+                self.claim(partition, id, &accepted.claims);
+                self.put(partition, id, id, &event);
+                let granted = accepted
+                    .order
+                    .consent
+                    .marketing
+                    .as_ref()
+                    .is_some_and(|grant| grant.granted());
+                self.decide(partition, id, accepted.shop, accepted.person, granted, true);
+            }
+            Event::MessageAccepted(accepted) => {
+                self.claim(partition, id, &accepted.claims);
+                self.put(partition, id, id, &event);
+                self.decide(partition, id, accepted.shop, accepted.person, true, false);
+            }
+            Event::CatalogueChanged(_) => {
+                self.changes += 1;
+                self.puts.push(Put::Catalogue {
+                    sequence: self.changes,
+                    wall: self.now,
+                    payload: payload(&event),
+                });
+            }
+            Event::SuppressionChanged(changed) => {
+                let list = changed.shop.map_or(SuppressionList::Network, SuppressionList::Shop);
+                let (person, stream) = (changed.person, changed.stream);
+                self.puts.push(match changed.cause {
+                    Some(cause) => Put::SuppressionSet {
+                        list,
+                        person,
+                        stream,
+                        cause,
+                        at: self.now,
+                    },
+                    None => Put::SuppressionDelete { list, person, stream },
+                });
+            }
+            other => panic!("the double knows no {other:?}"),
+        }
+        (id, event, receipt)
+    }
+
+    fn push(&mut self, partition: PartitionId, event: &Event) -> EventId {
+        let id = self.store.journal().mint();
+        self.batch.push(id, partition, self.now, event);
+        id
+    }
+
+    fn put(&mut self, partition: PartitionId, object: EventId, id: EventId, event: &Event) {
+        self.puts.push(Put::Timeline {
+            partition,
+            object,
+            id,
+            wall: self.now,
+            kind: event.kind(),
+            payload: payload(event),
+        });
+    }
+
+    fn claim(&mut self, partition: PartitionId, event: EventId, claims: &[Claim]) {
+        let id = PublicId { partition, event };
+        let at = self.now;
+        self.puts
+            .extend(claims.iter().map(|claim| Put::Claim { claim: *claim, id, at }));
+    }
+
+    fn decide(
+        &mut self,
+        partition: PartitionId,
+        cause: EventId,
+        shop: ShopNumber,
+        person: PersonKey,
+        send: bool,
+        offers: bool,
+    ) {
+        let message = MessageId::new(self.store.journal().mint());
+        let verdict = if send {
+            Verdict::Send(self.plan(message, offers))
+        } else {
+            Verdict::Refuse(vec![Refusal::NoMarketingConsent])
+        };
+        let decided = Event::Decided(Box::new(Decided {
+            cause,
+            shop,
+            person,
+            verdict,
+        }));
+        let id = self.push(partition, &decided);
+        self.put(partition, cause, id, &decided);
+        if send {
+            self.put(partition, message.event(), id, &decided);
+            self.deliver(partition, message);
+        }
+    }
+
+    fn plan(&self, message: MessageId, offers: bool) -> Plan {
+        let offer = Offer {
+            campaign: CampaignNumber(1),
+            id: "borse".try_into().unwrap(),
+            price: Money {
+                amount: 150,
+                currency: "EUR".to_owned().try_into().unwrap(),
+            },
+            expected_value: 1_500_000,
+            propensity: 900_000,
+            explored: false,
+        };
+        Plan {
+            message,
+            stream: if offers {
+                Stream::Promotional
+            } else {
+                Stream::Transactional
+            },
+            language: Language::It,
+            catalogue: self.changes,
+            date: self.now,
+            expires: self.now + std::time::Duration::from_hours(24),
+            tracking: Tracking::Individual,
+            offers: if offers { vec![offer] } else { Vec::new() },
+            late: false,
+        }
+    }
+
+    fn deliver(&mut self, partition: PartitionId, message: MessageId) {
+        let attempt = Attempt(1);
+        let claimed = Event::AttemptClaimed(AttemptClaimed { message, attempt });
+        let ended = Event::AttemptEnded(Box::new(AttemptEnded {
+            message,
+            attempt,
+            outcome: Outcome::Delivered,
+            reply: "250 2.0.0 queued".try_into().unwrap(),
+            peer: "mx.example [127.0.0.1]".try_into().unwrap(),
+            tls: Some("TLSv1.3".try_into().unwrap()),
+        }));
+        for event in [claimed, ended] {
+            let id = self.push(partition, &event);
+            self.put(partition, message.event(), id, &event);
+        }
+    }
+}
+
+fn payload(event: &Event) -> Bytes {
+    let mut bytes = Vec::new();
+    event.encode(&mut bytes);
+    bytes.into()
+}
