@@ -89,11 +89,12 @@ impl Tracker {
     async fn connection(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr, stop: &CancellationToken) {
         // An answer is one small write: nothing is gained by waiting to fill a packet.
         let _ = stream.set_nodelay(true);
-        let first_byte = tokio::time::timeout(self.settings.first_byte_timeout, stream.readable());
+        let mut byte = [0];
+        let first_byte = tokio::time::timeout(self.settings.first_byte_timeout, stream.peek(&mut byte));
         match before(stop, first_byte).await {
-            Some(Ok(Ok(()))) => {}
+            Some(Ok(Ok(1..))) => {}
             Some(Err(_silent)) => return self.metrics.silent.inc(),
-            None | Some(Ok(Err(_))) => return,
+            None | Some(Ok(Ok(0) | Err(_))) => return,
         }
         let peer: IpAddr = peer.ip();
         let service = service_fn(|request| {

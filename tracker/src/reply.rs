@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
 
@@ -16,6 +17,8 @@ const PIXEL: &[u8; 43] = b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xf
 
 /// Returns an answer with the common headers.
 fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
+    // Said outright, so that an answer to HEAD has the same headers as one to GET.
+    let length = HeaderValue::from(body.len());
     let mut reply = Response::new(Full::new(body));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
@@ -23,6 +26,7 @@ fn reply(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert("x-robots-tag", HeaderValue::from_static("noindex, nofollow"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_LENGTH, length);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
