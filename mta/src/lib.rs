@@ -1,3 +1,36 @@
-//! The mail engine: renders, signs and spools what was decided, queues it per destination site and delivers it.
+//! The mail engine: makes mails, queues them per destination site, and delivers them.
+//!
+//! ```text
+//! decision ─► submit: render, sign, spool ─► queue ─► session ─► receiver's MX
+//!                                              ▲         │ claim durable, then the final dot
+//!                                              └─ later ─┴─► AttemptClaimed, AttemptEnded, through the ledger
+//! ```
+//!
+//! - [`submit`] makes the bytes of a decided mail on its own threads.
+//! - `queue` is a plain value: domains, sites, what waits and why, what is to be done next.
+//! - `session` is a task per connection, around the machine of [`smtp::client`].
+//! - `resolver` asks DNS where mail goes; [`address`] says what is never connected to.
+//! - [`Mta`] ties them together and is what the runners and the admin listener see.
+//!
+//! Every message that is queued ends in an event: delivered, failed, in doubt, expired or withdrawn. Which one follows
+//! from replies is decided by `policy`.
 
+pub mod address;
+pub mod ledger;
+pub mod provider;
 pub mod ready;
+pub mod submit;
+
+mod delivery;
+mod hosts;
+mod metrics;
+mod queue;
+mod resolver;
+mod session;
+mod settings;
+mod shared;
+mod tls;
+
+pub use delivery::{Delivery, StartError};
+pub use resolver::ResolverError;
+pub use settings::{Config, Route, Settings};

@@ -372,6 +372,11 @@ impl<P: Proof> Client<P> {
         self.transactions.len()
     }
 
+    /// Returns the key of the oldest message that has not ended.
+    pub fn oldest(&self) -> Option<u64> {
+        self.transactions.front().map(|transaction| transaction.key)
+    }
+
     /// Returns whether transactions can begin.
     pub fn is_ready(&self) -> bool {
         self.phase == Phase::Ready

@@ -91,26 +91,14 @@ impl Rules {
             Finality::Temporary => stated_wait(&text),
             Finality::Permanent => None,
         };
-        match self.0.iter().find(|rule| rule.matches(refused, &text)) {
-            Some(rule) => {
-                let verdict = Verdict {
-                    class: rule.class,
-                    finality: rule.finality.unwrap_or(by_code),
-                    hits: rule.hits,
-                    wait,
-                };
-                (Some(&rule.name), verdict)
-            }
-            None => {
-                let verdict = Verdict {
-                    class: FailureClass::Policy,
-                    finality: by_code,
-                    hits: Hits::Message,
-                    wait,
-                };
-                (None, verdict)
-            }
-        }
+        let rule = self.0.iter().find(|rule| rule.matches(refused, &text));
+        let verdict = Verdict {
+            class: rule.map_or(FailureClass::Policy, |rule| rule.class),
+            finality: rule.and_then(|rule| rule.finality).unwrap_or(by_code),
+            hits: rule.map_or(Hits::Message, |rule| rule.hits),
+            wait,
+        };
+        (rule.map(|rule| rule.name.as_str()), verdict)
     }
 
     /// Returns each rule's name with each of its samples.

@@ -1,0 +1,398 @@
+//! One session with a site: connected, kept warm, given messages, and what came of them.
+//!
+//! A task per session. It takes small batches of messages, submits the claims on them, and meanwhile has the machine
+//! of [`smtp::client`] say MAIL, RCPT, DATA and the body. Each claim that becomes durable frees its message's final dot. If
+//! a claim cannot be recorded, the connection is dropped: without the dot nothing was sent.
+
+mod connect;
+mod link;
+mod outcome;
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use smtp::body::Body;
+use smtp::client::{Closing, End, Event, Proof};
+use tokio::sync::Notify;
+use types::event::{AttemptClaimed, FailureClass, Outcome};
+use types::id::{Attempt, MessageId};
+
+use crate::ledger::NotRecorded;
+use crate::provider::Provider;
+use crate::queue::{Fresh, Settled, SiteId, Taken, Turn};
+use crate::session::link::Link;
+use crate::session::outcome::Sender;
+use crate::shared::Shared;
+
+/// Proof that a message's bytes and this session's claim on it are on stable storage: its final dot may be sent.
+#[derive(Debug)]
+pub(crate) struct DurableClaim {
+    message: MessageId,
+    /// Nothing outside this module makes one.
+    _seal: (),
+}
+
+impl Proof for DurableClaim {
+    fn key(&self) -> u64 {
+        self.message.raw()
+    }
+}
+
+type Recorded = std::pin::Pin<Box<dyn Future<Output = (MessageId, Result<(), NotRecorded>)> + Send>>;
+
+/// An established session at work.
+struct Session {
+    shared: Arc<Shared>,
+    site: SiteId,
+    provider: Provider,
+    link: Link,
+    notify: Arc<Notify>,
+    messages: HashMap<u64, InFlight>,
+    claims: FuturesUnordered<Recorded>,
+    /// Messages that were taken so far.
+    taken: u32,
+    /// Messages that were answered so far.
+    served: u32,
+    /// No more messages are taken.
+    last: bool,
+    /// A begun message whose dot must not be sent. When it is the oldest, the connection is dropped.
+    doomed: Option<u64>,
+}
+
+/// A message that this session has.
+struct InFlight {
+    taken: Taken,
+    /// When its final dot was freed, for the time to its reply.
+    freed_at: Option<tokio::time::Instant>,
+}
+
+/// Opens a session to a site, works until there is no more work, and closes it.
+pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
+    let Some((target, provider, name)) = shared.with(|queue, _| queue.target(site)) else {
+        return;
+    };
+    let opened = tokio::select! {
+        opened = connect::open(&shared, &target) => opened,
+        () = shared.stop.cancelled() => Err(connect::OpenFault::aborted()),
+    };
+    match opened {
+        Err(fault) if fault.class == FailureClass::ForbiddenAddress => {
+            tracing::warn!(site = %name, why = %fault.why, "site refused: its addresses are inside");
+            shared.with(|queue, now| queue.forbid(site, &fault.why, now));
+        }
+        Err(fault) => {
+            tracing::info!(site = %name, why = %fault.why, "no session");
+            let wait = fault.wait;
+            shared.with(|queue, now| queue.open_failed(site, fault.class, &fault.why, wait, now, rand::random()));
+        }
+        Ok(link) => {
+            shared.with(|queue, now| queue.opened(site, now));
+            let notify = Arc::new(Notify::new());
+            let mut session = Session {
+                shared: Arc::clone(&shared),
+                site,
+                provider,
+                link,
+                notify: Arc::clone(&notify),
+                messages: HashMap::new(),
+                claims: FuturesUnordered::new(),
+                taken: 0,
+                served: 0,
+                last: false,
+                doomed: None,
+            };
+            session.work().await;
+            drop(session);
+            shared.with(|queue, now| queue.session_closed(site, &notify, now));
+        }
+    }
+}
+
+/// What a session waited for and got.
+enum Got {
+    Io,
+    Claim(MessageId, Result<(), NotRecorded>),
+    Woken,
+    Aborted,
+}
+
+impl Session {
+    async fn work(&mut self) {
+        let mut idle_since = tokio::time::Instant::now();
+        loop {
+            if self.handle_events().await {
+                return;
+            }
+            if self.doomed.is_some() && self.doomed == self.link.client.oldest() {
+                self.link.client.abort();
+                continue;
+            }
+            if !self.last && self.wants_more() {
+                if self.take_more().await {
+                    continue;
+                }
+                if self.handle_events().await {
+                    return;
+                }
+            }
+            if !self.link.client.is_idle() {
+                idle_since = tokio::time::Instant::now();
+            } else if self.last {
+                self.link.quit();
+            }
+            let idle_until = idle_since + self.shared.settings.idle_limit;
+            let idle = self.link.client.is_idle() && !self.last;
+            match self.wait(idle.then_some(idle_until)).await {
+                Some(Got::Io | Got::Woken) => {}
+                Some(Got::Claim(message, recorded)) => self.on_claim(message, recorded),
+                Some(Got::Aborted) => self.link.client.abort(),
+                // Idle for long enough, unless a message has just woken this session.
+                None => {
+                    let (site, notify) = (self.site, Arc::clone(&self.notify));
+                    self.last |= self.shared.with(|queue, _| queue.retire(site, &notify));
+                }
+            }
+        }
+    }
+
+    /// Returns whether another batch should be taken: before the last one is through, so that its claims are on
+    /// their way while this one is sent.
+    fn wants_more(&self) -> bool {
+        self.link.client.is_ready()
+            && self.claims.is_empty()
+            && self.link.client.pending() <= self.shared.settings.window_max / 2
+    }
+
+    /// Takes a batch, pushes it, and submits the claims. True if there was any.
+    async fn take_more(&mut self) -> bool {
+        let (site, notify, pending) = (self.site, Arc::clone(&self.notify), self.messages.len());
+        let turn = self.shared.with(|queue, now| {
+            let left = queue.per_connection(site).saturating_sub(self.taken) as usize;
+            if left == 0 {
+                Turn::Close
+            } else {
+                queue.take(site, &notify, left, pending, now)
+            }
+        });
+        let mut batch = match turn {
+            Turn::Work(batch) => batch,
+            Turn::Wait => return false,
+            Turn::Close => {
+                self.last = true;
+                return false;
+            }
+        };
+        self.taken += u32::try_from(batch.len()).unwrap_or(u32::MAX);
+        if batch.iter().any(|taken| taken.fresh.is_none()) {
+            batch = read_spool(Arc::clone(&self.shared), batch).await;
+        }
+        for mut taken in batch {
+            let Some(fresh) = taken.fresh.take() else {
+                let why = "its bytes are not in the spool";
+                self.fail_internal(taken, why).await;
+                continue;
+            };
+            let body = match Body::try_from(fresh.bytes) {
+                Ok(body) => body,
+                Err(cause) => {
+                    self.fail_internal(taken, &cause.to_string()).await;
+                    continue;
+                }
+            };
+            let key = taken.message.raw();
+            self.link.push(key, fresh.reverse_path.as_ref(), &fresh.recipient, body);
+            let claim = AttemptClaimed {
+                message: taken.message,
+                attempt: Attempt(taken.attempts + 1),
+            };
+            let recorded = self.shared.ledger.claim(taken.partition, claim);
+            let message = taken.message;
+            self.claims.push(Box::pin(async move { (message, recorded.await) }));
+            self.messages.insert(key, InFlight { taken, freed_at: None });
+        }
+        true
+    }
+
+    /// Frees a final dot, or sees to it that none is sent.
+    fn on_claim(&mut self, message: MessageId, recorded: Result<(), NotRecorded>) {
+        let key = message.raw();
+        let Some(in_flight) = self.messages.get_mut(&key) else {
+            return;
+        };
+        let (site, slot) = (self.site, in_flight.taken.slot);
+        match recorded {
+            Err(cause) => {
+                tracing::warn!(?message, %cause, "a claim was not recorded: no final dot is sent");
+                let why = "a claim could not be recorded";
+                self.shared.with(|queue, now| {
+                    queue.throttle(site, FailureClass::Internal, why, Duration::ZERO, now, rand::random());
+                });
+            }
+            Ok(()) if self.shared.with(|queue, _| queue.may_finish(slot)) => {
+                in_flight.freed_at = Some(tokio::time::Instant::now());
+                return self.link.free(DurableClaim { message, _seal: () });
+            }
+            // Withdrawn since it was taken.
+            Ok(()) => {}
+        }
+        if self.link.client.take_back(key) {
+            self.messages.remove(&key);
+            self.shared.with(|queue, now| queue.settle(slot, Settled::Again, now));
+        } else {
+            // The peer has part of it: only dropping the connection keeps it from having it all.
+            self.doomed.get_or_insert(key);
+            self.last = true;
+        }
+    }
+
+    /// Waits for bytes, claims, being woken, or until `idle_until`, which is `None`.
+    async fn wait(&mut self, idle_until: Option<tokio::time::Instant>) -> Option<Got> {
+        let Self {
+            link,
+            claims,
+            notify,
+            shared,
+            ..
+        } = self;
+        let mut woken = pin!(notify.notified());
+        let mut aborted = pin!(shared.abort.cancelled());
+        poll_fn(|cx| {
+            if link.poll(cx, idle_until).is_ready() {
+                return Poll::Ready(if link.is_idle_over(idle_until) {
+                    None
+                } else {
+                    Some(Got::Io)
+                });
+            }
+            if let Poll::Ready(Some((message, recorded))) = claims.poll_next_unpin(cx) {
+                return Poll::Ready(Some(Got::Claim(message, recorded)));
+            }
+            if idle_until.is_some() && woken.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Got::Woken));
+            }
+            if aborted.as_mut().poll(cx).is_ready() && !link.client.is_closed() {
+                return Poll::Ready(Some(Got::Aborted));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Handles what the machine tells. True if the session is over.
+    async fn handle_events(&mut self) -> bool {
+        let mut ends = Vec::new();
+        let mut closing = None;
+        while let Some(event) = self.link.client.poll_event() {
+            match event {
+                Event::Ended { key, end } => ends.push((key, end)),
+                Event::Closed(cause) => closing = Some(cause),
+                Event::Ready(_) | Event::StartTls => {}
+            }
+        }
+        if closing.is_some() {
+            // Claims that are not yet handed over are never recorded; those that are come before what is told now.
+            self.claims = FuturesUnordered::new();
+        }
+        for (key, end) in ends {
+            if let Some(in_flight) = self.messages.remove(&key) {
+                self.served += u32::from(!matches!(end, End::Interrupted { .. }));
+                self.on_end(in_flight, end, closing.as_ref()).await;
+            }
+        }
+        if let Some(closing) = closing {
+            self.on_closing(&closing);
+            return true;
+        }
+        false
+    }
+
+    async fn on_end(&mut self, in_flight: InFlight, end: End, closing: Option<&Closing>) {
+        let InFlight { taken, freed_at } = in_flight;
+        let accepted = matches!(end, End::Accepted(_));
+        let now = self.shared.now();
+        let decided = outcome::decide(
+            &Sender {
+                settings: &self.shared.settings,
+                now,
+                random: rand::random(),
+            },
+            &taken,
+            &end,
+            closing,
+        );
+        if accepted {
+            if let Some(freed_at) = freed_at {
+                self.shared
+                    .metrics
+                    .final_reply
+                    .observe(freed_at.elapsed().as_secs_f64());
+            }
+            let seconds = now.since(taken.accepted_at).as_secs_f64();
+            self.shared
+                .metrics
+                .delivered_after(seconds, taken.stream, self.provider);
+        }
+        // The end is handed over before the message can be claimed again.
+        let withdrawn =
+            !matches!(decided.settled, Settled::Over) && self.shared.with(|queue, _| !queue.may_finish(taken.slot));
+        if !withdrawn {
+            let ended = decided.ended(&taken, &self.link.peer, self.link.tls_version());
+            self.shared.tell(taken.partition, ended).await;
+        }
+        let site = self.site;
+        self.shared.with(|queue, now| {
+            queue.settle(taken.slot, decided.settled, now);
+            if let Some((class, wait, why)) = &decided.site {
+                queue.throttle(site, *class, why, *wait, now, rand::random());
+            }
+        });
+    }
+
+    /// Tells the queues what the session's end says of the site.
+    fn on_closing(&self, closing: &Closing) {
+        let Some((class, wait)) = outcome::site_failure(closing, self.served > 0 || self.taken == 0) else {
+            return;
+        };
+        let (site, why) = (self.site, closing.to_string());
+        self.shared
+            .with(|queue, now| queue.throttle(site, class, &why, wait, now, rand::random()));
+    }
+
+    async fn fail_internal(&mut self, taken: Taken, why: &str) {
+        tracing::error!(message = ?taken.message, why, "a message cannot be sent");
+        let outcome = Outcome::Failed {
+            class: FailureClass::Internal,
+        };
+        let ended = outcome::ended(&taken, outcome, why, "", None);
+        self.shared.tell(taken.partition, ended).await;
+        self.shared
+            .with(|queue, now| queue.settle(taken.slot, Settled::Over, now));
+    }
+}
+
+/// Reads what is no longer in memory.
+async fn read_spool(shared: Arc<Shared>, batch: Vec<Taken>) -> Vec<Taken> {
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut batch = batch;
+        for taken in batch.iter_mut().filter(|taken| taken.fresh.is_none()) {
+            shared.metrics.spool_reads.inc();
+            match shared.ledger.read(taken.message) {
+                Ok(spooled) => {
+                    taken.fresh = spooled.map(|spooled| Fresh {
+                        reverse_path: spooled.reverse_path,
+                        recipient: spooled.recipient,
+                        bytes: spooled.bytes,
+                    });
+                }
+                Err(cause) => tracing::error!(message = ?taken.message, %cause, "a spooled message cannot be read"),
+            }
+        }
+        batch
+    });
+    reading.await.unwrap_or_default()
+}

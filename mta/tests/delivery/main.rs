@@ -1,0 +1,16 @@
+//! Delivery over real sockets: against scripted servers that fail in every way, real receivers, and real DNS packets.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects"
+)]
+
+mod bench;
+mod dns;
+mod faults;
+mod queues;
+mod real;
+mod server;
+mod support;
+mod tls;
