@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::fmt::Write as _;
+
 use support::{Answer, Client, HOST, OTHER_HOST, SHOP_PAGE, World, start, start_with};
 
 const OTHER_PAGE: &str = "https://vini.example/";
@@ -64,7 +66,7 @@ async fn a_hundred_thousand_guesses_and_flipped_bits_find_nothing() {
         let guesses: Vec<String> = (0..100).map(|n| guess(batch * 100 + n)).collect();
         let mut requests = String::new();
         for token in &guesses {
-            requests.push_str(&format!("GET /c/{token} HTTP/1.1\r\nhost: {HOST}\r\n\r\n"));
+            write!(requests, "GET /c/{token} HTTP/1.1\r\nhost: {HOST}\r\n\r\n").unwrap();
         }
         tokio::io::AsyncWriteExt::write_all(&mut client.stream, requests.as_bytes())
             .await

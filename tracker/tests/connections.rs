@@ -42,7 +42,7 @@ async fn a_head_that_drips_is_cut_off() {
     let drip = async {
         for byte in b"GET /c/x HTTP/1.1\r\nhost: click.scarpe.example\r\nx-slow: "
             .iter()
-            .chain([&b'a'; 10_000])
+            .chain(std::iter::repeat(&b'a'))
         {
             if write.write_all(&[*byte]).await.is_err() {
                 break;

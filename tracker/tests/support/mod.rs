@@ -1,7 +1,13 @@
 //! A running tracker on a real socket, with a real store whose inboxes the test reads.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, unreachable_pub, missing_docs, reason = "a fixture of tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a fixture of tests"
+)]
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -257,7 +263,7 @@ impl World {
         let metrics = families
             .iter()
             .filter(|family| family.name() == name)
-            .flat_map(|family| family.get_metric());
+            .flat_map(prometheus::proto::MetricFamily::get_metric);
         let of = |metric: &prometheus::proto::Metric| {
             let mut line = String::new();
             for label in metric.get_label() {
