@@ -26,7 +26,8 @@ admin = "127.0.0.1:0"
 data_dir = "{self.data}"
 [delivery]
 allow_private_destinations = true
-routes = {{ "*" = "127.0.0.1:{sink_port}" }}
+connections_max = 64
+routes = [{{ domain = "*", host = "127.0.0.1", port = {sink_port} }}]
 {settings}
 """)
         self.log = scratch.dir / "staffetta.log"

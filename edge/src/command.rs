@@ -57,7 +57,7 @@ fn dkim_keys(domain: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(file)?;
     let domain = types::address::ascii_domain(domain).with_context(|| format!("{domain} is not a domain"))?;
     let secrets = store::Secrets::open(&settings.store.data_dir).context("opening the secrets")?;
-    for record in mta::submit::dkim_records(&settings.mail, &secrets, &domain)? {
+    for record in mta::submit::dkim_records(&settings.submit, &secrets, &domain)? {
         println!("{}. IN TXT {}", record.name, record.zone_text());
     }
     Ok(ExitCode::SUCCESS)

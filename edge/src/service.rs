@@ -128,7 +128,7 @@ impl Service {
 
         let mta = mta::Mta::start(mta::Deps {
             settings: settings.delivery.clone(),
-            submit: settings.mail.clone(),
+            submit: settings.submit.clone(),
             store: store.clone(),
             tokens: Arc::clone(&tokens),
             verp,
@@ -210,7 +210,7 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Returns what makes a shop's DKIM keys, unless it has them, and tells the DNS records to publish.
 fn dns_records(settings: &Settings, store: &Store) -> api::ShopHook {
-    let (mail, secrets) = (settings.mail.clone(), store.secrets().clone());
+    let (mail, secrets) = (settings.submit.clone(), store.secrets().clone());
     Arc::new(move |shop: &ShopSpec| {
         let senders = std::iter::once(&shop.promotional).chain(&shop.transactional);
         let mut records = Vec::new();

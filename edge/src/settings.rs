@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use scheduler::InDoubt;
 use serde::Deserialize;
 use types::setting::duration_or;
 
@@ -24,7 +25,7 @@ pub struct Settings {
     /// The public listener.
     pub tracker: tracker::Settings,
     /// Making mails.
-    pub mail: mta::submit::Settings,
+    pub submit: mta::submit::Settings,
     /// Delivering them.
     pub delivery: mta::Settings,
     /// Deciding.
@@ -55,11 +56,10 @@ impl Default for Listen {
 pub struct Config {
     listen: ListenConfig,
     drain_grace: Option<String>,
-    in_doubt_offers: scheduler::InDoubt,
     store: store::Config,
     api: api::Config,
     tracker: tracker::Config,
-    mail: mta::submit::Config,
+    submit: mta::submit::Config,
     delivery: mta::Config,
     policy: policy::Config,
 }
@@ -136,18 +136,31 @@ impl Config {
             tracker: address("listen.tracker", self.listen.tracker, default.tracker, faults),
             admin: address("listen.admin", self.listen.admin, default.admin, faults),
         };
-        let policy = self.policy.resolve(faults);
+        let delivery = section("delivery", faults, |faults| self.delivery.resolve(faults));
+        let scheduler = scheduler::Settings {
+            policy: section("policy", faults, |faults| self.policy.resolve(faults)),
+            in_doubt: if delivery.retry_in_doubt_offers { InDoubt::Retry } else { InDoubt::Hold },
+        };
         Settings {
             listen,
             drain_grace: duration_or("drain_grace", self.drain_grace.as_deref(), Duration::from_secs(30), faults),
-            store: self.store.resolve(faults),
-            api: self.api.resolve(faults),
-            tracker: self.tracker.resolve(faults),
-            mail: self.mail.resolve(faults),
-            delivery: self.delivery.resolve(faults),
-            scheduler: scheduler::Settings { policy, in_doubt: self.in_doubt_offers },
+            store: section("store", faults, |faults| self.store.resolve(faults)),
+            api: section("api", faults, |faults| self.api.resolve(faults)),
+            tracker: section("tracker", faults, |faults| self.tracker.resolve(faults)),
+            submit: section("submit", faults, |faults| self.submit.resolve(faults)),
+            delivery,
+            scheduler,
         }
     }
+}
+
+/// Resolves one section; its faults are told with the section's name before their key.
+fn section<T>(name: &str, faults: &mut Vec<String>, resolve: impl FnOnce(&mut Vec<String>) -> T) -> T {
+    let mut own = Vec::new();
+    let resolved = resolve(&mut own);
+    let prefix = format!("{name}.");
+    faults.extend(own.into_iter().map(|fault| if fault.starts_with(&prefix) { fault } else { prefix.clone() + &fault }));
+    resolved
 }
 
 fn address(key: &str, written: Option<String>, default: SocketAddr, faults: &mut Vec<String>) -> SocketAddr {

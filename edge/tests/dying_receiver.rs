@@ -22,7 +22,7 @@ async fn arrives_once(stage: &str, at: fn(&Event) -> bool) {
     let mut sink = dies_once(at).await;
     let (dns, _) = buyers_dns().await;
     let folder = tempfile::tempdir().unwrap();
-    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("retry_first = \"100ms\"").start();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("retry_waits = [\"100ms\"]").start();
     let shop = node.shop(&furnish(&node).await);
     accepted(&shop, "1", "mario@example.it").await;
     in_state(&shop, "1", "delivered").await;

@@ -30,7 +30,7 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     let memory = tempfile::Builder::new().prefix("staffetta-").tempdir_in("/dev/shm").unwrap();
     let floor = free_bytes(memory.path()).saturating_sub(2 * MARGIN);
     let node = Plan::new(memory.path(), dns.address, sink.address.port())
-        .with(&format!("retry_first = \"200ms\"\n[store]\ndisk_floor = \"{floor}B\""))
+        .with(&format!("retry_waits = [\"200ms\"]\n[store]\ndisk_floor = \"{floor}B\""))
         .start();
     let shop = node.shop(&furnish(&node).await);
     accepted(&shop, "before", "mario@example.it").await;

@@ -20,7 +20,7 @@ async fn a_greylisted_mail_is_deferred_and_then_delivered_once() {
     .unwrap();
     let (dns, _) = buyers_dns().await;
     let folder = tempfile::tempdir().unwrap();
-    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("greylist_wait_min = \"1s\"").start();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("greylist_wait = \"1s\"").start();
     let shop = node.shop(&furnish(&node).await);
 
     accepted(&shop, "1", "mario@example.it").await;

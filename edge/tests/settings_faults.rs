@@ -6,13 +6,13 @@ use std::process::Command;
 fn every_fault_is_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
-    let text = "drain_grace = \"soon\"\nbogus = 1\n[listen]\napi = \"here\"\n[store]\nsegment_bytes = \"0B\"\n[delivery]\nconnections_per_site = 0\n[policy]\nexploration_percent = 400\n";
+    let text = "drain_grace = \"soon\"\nbogus = 1\n[listen]\napi = \"here\"\n[store]\nsegment_size = \"0B\"\n[delivery]\nconnections_max = 0\n[policy]\nexploration_percent = 400\n";
     std::fs::write(&file, text).unwrap();
     for command in [&["check"][..], &["serve"]] {
         let ended = Command::new(env!("CARGO_BIN_EXE_staffetta")).args(command).arg("--settings").arg(&file).output().unwrap();
         let told = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success());
-        for key in ["drain_grace", "bogus", "listen.api", "segment_bytes", "connections_per_site", "exploration_percent"] {
+        for key in ["drain_grace", "bogus", "listen.api", "segment_size", "connections_max", "exploration_percent"] {
             assert!(told.contains(key), "{key} is missing in:\n{told}");
         }
     }

@@ -87,8 +87,7 @@ async fn settings(folder: &Path, dns: SocketAddr, sink: SocketAddr) -> anyhow::R
     settings.delivery.nameserver = Some(dns);
     settings.delivery.smtp_port = sink.port();
     settings.delivery.allow_private_destinations = true;
-    settings.mail.tracking_host = world::TRACKING_HOST.to_owned();
-    settings.tracker.host = world::TRACKING_HOST.to_owned();
+    settings.submit.tracking_host = world::TRACKING_HOST.to_owned();
     for address in [&mut settings.listen.api, &mut settings.listen.tracker, &mut settings.listen.admin] {
         if TcpListener::bind(*address).await.is_err() {
             // Another service has the port: any other will do.

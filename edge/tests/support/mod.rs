@@ -77,7 +77,7 @@ impl Plan {
         let file = self.folder.join("staffetta.toml");
         let data = self.folder.join("data");
         let text = format!(
-            "{}\n[listen]\napi = \"127.0.0.1:0\"\ntracker = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n[store]\ndata_dir = \"{}\"\nsegment_bytes = \"4MiB\"\n{}",
+            "{}\n[listen]\napi = \"127.0.0.1:0\"\ntracker = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n[store]\ndata_dir = \"{}\"\nsegment_size = \"4MiB\"\n{}",
             self.settings.split("[store]").next().unwrap_or_default(),
             data.display(),
             self.settings.split_once("[store]").map_or("disk_floor = \"16MiB\"\n", |(_, store)| store),
