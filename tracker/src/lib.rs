@@ -16,7 +16,7 @@
 //! Nothing is recorded for tokens that name nobody (they are only counted), for people who withdrew, for HEAD requests and
 //! for prefetches. Whatever is wrong with a token, the visitor sees the shop's own page and learns nothing.
 //!
-//! TLS is terminated in front of this listener.
+//! TLS is terminated in front of this listener, by a proxy that passes `Host` on and says in `X-Forwarded-For` who asks.
 
 mod agent;
 mod click;

@@ -26,7 +26,7 @@ impl Limit {
         }
     }
 
-    /// Returns whether a request from `peer` is within the limit. Loopback always is: that is the proxy in front of us.
+    /// Returns whether a request from `peer` is within the limit. Loopback always is: that is us.
     pub(crate) fn allows(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         if peer.is_loopback() {

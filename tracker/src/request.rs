@@ -1,5 +1,7 @@
 //! What a request asks for: endpoint, token, host, and who seems to ask.
 
+use std::net::IpAddr;
+
 use hyper::header::{HOST, HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Uri};
 use types::event::AgentClass;
@@ -55,6 +57,17 @@ pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     let host = named.split_once(':').map_or(named, |(host, _port)| host);
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.len() <= 253 { host } else { "" }
+}
+
+/// Returns who asks: the peer, or, if that is a proxy on this machine, the last address of its `X-Forwarded-For`, which the
+/// proxy itself wrote. What strangers put there is never read.
+pub(crate) fn party(peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let forwarded = || {
+        let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+        last.rsplit(',').next()?.trim().parse().ok()
+    };
+    let is_proxy = peer.to_canonical().is_loopback();
+    is_proxy.then(forwarded).flatten().unwrap_or(peer)
 }
 
 /// Whether a request shows that a person saw or followed something.

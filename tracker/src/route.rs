@@ -15,7 +15,7 @@ impl Tracker {
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Reply {
         let start = Instant::now();
         let (endpoint, _) = Endpoint::of(request.uri().path());
-        let reply = if self.limit.allows(peer) {
+        let reply = if self.limit.allows(request::party(peer, request.headers())) {
             self.route(request).await
         } else {
             self.metrics.limited.inc();

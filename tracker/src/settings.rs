@@ -26,7 +26,8 @@ pub struct Settings {
     pub connection_life: Duration,
     /// How long running requests may take to end after a stop.
     pub drain: Duration,
-    /// Requests a second from one IPv4 address or IPv6 /64. Loopback, where the TLS proxy is, is not limited.
+    /// Requests a second from one IPv4 address or IPv6 /64. A proxy on this machine is not limited; those whom it names in
+    /// `X-Forwarded-For` are.
     pub requests_per_second: NonZeroU32,
     /// How many requests may come at once before that rate holds.
     pub requests_burst: NonZeroU32,

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use support::{Client, start, start_with};
@@ -172,4 +173,32 @@ async fn a_stop_lets_the_running_request_end_and_takes_no_more() {
         .unwrap()
         .unwrap();
     assert!(tokio::net::TcpStream::connect(world.address).await.is_err());
+}
+
+#[tokio::test]
+async fn one_address_has_its_limit_even_behind_a_proxy() {
+    let world = start_with(Settings {
+        requests_per_second: const { NonZeroU32::new(1).expect("not zero") },
+        requests_burst: const { NonZeroU32::new(3).expect("not zero") },
+        ..Settings::default()
+    })
+    .await;
+    let from = |chain: &'static str| [("x-forwarded-for", chain)];
+    // What stands before the proxy's own entry is the visitor's word, and changes nothing.
+    for (n, chain) in ["192.0.2.7", "10.0.0.1, 192.0.2.7", "x, 192.0.2.7"]
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(
+            world.request("GET", "/robots.txt", &from(chain), "").await.status,
+            200,
+            "{n}"
+        );
+    }
+    let answer = world
+        .request("GET", "/robots.txt", &from("10.0.0.2, 192.0.2.7"), "")
+        .await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("1")));
+    assert_eq!(world.counter("tracker_limited_total", &[]), 1);
+    assert_eq!(world.get("/robots.txt").await.status, 200);
 }

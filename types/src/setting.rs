@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn units_are_asked_for() {
-        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("15m"), Ok(Duration::from_mins(15)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(bytes("64MiB"), Ok(64 << 20));
         for bad in [

@@ -1,6 +1,6 @@
 //! The published vectors of `docs/formats/token.md`, checked by this implementation and by the one in Python.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test states its expectations by unwrapping")]
+#![expect(clippy::unwrap_used, reason = "a test states its expectations by unwrapping")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
