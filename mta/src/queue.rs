@@ -202,7 +202,7 @@ impl Queue {
     ///
     /// Returns the ends to be recorded, and when to come again at the latest.
     pub(crate) fn keep(&mut self, now: Timestamp) -> (Vec<(PartitionId, AttemptEnded)>, Timestamp) {
-        let tick = Tick::at(now);
+        let tick = Tick::reached(now);
         let mut budget = 4096;
         while let Some(Reverse((due, slot))) = self.deferred.peek().copied()
             && due <= tick
@@ -327,7 +327,7 @@ impl Queue {
     /// Looks at the next part of all messages and ends those whose time is over.
     fn sweep(&mut self, now: Timestamp) {
         let slots = self.book.slots();
-        let tick = Tick::at(now);
+        let tick = Tick::reached(now);
         for _ in 0..(slots / 256).max(2048).min(slots) {
             self.sweep_at = (self.sweep_at + 1) % slots;
             let slot = Slot::try_from(self.sweep_at).unwrap_or(NONE);

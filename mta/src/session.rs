@@ -26,7 +26,7 @@ use crate::ledger::NotRecorded;
 use crate::provider::Provider;
 use crate::queue::{Fresh, Settled, SiteId, Taken, Turn};
 use crate::session::link::Link;
-use crate::session::outcome::Sender;
+use crate::session::outcome::{Decided, Sender};
 use crate::shared::Shared;
 
 /// Proof that a message's bytes and this session's claim on it are on stable storage: its final dot may be sent.
@@ -58,6 +58,8 @@ struct Session {
     taken: u32,
     /// Messages that were answered so far.
     served: u32,
+    /// The queues count on this session to ask for messages.
+    coming: bool,
     /// No more messages are taken.
     last: bool,
     /// A begun message whose dot must not be sent. When it is the oldest, the connection is dropped.
@@ -103,12 +105,14 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
                 claims: FuturesUnordered::new(),
                 taken: 0,
                 served: 0,
+                coming: true,
                 last: false,
                 doomed: None,
             };
             session.work().await;
+            let coming = session.coming;
             drop(session);
-            shared.with(|queue, now| queue.session_closed(site, &notify, now));
+            shared.with(|queue, now| queue.session_closed(site, &notify, coming, now));
         }
     }
 }
@@ -171,18 +175,19 @@ impl Session {
     /// Takes a batch, pushes it, and submits the claims. True if there was any.
     async fn take_more(&mut self) -> bool {
         let (site, notify, pending) = (self.site, Arc::clone(&self.notify), self.messages.len());
-        let turn = self.shared.with(|queue, now| {
-            let left = queue.per_connection(site).saturating_sub(self.taken) as usize;
-            if left == 0 {
-                Turn::Close
-            } else {
-                queue.take(site, &notify, left, pending, now)
-            }
+        let left = |per_connection: u32| per_connection.saturating_sub(self.taken) as usize;
+        let coming = self.coming;
+        let turn = self.shared.with(|queue, now| match left(queue.per_connection(site)) {
+            0 => None,
+            room => Some(queue.take(site, &notify, room, pending, coming, now)),
         });
+        if turn.is_some() {
+            self.coming = false;
+        }
         let mut batch = match turn {
-            Turn::Work(batch) => batch,
-            Turn::Wait => return false,
-            Turn::Close => {
+            Some(Turn::Work(batch)) => batch,
+            Some(Turn::Wait) => return false,
+            Some(Turn::Close) | None => {
                 self.last = true;
                 return false;
             }
@@ -337,15 +342,28 @@ impl Session {
                 .metrics
                 .delivered_after(seconds, taken.stream, self.provider);
         }
-        // The end is handed over before the message can be claimed again.
-        let withdrawn =
-            !matches!(decided.settled, Settled::Over) && self.shared.with(|queue, _| !queue.may_finish(taken.slot));
-        if !withdrawn {
-            let ended = decided.ended(&taken, &self.link.peer, self.link.tls_version());
+        let ended = decided.ended(&taken, &self.link.peer, self.link.tls_version());
+        if matches!(decided.settled, Settled::Over) {
+            self.settle(&taken, &decided);
+            self.shared.tell(taken.partition, ended).await;
+            return;
+        }
+        // The end is handed over before the message can be claimed again. One that was withdrawn meanwhile is told of by
+        // the queues.
+        if self.shared.with(|queue, _| queue.may_finish(taken.slot)) {
             self.shared.tell(taken.partition, ended).await;
         }
+        self.settle(&taken, &decided);
+    }
+
+    fn settle(&mut self, taken: &Taken, decided: &Decided) {
         let site = self.site;
+        let comes_back = self.messages.is_empty() && !self.last && !self.coming && self.link.client.is_ready();
+        self.coming |= comes_back;
         self.shared.with(|queue, now| {
+            if comes_back {
+                queue.comes_back(site);
+            }
             queue.settle(taken.slot, decided.settled, now);
             if let Some((class, wait, why)) = &decided.site {
                 queue.throttle(site, *class, why, *wait, now, rand::random());

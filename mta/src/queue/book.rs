@@ -28,6 +28,12 @@ impl Tick {
         Self(u32::try_from(millis.div_ceil(100)).unwrap_or(u32::MAX))
     }
 
+    /// Returns the last tick at or before `time`: what is due by then is due now.
+    pub(crate) fn reached(time: Timestamp) -> Self {
+        let millis = time.as_millis().saturating_sub(types::id::EPOCH_MILLIS);
+        Self(u32::try_from(millis / 100).unwrap_or(u32::MAX))
+    }
+
     pub(crate) fn time(self) -> Timestamp {
         Timestamp::from_millis(types::id::EPOCH_MILLIS + u64::from(self.0) * 100)
     }

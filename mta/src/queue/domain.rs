@@ -261,7 +261,7 @@ impl Queue {
     pub(crate) fn resolved(&mut self, id: DomainId, found: Result<Route, DomainFault>, now: Timestamp, random: u32) {
         match found {
             Ok(route) => {
-                let site = self.site_id(&route, now);
+                let site = self.site_id(&route);
                 let until = now + route.ttl;
                 self.counted(id, |domain| {
                     domain.standing = Standing::Routed { site, until };

@@ -73,6 +73,8 @@ pub(super) struct Site {
     /// Sessions, opening ones included.
     pub(super) sessions: u32,
     pub(super) opening: u32,
+    /// Sessions that will ask for messages in a moment, so that none need be opened for the first ones.
+    pub(super) coming: usize,
     pub(super) limits: Limits,
     /// A lower limit of connections that the receiver made us feel, and until when it is kept to.
     learned: Option<(u32, Timestamp)>,
@@ -122,7 +124,7 @@ impl Queue {
         self.sites.get_mut(id as usize)
     }
 
-    pub(super) fn site_id(&mut self, route: &Route, _now: Timestamp) -> SiteId {
+    pub(super) fn site_id(&mut self, route: &Route) -> SiteId {
         if let Some(id) = self.site_ids.get(&route.site).copied() {
             if let Some(site) = self.sites.get_mut(id as usize) {
                 site.target = route.target.clone();
@@ -145,6 +147,7 @@ impl Queue {
             idle: Vec::new(),
             sessions: 0,
             opening: 0,
+            coming: 0,
             limits: self.default_limits,
             learned: None,
             pacer: Pacer::default(),
@@ -187,7 +190,8 @@ impl Queue {
             return;
         }
         let wanted = u32::try_from(ready).unwrap_or(u32::MAX);
-        if site.sessions < site.connections_now(now) && site.opening < wanted {
+        let served = site.opening.saturating_add(u32::try_from(site.coming).unwrap_or(u32::MAX));
+        if site.sessions < site.connections_now(now) && served < wanted {
             site.sessions += 1;
             site.opening += 1;
             self.effects.push(Effect::Open(id));
@@ -251,6 +255,7 @@ impl Queue {
     pub(crate) fn opened(&mut self, id: SiteId, now: Timestamp) {
         if let Some(site) = self.sites.get_mut(id as usize) {
             site.opening = site.opening.saturating_sub(1);
+            site.coming += 1;
             let first = !site.proven;
             site.proven = true;
             site.failures = 0;
@@ -350,11 +355,12 @@ impl Queue {
     }
 
     /// Notes that an established session is over.
-    pub(crate) fn session_closed(&mut self, id: SiteId, notify: &Arc<Notify>, now: Timestamp) {
+    pub(crate) fn session_closed(&mut self, id: SiteId, notify: &Arc<Notify>, coming: bool, now: Timestamp) {
         let Some(site) = self.sites.get_mut(id as usize) else {
             return;
         };
         site.sessions = site.sessions.saturating_sub(1);
+        site.coming = site.coming.saturating_sub(usize::from(coming));
         site.idle.retain(|idle| !Arc::ptr_eq(idle, notify));
         self.kick_all(id, now);
     }

@@ -53,14 +53,22 @@ pub(crate) enum Settled {
 
 impl Queue {
     /// Gives a session up to `room` messages; a session with none pending that gets none is woken when some come.
+    ///
+    /// `coming` tells that the queues counted on this call since it was opened or had settled its last message.
     pub(crate) fn take(
         &mut self,
         id: SiteId,
         notify: &Arc<Notify>,
         room: usize,
         pending: usize,
+        coming: bool,
         now: Timestamp,
     ) -> Turn {
+        if let Some(site) = self.site_mut(id)
+            && coming
+        {
+            site.coming = site.coming.saturating_sub(1);
+        }
         let Some(site) = self.sites.get(id as usize) else {
             return Turn::Close;
         };
@@ -149,7 +157,7 @@ impl Queue {
             }
             let fresh = self.drop_fresh(slot);
             let entry = self.book.entry_mut(slot)?;
-            if entry.expires <= Tick::at(now) {
+            if entry.expires <= Tick::reached(now) {
                 let entry = *entry;
                 self.tell(&entry, Outcome::Expired, "its time was over before anyone took it");
                 self.book.remove(slot);
@@ -174,6 +182,13 @@ impl Queue {
         self.book
             .entry(slot)
             .is_some_and(|entry| entry.state == State::InFlight)
+    }
+
+    /// Notes that a session has settled its last message and will ask for more in a moment.
+    pub(crate) fn comes_back(&mut self, id: SiteId) {
+        if let Some(site) = self.site_mut(id) {
+            site.coming += 1;
+        }
     }
 
     /// Takes back a message that a session had. False if it was withdrawn meanwhile, and has ended by that.

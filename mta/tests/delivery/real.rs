@@ -10,7 +10,7 @@ use types::event::Outcome;
 use crate::support::{Engine, LIMIT, to};
 
 /// A child process that ends with its test.
-pub struct Running(pub Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -32,7 +32,7 @@ fn wait_for(address: SocketAddr) {
 }
 
 /// Starts Postfix's smtp-sink; the package `postfix` brings it.
-pub fn smtp_sink() -> (Running, SocketAddr) {
+pub(crate) fn smtp_sink() -> (Running, SocketAddr) {
     let address = free_port();
     let child = Command::new("/usr/sbin/smtp-sink")
         .args(["-u", "nobody", &address.to_string(), "1000"])

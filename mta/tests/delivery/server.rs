@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// What the receiver does at a step.
 #[derive(Clone, Debug)]
-pub enum Do {
+pub(crate) enum Do {
     /// As a receiver without objections would.
     Go,
     /// Says this.
@@ -29,19 +29,19 @@ pub enum Do {
 }
 
 /// What a script knows of the moment.
-pub struct At<'a> {
+pub(crate) struct At<'a> {
     /// Number of this connection, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
     /// Messages taken on this connection so far.
-    pub taken: usize,
-    pub event: &'a Event,
+    pub(crate) taken: usize,
+    pub(crate) event: &'a Event,
 }
 
 type Script = dyn Fn(&At<'_>) -> Do + Send + Sync;
 
 /// A receiver.
-pub struct Receiver {
-    pub address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     state: Arc<State>,
 }
 
@@ -53,15 +53,15 @@ struct State {
 }
 
 impl Receiver {
-    pub async fn start(script: impl Fn(&At<'_>) -> Do + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&At<'_>) -> Do + Send + Sync + 'static) -> Self {
         Self::with(Settings::default(), script).await
     }
 
-    pub async fn with(settings: Settings, script: impl Fn(&At<'_>) -> Do + Send + Sync + 'static) -> Self {
+    pub(crate) async fn with(settings: Settings, script: impl Fn(&At<'_>) -> Do + Send + Sync + 'static) -> Self {
         Self::at("127.0.0.1:0".parse().unwrap(), settings, script).await
     }
 
-    pub async fn at(
+    pub(crate) async fn at(
         address: SocketAddr,
         settings: Settings,
         script: impl Fn(&At<'_>) -> Do + Send + Sync + 'static,
@@ -88,15 +88,15 @@ impl Receiver {
         Self { address, state }
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.state.connections.lock().unwrap()
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.got.lock().unwrap().len()
     }
 
-    pub fn got(&self) -> Vec<(Envelope, Vec<u8>)> {
+    pub(crate) fn got(&self) -> Vec<(Envelope, Vec<u8>)> {
         self.state.got.lock().unwrap().clone()
     }
 }

@@ -21,10 +21,10 @@ use types::order::Stream;
 use types::time::{Clock, Timestamp};
 
 /// How long anything may take before a test fails.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Wall time that runs, and can be set ahead.
-pub struct TestClock {
+pub(crate) struct TestClock {
     start: std::time::Instant,
     ahead_millis: AtomicU64,
 }
@@ -36,25 +36,25 @@ impl Clock for TestClock {
 }
 
 impl TestClock {
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         self.ahead_millis
             .fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
 /// What was claimed and told, and what is spooled.
-pub struct TestLedger {
-    pub claims: Mutex<Vec<AttemptClaimed>>,
-    pub spooled: Mutex<HashMap<MessageId, Spooled>>,
+pub(crate) struct TestLedger {
+    pub(crate) claims: Mutex<Vec<AttemptClaimed>>,
+    pub(crate) spooled: Mutex<HashMap<MessageId, Spooled>>,
     /// Claims wait for `commits` while set.
-    pub held: AtomicBool,
-    pub commits: Notify,
+    pub(crate) held: AtomicBool,
+    pub(crate) commits: Notify,
     /// Claims fail while set.
-    pub failing: AtomicBool,
+    pub(crate) failing: AtomicBool,
     ends: mpsc::UnboundedSender<AttemptEnded>,
 }
 
-pub struct SharedLedger(pub Arc<TestLedger>);
+pub(crate) struct SharedLedger(pub(crate) Arc<TestLedger>);
 
 impl Ledger for SharedLedger {
     fn claim(&self, _: PartitionId, claim: AttemptClaimed) -> Waiting<Result<(), NotRecorded>> {
@@ -95,16 +95,16 @@ impl Ledger for SharedLedger {
 }
 
 /// A running engine.
-pub struct Engine {
-    pub delivery: Delivery,
-    pub clock: Arc<TestClock>,
-    pub ledger: Arc<TestLedger>,
-    pub registry: Registry,
+pub(crate) struct Engine {
+    pub(crate) delivery: Delivery,
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) ledger: Arc<TestLedger>,
+    pub(crate) registry: Registry,
     ends: mpsc::UnboundedReceiver<AttemptEnded>,
 }
 
 /// Settings that send everything to one address and wait for nothing long.
-pub fn to(address: SocketAddr) -> Settings {
+pub(crate) fn to(address: SocketAddr) -> Settings {
     Settings {
         helo: "mta.example".into(),
         routes: vec![Route {
@@ -117,7 +117,7 @@ pub fn to(address: SocketAddr) -> Settings {
 }
 
 impl Engine {
-    pub fn start(settings: Settings) -> Self {
+    pub(crate) fn start(settings: Settings) -> Self {
         let (sender, ends) = mpsc::unbounded_channel();
         let ledger = Arc::new(TestLedger {
             claims: Mutex::default(),
@@ -144,7 +144,7 @@ impl Engine {
         }
     }
 
-    pub fn mail(&self, id: u64, recipient: &str) -> Ready {
+    pub(crate) fn mail(&self, id: u64, recipient: &str) -> Ready {
         let recipient = EmailAddress::try_from(recipient).expect("an address");
         Ready {
             message: MessageId::from_raw(id),
@@ -161,12 +161,12 @@ impl Engine {
     }
 
     /// Spools and queues a mail.
-    pub fn send(&self, mail: Ready) {
+    pub(crate) fn send(&self, mail: Ready) {
         self.spool(&mail);
         self.delivery.ready(mail);
     }
 
-    pub fn spool(&self, mail: &Ready) {
+    pub(crate) fn spool(&self, mail: &Ready) {
         let spooled = Spooled {
             message: mail.message,
             partition: mail.partition,
@@ -178,7 +178,7 @@ impl Engine {
     }
 
     /// Returns the next end that is told.
-    pub async fn end(&mut self) -> AttemptEnded {
+    pub(crate) async fn end(&mut self) -> AttemptEnded {
         timeout(LIMIT, self.ends.recv())
             .await
             .expect("an end within the limit")
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     /// Returns the next terminal end, or retry in doubt.
-    pub async fn terminal(&mut self) -> AttemptEnded {
+    pub(crate) async fn terminal(&mut self) -> AttemptEnded {
         loop {
             let ended = self.end().await;
             if !matches!(ended.outcome, Outcome::Deferred { .. }) {
@@ -196,12 +196,12 @@ impl Engine {
     }
 
     /// Returns ends that were told and not looked at.
-    pub fn ends_so_far(&mut self) -> Vec<AttemptEnded> {
+    pub(crate) fn ends_so_far(&mut self) -> Vec<AttemptEnded> {
         std::iter::from_fn(|| self.ends.try_recv().ok()).collect()
     }
 
     /// Waits until something holds, looking at it each time the engine may have moved.
-    pub async fn until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn() -> bool) {
         let looking = async {
             while !holds() {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -212,7 +212,7 @@ impl Engine {
             .unwrap_or_else(|_| panic!("{what} within the limit"));
     }
 
-    pub fn metric(&self, name: &str, label: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, label: &str) -> f64 {
         let families = self.registry.gather();
         let Some(family) = families.iter().find(|family| family.name() == name) else {
             return 0.0;
@@ -224,7 +224,7 @@ impl Engine {
             .get_metric()
             .iter()
             .filter(with_label)
-            .map(|metric| metric.get_counter().value() + metric.get_gauge().value())
+            .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
             .sum()
     }
 }
