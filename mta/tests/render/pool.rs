@@ -1,0 +1,159 @@
+//! The signing threads over a real store.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use mta::ready::Ready;
+use mta::submit::{Deps, Settings, Submit};
+use prometheus::Registry;
+use serde_json::json;
+use store::Store;
+use types::event::{Event, FailureClass, Outcome};
+use types::port::{Admission, Place};
+use types::time::{Clock, Timestamp};
+use types::token::{TokenKeys, VerpKey};
+
+use crate::fixture::{DATE, catalogue, message_mail, offer_mail, order, shop};
+
+/// How long a thread may take before a test gives up; nothing waits for it otherwise.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        DATE
+    }
+}
+
+/// A place that tells when it is given back.
+#[derive(Debug, Default)]
+struct Told(Arc<AtomicBool>);
+
+impl Place for Told {}
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+struct World {
+    submit: Submit,
+    store: Store,
+    ready: mpsc::Receiver<Ready>,
+    registry: Registry,
+    runtime: tokio::runtime::Runtime,
+    _dir: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let registry = Registry::new();
+    let settings = store::Settings {
+        data_dir: dir.path().to_owned(),
+        ..store::Settings::default()
+    };
+    let (store, _replay) = store::open(settings, Arc::new(Still), &registry).unwrap();
+    let (send, ready) = mpsc::channel();
+    let submit = Submit::start(Deps {
+        settings: Settings::default(),
+        store: store.clone(),
+        tokens: TokenKeys::new(&store.secrets().token_secrets()).into(),
+        verp: VerpKey::new(&store.secrets().verp_secret()).into(),
+        runtime: runtime.handle().clone(),
+        registry: registry.clone(),
+        ready: Box::new(move |ready| drop(send.send(ready))),
+    })
+    .unwrap();
+    World {
+        submit,
+        store,
+        ready,
+        registry,
+        runtime,
+        _dir: dir,
+    }
+}
+
+fn failures(registry: &Registry) -> f64 {
+    let families = registry.gather();
+    let family = families
+        .iter()
+        .find(|family| family.name() == "mta_submit_failures_total");
+    family.map_or(0.0, |family| {
+        family
+            .get_metric()
+            .iter()
+            .map(|metric| metric.get_counter().get_value())
+            .sum()
+    })
+}
+
+#[test]
+fn a_mail_is_spooled_then_handed_on_and_its_place_given_back() {
+    let world = world();
+    let freed = Arc::new(AtomicBool::new(false));
+    let mut mail = offer_mail(&catalogue(shop(), &[]), order(), 2);
+    mail.admission = Admission::holding(Arc::new(Told(Arc::clone(&freed))));
+    let message = mail.plan.message;
+    world.submit.submit(mail);
+    let ready = world.ready.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(
+        (ready.message, ready.recipient_domain.as_str(), ready.attempts),
+        (message, "example.it", 0)
+    );
+    assert!(ready.bytes.starts_with(b"DKIM-Signature: v=1; a=rsa-sha256;"));
+    assert!(world.store.spool().contains(message));
+    assert!(
+        freed.load(Ordering::SeqCst),
+        "the place is free once the mail is spooled"
+    );
+    // The key that was missing was made and kept.
+    assert!(world.store.secrets().dkim_key("news.rossi.example", "s1").is_some());
+    world.runtime.block_on(world.store.close());
+}
+
+#[test]
+fn a_mail_that_cannot_be_made_fails_and_says_why() {
+    let world = world();
+    let (_, mut inbox) = world.store.intake().take_inboxes().remove(0);
+    let request = json!({"to": {"email": "a@example.it"}, "body": {"template": {"id": "none"}}});
+    let mail = message_mail(&catalogue(shop(), &[]), request);
+    let message = mail.plan.message;
+    world.submit.submit(mail);
+    let told = world
+        .runtime
+        .block_on(async { tokio::time::timeout(PATIENCE, inbox.recv()).await });
+    let Event::AttemptEnded(ended) = told.unwrap().unwrap().event else {
+        panic!("expected the end of an attempt");
+    };
+    assert_eq!(ended.message, message);
+    let class = FailureClass::Internal;
+    assert_eq!(ended.outcome, Outcome::Failed { class });
+    assert_eq!(&*ended.reply, "the shop has no message template `none`");
+    assert!(!world.store.spool().contains(message));
+    world.submit.close();
+    assert!((failures(&world.registry) - 1.0).abs() < f64::EPSILON);
+    world.runtime.block_on(world.store.close());
+}
+
+#[test]
+fn closing_makes_what_waits_and_takes_nothing_more() {
+    let world = world();
+    let mail = offer_mail(&catalogue(shop(), &[]), order(), 1);
+    for _ in 0..20 {
+        world.submit.submit(mail.clone());
+    }
+    world.submit.close();
+    assert_eq!(world.ready.try_iter().count(), 20);
+    world.submit.submit(mail);
+    assert_eq!(world.ready.try_iter().count(), 0);
+    world.runtime.block_on(world.store.close());
+}
