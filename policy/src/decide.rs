@@ -8,15 +8,13 @@
 //! Every rule is asked, so that a refusal tells all its reasons at once, the weightiest first: what the law or the person
 //! forbids, then what the network forbids, then what is merely not there.
 
+use rand::Rng;
 use types::catalogue::Shop;
 use types::event::{Offer, Plan, Refusal, Tracking, Verdict};
-use types::id::MessageId;
+use types::id::{CampaignNumber, MessageId};
 use types::locale::Language;
 use types::order::{Consent, Customer, MessageRequest, Order, OrderStatus, Stream};
 use types::time::Timestamp;
-
-use rand::Rng;
-use types::id::CampaignNumber;
 
 use crate::offers::{Candidates, Selection, Wanted, select};
 use crate::person::{PersonState, Purpose, Said};

@@ -30,7 +30,7 @@ pub use suppression::{Suppression, after_outcome};
 
 /// How long a mail's id is kept: as long as its links work.
 pub const MESSAGES_KEPT: std::time::Duration = std::time::Duration::from_hours(400 * 24);
-/// How many mails of one person are kept at most, the newest: 8 years of the default cap, or 5 mails each day.
+/// How many mails of one person are kept at most, the newest: 5 for each of those days.
 pub const MESSAGES_MAX: usize = 2_000;
 
 /// The state of one person.

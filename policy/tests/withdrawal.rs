@@ -4,7 +4,10 @@ mod fixture;
 
 use fixture::{OTHER, OWN, Person};
 use policy::PersonState;
-use types::id::MessageId;
+use policy::person::{Purpose, after_outcome};
+use types::event::{AttemptEnded, FailureClass, Outcome, SuppressionCause};
+use types::id::{Attempt, MessageId, PersonKey};
+use types::text::Line;
 
 /// Tells a past whose lines starting with "mail" are mails; returns the person and the mails.
 fn person(past: &[&str]) -> (Person, Vec<MessageId>) {
@@ -110,4 +113,43 @@ fn mails_older_than_their_links_are_forgotten() {
     let (person, mails) = person(&["mail 401d", "mail 399d", "mail 1h"]);
     let kept: Vec<_> = person.state.messages().iter().map(|sent| sent.message).collect();
     assert_eq!(kept, mails[1..]);
+}
+
+#[test]
+fn the_evidence_of_consent_is_kept() {
+    let (person, _) = person(&[
+        "order marketing yes@3h 3h",
+        "order marketing yes 1h",
+        "order tracking no@2h 2h",
+    ]);
+    let marketing = person.state.said(OWN, Purpose::Marketing).expect("something was said");
+    assert!(marketing.granted && marketing.asserted);
+    assert_eq!(marketing.at, fixture::ago("1h"));
+    let tracking = person.state.said(OWN, Purpose::Tracking).expect("something was said");
+    assert!(!tracking.granted && !tracking.asserted);
+    assert_eq!(tracking.text.as_deref(), Some("v3"));
+    assert_eq!(tracking.source.as_deref(), Some("checkout"));
+    assert_eq!(person.state.said(OWN, Purpose::Sharing), None);
+    assert_eq!(person.state.said(OTHER, Purpose::Marketing), None);
+}
+
+#[test]
+fn only_a_mailbox_that_does_not_exist_is_suppressed_by_an_outcome() {
+    let ended = |outcome| AttemptEnded {
+        message: MessageId::from_raw(1),
+        attempt: Attempt(1),
+        outcome,
+        reply: Line::default(),
+        peer: Line::default(),
+        tls: None,
+    };
+    let person = PersonKey::from_bytes([3; 16]);
+    for class in FailureClass::ALL {
+        let change = after_outcome(person, &ended(Outcome::Failed { class }));
+        let cause = change.and_then(|change| change.cause);
+        let expected = (class == FailureClass::BadMailbox).then_some(SuppressionCause::HardBounce);
+        assert_eq!(cause, expected, "{class:?}");
+        let until = fixture::now();
+        assert_eq!(after_outcome(person, &ended(Outcome::Deferred { until, class })), None);
+    }
 }

@@ -87,8 +87,6 @@ fn check(keys: &TokenKeys, kind: Kind, token: &str) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     #[test]
     fn click_tokens_come_back_and_nothing_else_does(fields in click()) {
         let token = keys().click(HOST, &fields);
