@@ -481,28 +481,35 @@ impl Committer {
     /// Writes spool frames; returns the segments of older copies, one for each.
     fn place_spool(&mut self, bytes: &mut [u8]) -> io::Result<Vec<u32>> {
         let (mut start, mut cursor) = (0, 0);
-        let mut placed: Vec<(Outline, u64, u64)> = Vec::new();
+        let mut placed: Vec<(Outline, u64)> = Vec::new();
+        let mut left = Vec::new();
         while let Some(outline) = bytes.get(cursor..).and_then(outline) {
             if !self.spool.has_room(cursor - start + outline.len) {
                 self.spool.write(bytes.get(start..cursor).unwrap_or_default())?;
                 start = cursor;
+                // Counted before the next segment begins: a full segment without live messages is freed.
+                self.shelve(&mut placed, &mut left);
                 self.spool.rotate(0, outline.len)?;
                 self.shelf.begin(self.spool.id, Arc::clone(&self.spool.file));
             }
             seal_spool_frame(bytes.get_mut(cursor..).unwrap_or_default(), self.spool.id);
-            placed.push((outline, self.spool.id, self.spool.at + (cursor - start) as u64));
+            placed.push((outline, self.spool.at + (cursor - start) as u64));
             cursor += outline.len;
         }
         self.spool.write(bytes.get(start..).unwrap_or_default())?;
-        let left = placed
-            .iter()
-            .filter_map(|(outline, segment, offset)| self.shelf.put(*outline, *segment, *offset))
-            .collect();
-        let messages: Vec<_> = placed.iter().map(|(outline, ..)| outline.message).collect();
+        self.shelve(&mut placed, &mut left);
+        Ok(left)
+    }
+
+    /// Says where frames lie that were written to the current segment.
+    fn shelve(&self, placed: &mut Vec<(Outline, u64)>, left: &mut Vec<u32>) {
+        for (outline, offset) in placed.iter() {
+            left.extend(self.shelf.put(*outline, self.spool.id, *offset));
+        }
+        let messages: Vec<_> = placed.drain(..).map(|(outline, _)| outline.message).collect();
         for message in self.commits.placed(&messages) {
             self.shelf.remove(message);
         }
-        Ok(left)
     }
 }
 

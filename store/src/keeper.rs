@@ -4,6 +4,7 @@
 //! wins over the retention. In both cases only after state has synced all its records *and* a checkpoint copy covers them:
 //! that wins over both, so the bound is exceeded rather than a record lost.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::sync::{lock, wait_for};
 const SWEPT_MAX: usize = 10_000;
 /// Spool segments from which on nearly dead ones are emptied.
 const SPOOL_SEGMENTS_MIN: usize = 4;
+/// Bytes of journal that a rebuild of state may always read: seconds of work.
+const REBUILD_BYTES_MIN: u64 = 1 << 30;
 
 /// Lets the keeper be woken and stopped.
 #[derive(Debug, Default)]
@@ -62,6 +65,7 @@ pub(crate) struct Keeper {
     pub(crate) copies: PathBuf,
     pub(crate) interval: Duration,
     pub(crate) retention: Duration,
+    pub(crate) segment_bytes: u64,
     pub(crate) journal_bytes_max: u64,
     pub(crate) claims_kept: Duration,
 }
@@ -91,6 +95,7 @@ impl Keeper {
         Ok(())
     }
 
+    /// Writes a checkpoint copy if one is due, then frees journal segments.
     fn reclaim(&self, through: u64) -> fjall::Result<()> {
         let segments = self.segments.list();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
@@ -119,7 +124,9 @@ impl Keeper {
             self.metrics.checkpoints.inc();
             tracing::info!(covered, "checkpoint copy written");
         }
-        self.segments.free(count);
+        if count > 0 {
+            self.segments.free(count);
+        }
         Ok(())
     }
 }

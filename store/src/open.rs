@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -125,6 +126,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         copies: dirs.checkpoint,
         interval: settings.checkpoint_interval,
         retention: settings.journal_retention,
+        segment_bytes: settings.segment_bytes,
         journal_bytes_max: settings.journal_bytes_max,
         claims_kept: settings.claims_kept,
     };
@@ -314,51 +316,73 @@ fn probe(medium: &dyn Medium, data: &Path) -> Result<(), OpenError> {
         .map_err(|source| OpenError::NotWritable { path, source })
 }
 
-/// Opens state, or makes it again from the newest good checkpoint copy; the journal does the rest.
+/// Opens state, or makes it again from the newest checkpoint copy; the journal does the rest.
 fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result<(Arc<Tables>, Meta), OpenError> {
-    match Tables::open(&dirs.state, settings.state_cache_bytes) {
-        Ok(tables) => {
-            let meta = tables.meta()?;
-            match meta.incarnation {
+    if dirs.state.exists() {
+        match try_open(dirs, settings) {
+            Ok(Some((meta, tables))) => match meta.incarnation {
                 Some(own) if own == incarnation => return Ok((Arc::new(tables), meta)),
                 Some(_) => return Err(OpenError::Foreign(dirs.state.clone())),
-                // New, or a crash came between its making and its first sync.
-                None => drop(tables),
+                // A crash came between its making and its first sync: it holds nothing that the journal does not.
+                None => {
+                    drop(tables);
+                    fs::remove_dir_all(&dirs.state).doing(|| "removing unfinished state".to_owned())?;
+                }
+            },
+            Ok(None) => {
+                tracing::error!("state is torn: it is made again from checkpoint and journal");
+                set_aside(dirs).doing(|| format!("moving {} aside", dirs.state.display()))?;
+            }
+            Err(fjall::Error::Locked) => return Err(OpenError::Locked(dirs.state.clone())),
+            Err(error) => {
+                tracing::error!(%error, "state does not open: it is made again from checkpoint and journal");
+                set_aside(dirs).doing(|| format!("moving {} aside", dirs.state.display()))?;
             }
         }
-        Err(fjall::Error::Locked) => return Err(OpenError::Locked(dirs.state.clone())),
-        Err(error) => tracing::error!(%error, "state does not open: it is made again from checkpoint and journal"),
-    }
-    let aside = dirs.data.join("state.damaged");
-    let moved = || -> io::Result<()> {
-        if aside.exists() {
-            fs::remove_dir_all(&aside)?;
-        }
-        fs::rename(&dirs.state, &aside)?;
-        settings.medium.sync_dir(&dirs.data)
-    };
-    if dirs.state.exists() {
-        moved().doing(|| format!("moving {} aside", dirs.state.display()))?;
     }
     let tables = Tables::open(&dirs.state, settings.state_cache_bytes)?;
     let copies = checkpoint::list(&dirs.checkpoint).doing(|| "looking for checkpoint copies".to_owned())?;
     if let Some((_, copy)) = copies.first() {
         checkpoint::restore(copy, &tables, incarnation)?;
     }
+    // The database syncs its files, but not the folder in which it makes a folder for each keyspace. One whose folder is
+    // missing after a power cut would be opened as an empty one.
+    sync_tree(&*settings.medium, &dirs.state)
+        .and_then(|()| settings.medium.sync_dir(&dirs.data))
+        .doing(|| "making state".to_owned())?;
     tables.adopt(incarnation)?;
     let meta = tables.meta()?;
-    settings
-        .medium
-        .sync_dir(&dirs.data)
-        .and_then(|()| {
-            if aside.exists() {
-                fs::remove_dir_all(&aside)
-            } else {
-                Ok(())
-            }
-        })
-        .doing(|| "making state".to_owned())?;
     Ok((Arc::new(tables), meta))
+}
+
+/// Opens what is there. `None` if the database gave up on it in panic, as it does on some torn ends of its own log.
+fn try_open(dirs: &Dirs, settings: &Settings) -> fjall::Result<Option<(Meta, Tables)>> {
+    let open = || {
+        let tables = Tables::open(&dirs.state, settings.state_cache_bytes)?;
+        Ok((tables.meta()?, tables))
+    };
+    // Nothing of ours is touched inside, and what it leaves is only ever moved aside.
+    panic::catch_unwind(AssertUnwindSafe(open)).ok().transpose()
+}
+
+/// Syncs a directory and all those in it.
+fn sync_tree(medium: &dyn Medium, dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(medium, &entry.path())?;
+        }
+    }
+    medium.sync_dir(dir)
+}
+
+/// Keeps a database that does not open for those who want to know why; an older one goes.
+fn set_aside(dirs: &Dirs) -> io::Result<()> {
+    let aside = dirs.data.join("state.damaged");
+    if aside.exists() {
+        fs::remove_dir_all(&aside)?;
+    }
+    fs::rename(&dirs.state, &aside)
 }
 
 /// What both kinds of segments need to go on.

@@ -1,6 +1,11 @@
 //! What the store's tests share: a clock that is set, a small store, records that are known again, a medium that fails.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, reason = "each test uses its part, and states expectations")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "each test uses its part, and states expectations"
+)]
 
 use std::fs::File;
 use std::io;
@@ -12,7 +17,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::Registry;
-use store::{Batch, CommitFailed, Medium, OpenError, Position, RealMedium, Record, Replay, Settings, Spooled, Store, Turn};
+use store::{
+    Batch, CommitFailed, Medium, OpenError, Position, RealMedium, Record, Replay, Settings, Spooled, Store, Turn,
+};
+use tempfile::TempDir;
 use types::address::EmailAddress;
 use types::event::{AttemptClaimed, Event};
 use types::id::{Attempt, EventId, MessageId, PartitionId};
@@ -25,6 +33,16 @@ pub struct SetClock(pub AtomicU64);
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A directory in memory if the system has one: the tests open thousands of stores.
+pub fn scratch() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        TempDir::new_in(memory).unwrap()
+    } else {
+        TempDir::new().unwrap()
     }
 }
 
@@ -69,7 +87,12 @@ pub fn event(n: u64) -> Event {
 pub fn number(record: &Record) -> u64 {
     match &record.event {
         Event::AttemptClaimed(claimed) => {
-            assert_eq!(event(claimed.message.raw()), record.event, "record {:?}", record.position);
+            assert_eq!(
+                event(claimed.message.raw()),
+                record.event,
+                "record {:?}",
+                record.position
+            );
             claimed.message.raw()
         }
         other => panic!("not a test record: {other:?}"),
@@ -91,7 +114,9 @@ pub fn append_to(store: &Store, n: u64, partition: PartitionId) -> Position {
 pub fn settle(store: &Store) -> Result<Position, CommitFailed> {
     let (sender, receiver) = mpsc::channel();
     let mut batch = Batch::new();
-    batch.on_durable(move |result| drop(sender.send(result)));
+    batch.on_durable(move |result| {
+        let _ = sender.send(result);
+    });
     store.journal().append(batch).map_err(|_| CommitFailed)?;
     receiver.recv().unwrap_or(Err(CommitFailed))
 }
@@ -169,12 +194,20 @@ fn spend(left: &AtomicU64) -> bool {
 
 impl Medium for Failing {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if spend(&self.writes_left) { RealMedium.write_at(file, bytes, offset) } else { Err(self.error()) }
+        if spend(&self.writes_left) {
+            RealMedium.write_at(file, bytes, offset)
+        } else {
+            Err(self.error())
+        }
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        if spend(&self.syncs_left) { RealMedium.sync(file) } else { Err(self.error()) }
+        if spend(&self.syncs_left) {
+            RealMedium.sync(file)
+        } else {
+            Err(self.error())
+        }
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
