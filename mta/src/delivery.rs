@@ -1,5 +1,6 @@
 //! Queues and sessions as one thing: takes ready mails, delivers them, and is watched and steered.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::Registry;
@@ -45,6 +46,12 @@ pub enum StartError {
 pub struct Delivery {
     shared: Arc<Shared>,
     keeper: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
 }
 
 impl Delivery {
@@ -105,9 +112,10 @@ impl Delivery {
                         .collect();
                     shared.with(|queue, now| {
                         for (survivor, domain) in found {
-                            match domain {
-                                Some(domain) => queue.restore(&waiting(survivor), &domain, now),
-                                None => tracing::error!(message = ?survivor.message, "a survivor is not in the spool"),
+                            if let Some(domain) = domain {
+                                queue.restore(&waiting(survivor), &domain, now);
+                            } else {
+                                tracing::error!(message = ?survivor.message, "a survivor is not in the spool");
                             }
                         }
                     });

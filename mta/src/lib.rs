@@ -21,7 +21,8 @@ pub mod provider;
 pub mod ready;
 pub mod submit;
 
-mod delivery;
+pub mod delivery;
+mod engine;
 mod hosts;
 mod metrics;
 mod queue;
@@ -31,6 +32,7 @@ mod settings;
 mod shared;
 mod tls;
 
-pub use delivery::{Delivery, StartError};
+pub use delivery::Delivery;
+pub use engine::{Deps, Mta, StartError};
 pub use resolver::ResolverError;
 pub use settings::{Config, Route, Settings};

@@ -58,6 +58,9 @@ const TOLD_MAX: usize = 64;
 /// The most messages that end in one turn of the keeper.
 const ENDED_PER_TURN: usize = 512;
 
+/// The most messages that are remembered as withdrawn before they came.
+const WITHDRAWN_MAX: usize = 4096;
+
 /// Something to be done outside.
 #[derive(Debug)]
 pub(crate) enum Effect {
@@ -105,6 +108,8 @@ pub(crate) struct Queue {
     /// Ends to be recorded.
     ended: VecDeque<(PartitionId, AttemptEnded)>,
     effects: Vec<Effect>,
+    /// Withdrawn before they came here, or after they left; the last few.
+    withdrawn: VecDeque<MessageId>,
     sweep_at: usize,
     in_flight: usize,
     draining: bool,
@@ -127,6 +132,7 @@ impl Queue {
             condemned: VecDeque::new(),
             ended: VecDeque::new(),
             effects: Vec::new(),
+            withdrawn: VecDeque::new(),
             sweep_at: 0,
             in_flight: 0,
             draining: false,
@@ -162,7 +168,7 @@ impl Queue {
                 self.fresh.insert(slot, fresh);
             }
             self.append(slot);
-            self.kick_domain(domain, now);
+            self.admit(slot, ready.message, domain, now);
         }
     }
 
@@ -177,16 +183,32 @@ impl Queue {
         if let Some(slot) = self.insert(waiting, domain, state) {
             if state == State::Ready {
                 self.append(slot);
-                self.kick_domain(domain, now);
             } else {
                 self.schedule(slot, waiting.due);
             }
+            self.admit(slot, waiting.message, domain, now);
         }
+    }
+
+    /// Lets a message that has just come be tried, unless it was withdrawn before.
+    fn admit(&mut self, slot: Slot, message: MessageId, domain: DomainId, now: Timestamp) {
+        if !self.withdrawn.is_empty() && self.withdrawn.contains(&message) {
+            self.withdrawn.retain(|withdrawn| *withdrawn != message);
+            return self.end(slot, Outcome::Withdrawn, "withdrawn");
+        }
+        self.kick_domain(domain, now);
     }
 
     /// Takes a message out if its final dot was not sent; it then ends as withdrawn.
     pub(crate) fn withdraw(&mut self, message: MessageId) {
-        let Some(slot) = self.book.find(message) else { return };
+        let Some(slot) = self.book.find(message) else {
+            // It may be on its way: rendered, or read from the spool.
+            if self.withdrawn.len() == WITHDRAWN_MAX {
+                self.withdrawn.pop_front();
+            }
+            self.withdrawn.push_back(message);
+            return;
+        };
         match self.book.entry(slot).map(|entry| entry.state) {
             Some(State::InFlight) => {
                 if let Some(entry) = self.book.entry_mut(slot) {

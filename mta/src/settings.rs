@@ -157,14 +157,14 @@ impl Config {
         if timeouts.dot < Duration::from_mins(5) {
             faults.push("delivery.final_reply_timeout: is under 5m; slow receivers would get mails twice".into());
         }
-        let nameserver = self.nameserver.and_then(|text| match text.parse() {
-            Ok(address) => Some(address),
-            Err(_) => {
+        let nameserver = self.nameserver.as_deref().and_then(|text| {
+            let address = text.parse().ok();
+            if address.is_none() {
                 faults.push(format!(
                     "delivery.nameserver: `{text}` is not an address and port such as \"127.0.0.1:53\""
                 ));
-                None
             }
+            address
         });
         for route in &self.routes {
             if route.domain != "*" && types::address::ascii_domain(&route.domain).as_deref() != Some(&route.domain) {

@@ -8,7 +8,7 @@ use types::event::{FailureClass, Outcome};
 use types::time::Timestamp;
 
 use super::book::{NONE, Slot, State, Tick};
-use super::site::{SiteId, Target};
+use super::site::{Site, SiteId, Target};
 use super::{ENDED_PER_TURN, Effect, Look, Queue, TOLD_MAX};
 
 /// A domain's place in the table.
@@ -134,7 +134,7 @@ impl Queue {
     pub(super) fn moves(&self, id: DomainId) -> bool {
         match self.domain(id).map(|domain| &domain.standing) {
             Some(Standing::Unknown | Standing::Asking) => true,
-            Some(Standing::Routed { site, .. }) => self.site(*site).is_none_or(|site| site.may_start()),
+            Some(Standing::Routed { site, .. }) => self.site(*site).is_none_or(Site::may_start),
             Some(Standing::Held { .. } | Standing::Condemned { .. }) | None => false,
         }
     }

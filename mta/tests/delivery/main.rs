@@ -3,6 +3,9 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    clippy::format_collect,
     reason = "a test says what it expects"
 )]
 

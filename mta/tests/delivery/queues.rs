@@ -285,3 +285,15 @@ async fn a_drain_past_its_deadline_drops_sessions_without_a_dot() {
     let ended = engine.ends_so_far();
     assert!(matches!(ended[0].outcome, Outcome::Deferred { .. }), "{ended:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_withdrawn_before_it_comes_is_never_sent() {
+    let receiver = Receiver::start(|_| Do::Go).await;
+    let mut engine = Engine::start(to(receiver.address));
+    engine.delivery.withdraw(MessageId::from_raw(1));
+    engine.send(engine.mail(1, "r@dest.example"));
+    assert_eq!(engine.end().await.outcome, Outcome::Withdrawn);
+    engine.send(engine.mail(2, "r@dest.example"));
+    assert_eq!(engine.end().await.outcome, Outcome::Delivered);
+    assert_eq!(receiver.count(), 1);
+}
