@@ -30,7 +30,12 @@ pub fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
 /// Makes keys.
 pub fn keygen(keygen: Keygen) -> anyhow::Result<ExitCode> {
     match keygen {
-        Keygen::Api { shop, name, scopes, admin } => api_key(&shop, &name, &scopes, &admin),
+        Keygen::Api {
+            shop,
+            name,
+            scopes,
+            admin,
+        } => api_key(&shop, &name, &scopes, &admin),
         Keygen::Dkim { domain, settings } => dkim_keys(&domain, settings.settings.as_deref()),
         Keygen::Operator { settings } => operator_key(settings.settings.as_deref()),
     }
@@ -47,8 +52,16 @@ fn api_key(shop: &str, name: &str, scopes: &[KeyScope], admin: &Admin) -> anyhow
         .collect();
     let path = format!("/admin/v1/shops/{shop}/keys");
     let body = json!({ "id": name, "scopes": scopes });
-    let answer = ask(admin, |client| async move { client.json(Method::POST, &path, &body).await?.success() })?;
-    println!("{}", answer.get("key").and_then(Value::as_str).context("the service answered without a key")?);
+    let answer = ask(admin, |client| async move {
+        client.json(Method::POST, &path, &body).await?.success()
+    })?;
+    println!(
+        "{}",
+        answer
+            .get("key")
+            .and_then(Value::as_str)
+            .context("the service answered without a key")?
+    );
     eprintln!("This is the only time the key is shown.");
     Ok(ExitCode::SUCCESS)
 }
@@ -74,14 +87,21 @@ fn operator_key(file: Option<&Path>) -> anyhow::Result<ExitCode> {
 /// Lists the sites, or steers one.
 pub fn queue(admin: &Admin, action: Option<QueueAction>) -> anyhow::Result<ExitCode> {
     let Some(action) = action else {
-        let sites = ask(admin, |client| async move { client.get("/admin/v1/queues").await?.success() })?;
+        let sites = ask(admin, |client| async move {
+            client.get("/admin/v1/queues").await?.success()
+        })?;
         print!("{}", story::sites(&sites));
         return Ok(ExitCode::SUCCESS);
     };
     let (method, path, body) = match action {
         QueueAction::Suspend { site } => (Method::POST, format!("/admin/v1/queues/{site}/suspend"), json!({})),
         QueueAction::Resume { site } => (Method::POST, format!("/admin/v1/queues/{site}/resume"), json!({})),
-        QueueAction::Limit { site, connections, messages_per_connection, messages_per_second } => (
+        QueueAction::Limit {
+            site,
+            connections,
+            messages_per_connection,
+            messages_per_second,
+        } => (
             Method::PATCH,
             format!("/admin/v1/queues/{site}"),
             json!({
@@ -91,7 +111,9 @@ pub fn queue(admin: &Admin, action: Option<QueueAction>) -> anyhow::Result<ExitC
             }),
         ),
     };
-    ask(admin, |client| async move { client.json(method, &path, &body).await?.success() })?;
+    ask(admin, |client| async move {
+        client.json(method, &path, &body).await?.success()
+    })?;
     println!("done");
     Ok(ExitCode::SUCCESS)
 }
@@ -112,9 +134,14 @@ pub fn explain(admin: &Admin, shop: &str, order_id: &str) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask<F: Future<Output = anyhow::Result<Value>>>(admin: &Admin, request: impl FnOnce(Client) -> F) -> anyhow::Result<Value> {
+fn ask<F: Future<Output = anyhow::Result<Value>>>(
+    admin: &Admin,
+    request: impl FnOnce(Client) -> F,
+) -> anyhow::Result<Value> {
     let Some(key) = admin.operator_key.clone() else {
-        bail!("the operator key is missing: pass --operator-key or set STAFFETTA_OPERATOR_KEY (it was printed at the first start)");
+        bail!(
+            "the operator key is missing: pass --operator-key or set STAFFETTA_OPERATOR_KEY (it was printed at the first start)"
+        );
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(request(Client::new(admin.admin.clone(), Some(key))))

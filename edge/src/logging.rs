@@ -4,10 +4,14 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// What is logged unless the environment says otherwise.
+pub const SERVICE: &str = "info,hickory_proto=warn,hickory_resolver=warn,fjall=warn,lsm_tree=warn";
+/// What the demo logs: it tells its own story on standard output.
+pub const DEMO: &str = "error";
+
 /// Starts logging to standard error. Called once, first of all.
-pub fn start() {
-    let filter = EnvFilter::try_from_env("STAFFETTA_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,hickory_proto=warn,hickory_resolver=warn,fjall=warn,lsm_tree=warn"));
+pub fn start(unless_told: &str) {
+    let filter = EnvFilter::try_from_env("STAFFETTA_LOG").unwrap_or_else(|_| EnvFilter::new(unless_told));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

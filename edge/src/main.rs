@@ -1,7 +1,5 @@
 //! The binary `staffetta`: read the arguments, do what they say.
 
-#![expect(missing_docs, reason = "a binary has no public items; the macro-generated statics need none")]
-
 use clap::Parser;
 use edge::cli::{Cli, Command};
 use edge::{command, demo, logging, service};
@@ -12,7 +10,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
     let cli = Cli::parse();
-    logging::start();
+    logging::start(if matches!(cli.command, Command::Demo { .. }) {
+        logging::DEMO
+    } else {
+        logging::SERVICE
+    });
     match cli.command {
         Command::Serve(settings) => service::serve(settings.settings.as_deref()),
         Command::Demo { once } => demo::run(once),

@@ -51,13 +51,19 @@ pub struct Service {
 
 impl std::fmt::Debug for Service {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Service").field("addresses", &self.addresses).finish_non_exhaustive()
+        f.debug_struct("Service")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
     }
 }
 
 /// Returns the runtime that everything asynchronous shares.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("tokio").build().context("starting the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("tokio")
+        .build()
+        .context("starting the runtime")
 }
 
 /// Runs the service on a settings file, or on defaults, until it is told to stop; then drains.
@@ -120,7 +126,8 @@ impl Service {
 
         let opening = (settings.store.clone(), Arc::clone(&clock), registry.clone());
         let opened = tokio::task::spawn_blocking(move || store::open(opening.0, opening.1, &opening.2)).await?;
-        let (store, replay) = opened.with_context(|| format!("opening the data in {}", settings.store.data_dir.display()))?;
+        let (store, replay) =
+            opened.with_context(|| format!("opening the data in {}", settings.store.data_dir.display()))?;
         let operator_key = api::auth::ensure_operator_key(store.secrets())?;
         let tokens = Arc::new(TokenKeys::new(&store.secrets().token_secrets()));
         let verp = Arc::new(VerpKey::new(&store.secrets().verp_secret()));
@@ -148,42 +155,75 @@ impl Service {
             runtime: runtime.clone(),
         };
         let rules = settings.scheduler.clone();
-        let (scheduler, survivors) = tokio::task::spawn_blocking(move || scheduler::Scheduler::start(&rules, deps, replay)).await??;
+        let (scheduler, survivors) =
+            tokio::task::spawn_blocking(move || scheduler::Scheduler::start(&rules, deps, replay)).await??;
         mta.resume(survivors);
 
         let (ready, readiness) = watch::channel(false);
         let stop = CancellationToken::new();
         let mut listeners = JoinSet::new();
-        let api = api::Api::new(settings.api.clone(), api::Deps {
-            store: store.clone(),
-            clock: Arc::clone(&clock),
-            registry: registry.clone(),
-            shop_hook: dns_records(&settings, &store),
-            queues,
-            ready: readiness,
-        });
-        let tracker = tracker::Tracker::new(settings.tracker.clone(), tracker::Deps {
-            store: store.clone(),
-            tokens,
-            withdrawals,
-            clock,
-            registry,
-        });
-        let (for_api, for_admin, for_tracker) =
-            (bind(settings.listen.api).await?, bind(settings.listen.admin).await?, bind(settings.listen.tracker).await?);
-        let addresses = Addresses { api: for_api.local_addr()?, tracker: for_tracker.local_addr()?, admin: for_admin.local_addr()? };
+        let api = api::Api::new(
+            settings.api.clone(),
+            api::Deps {
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+                registry: registry.clone(),
+                shop_hook: dns_records(&settings, &store),
+                queues,
+                ready: readiness,
+            },
+        );
+        let tracker = tracker::Tracker::new(
+            settings.tracker.clone(),
+            tracker::Deps {
+                store: store.clone(),
+                tokens,
+                withdrawals,
+                clock,
+                registry,
+            },
+        );
+        let (for_api, for_admin, for_tracker) = (
+            bind(settings.listen.api).await?,
+            bind(settings.listen.admin).await?,
+            bind(settings.listen.tracker).await?,
+        );
+        let addresses = Addresses {
+            api: for_api.local_addr()?,
+            tracker: for_tracker.local_addr()?,
+            admin: for_admin.local_addr()?,
+        };
         listeners.spawn(api.clone().serve_api(for_api, stop.clone()));
         listeners.spawn(tracker.serve(for_tracker, stop.clone()));
         // The admin listener outlives the drain: whoever watches sees it end.
         listeners.spawn(api.serve_admin(for_admin, stop.clone()));
         ready.send_replace(true);
         tracing::info!(api = %addresses.api, tracker = %addresses.tracker, admin = %addresses.admin, "ready");
-        Ok(Self { addresses, operator_key, settings, store, mta, scheduler, ready, stop, listeners })
+        Ok(Self {
+            addresses,
+            operator_key,
+            settings,
+            store,
+            mta,
+            scheduler,
+            ready,
+            stop,
+            listeners,
+        })
     }
 
     /// Drains with the flow: listeners, runners, sessions, store. What does not finish in time stays spooled.
     pub async fn drain(self) {
-        let Self { settings, store, mta, scheduler, ready, stop, mut listeners, .. } = self;
+        let Self {
+            settings,
+            store,
+            mta,
+            scheduler,
+            ready,
+            stop,
+            mut listeners,
+            ..
+        } = self;
         tracing::info!("draining");
         ready.send_replace(false);
         stop.cancel();
@@ -205,7 +245,9 @@ impl Service {
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listening on {address}"))
 }
 
 /// Returns what makes a shop's DKIM keys, unless it has them, and tells the DNS records to publish.
@@ -216,7 +258,10 @@ fn dns_records(settings: &Settings, store: &Store) -> api::ShopHook {
         let mut records = Vec::new();
         for sender in senders {
             for record in mta::submit::dkim_records(&mail, &secrets, sender.address.domain())? {
-                records.push(api::DnsRecord { name: record.name, value: record.value });
+                records.push(api::DnsRecord {
+                    name: record.name,
+                    value: record.value,
+                });
             }
         }
         Ok(records)

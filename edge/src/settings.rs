@@ -46,7 +46,11 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Self { api: loopback(8025), tracker: loopback(8026), admin: loopback(8027) }
+        Self {
+            api: loopback(8025),
+            tracker: loopback(8026),
+            admin: loopback(8027),
+        }
     }
 }
 
@@ -82,26 +86,42 @@ pub struct Faults {
 }
 
 fn count(faults: usize) -> String {
-    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
+    if faults == 1 {
+        "1 fault".to_owned()
+    } else {
+        format!("{faults} faults")
+    }
 }
 
 impl Settings {
     /// Reads a settings file; without one, the defaults.
     pub fn read(file: Option<&Path>) -> Result<Self, Faults> {
-        let Some(file) = file else { return Self::parse(Path::new("defaults"), "") };
+        let Some(file) = file else {
+            return Self::parse(Path::new("defaults"), "");
+        };
         match std::fs::read_to_string(file) {
             Ok(text) => Self::parse(file, &text),
-            Err(error) => Err(Faults { file: file.to_owned(), faults: vec![format!("cannot be read: {error}")] }),
+            Err(error) => Err(Faults {
+                file: file.to_owned(),
+                faults: vec![format!("cannot be read: {error}")],
+            }),
         }
     }
 
     fn parse(file: &Path, text: &str) -> Result<Self, Faults> {
-        let refused = |faults| Faults { file: file.to_owned(), faults };
+        let refused = |faults| Faults {
+            file: file.to_owned(),
+            faults,
+        };
         // Section by section: a fault of form in one does not hide the faults of the others.
         let mut faults = Vec::new();
         let config = sections(text, &mut faults);
         let settings = config.resolve(&mut faults);
-        if faults.is_empty() { Ok(settings) } else { Err(refused(faults)) }
+        if faults.is_empty() {
+            Ok(settings)
+        } else {
+            Err(refused(faults))
+        }
     }
 }
 
@@ -139,11 +159,20 @@ impl Config {
         let delivery = section("delivery", faults, |faults| self.delivery.resolve(faults));
         let scheduler = scheduler::Settings {
             policy: section("policy", faults, |faults| self.policy.resolve(faults)),
-            in_doubt: if delivery.retry_in_doubt_offers { InDoubt::Retry } else { InDoubt::Hold },
+            in_doubt: if delivery.retry_in_doubt_offers {
+                InDoubt::Retry
+            } else {
+                InDoubt::Hold
+            },
         };
         Settings {
             listen,
-            drain_grace: duration_or("drain_grace", self.drain_grace.as_deref(), Duration::from_secs(30), faults),
+            drain_grace: duration_or(
+                "drain_grace",
+                self.drain_grace.as_deref(),
+                Duration::from_secs(30),
+                faults,
+            ),
             store: section("store", faults, |faults| self.store.resolve(faults)),
             api: section("api", faults, |faults| self.api.resolve(faults)),
             tracker: section("tracker", faults, |faults| self.tracker.resolve(faults)),
@@ -159,14 +188,22 @@ fn section<T>(name: &str, faults: &mut Vec<String>, resolve: impl FnOnce(&mut Ve
     let mut own = Vec::new();
     let resolved = resolve(&mut own);
     let prefix = format!("{name}.");
-    faults.extend(own.into_iter().map(|fault| if fault.starts_with(&prefix) { fault } else { prefix.clone() + &fault }));
+    faults.extend(own.into_iter().map(|fault| {
+        if fault.starts_with(&prefix) {
+            fault
+        } else {
+            prefix.clone() + &fault
+        }
+    }));
     resolved
 }
 
 fn address(key: &str, written: Option<String>, default: SocketAddr, faults: &mut Vec<String>) -> SocketAddr {
     let Some(text) = written else { return default };
     text.parse().unwrap_or_else(|_| {
-        faults.push(format!("{key}: `{text}` is not an address and port such as \"127.0.0.1:8025\""));
+        faults.push(format!(
+            "{key}: `{text}` is not an address and port such as \"127.0.0.1:8025\""
+        ));
         default
     })
 }

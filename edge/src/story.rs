@@ -9,17 +9,46 @@ use types::time::Timestamp;
 pub fn tell(story: &Value) -> String {
     let mut out = String::new();
     let accepted = text(story, "accepted_at");
-    let what = story.get("order_id").and_then(Value::as_str).map_or_else(|| format!("message {}", text(story, "id")), |order| format!("order {order}"));
-    line(&mut out, format_args!("{what} of shop {}, accepted {accepted} as {}", text(story, "shop"), text(story, "id")));
+    let what = story.get("order_id").and_then(Value::as_str).map_or_else(
+        || format!("message {}", text(story, "id")),
+        |order| format!("order {order}"),
+    );
+    line(
+        &mut out,
+        format_args!(
+            "{what} of shop {}, accepted {accepted} as {}",
+            text(story, "shop"),
+            text(story, "id")
+        ),
+    );
     if let Some(decision) = story.get("decision") {
         decided(&mut out, decision);
     }
     for message in items(story, "messages") {
-        let waiting = message.get("waiting").and_then(Value::as_str).map_or_else(String::new, |why| format!(": {why}"));
-        line(&mut out, format_args!("message {} is {} after {} attempt(s){waiting}", text(message, "id"), text(message, "state"), number(message, "attempts")));
+        let waiting = message
+            .get("waiting")
+            .and_then(Value::as_str)
+            .map_or_else(String::new, |why| format!(": {why}"));
+        line(
+            &mut out,
+            format_args!(
+                "message {} is {} after {} attempt(s){waiting}",
+                text(message, "id"),
+                text(message, "state"),
+                number(message, "attempts")
+            ),
+        );
     }
     for event in events(story) {
-        line(&mut out, format_args!("  {:>9}  {:<14} {}", since(&accepted, &event.time), event.kind, event.detail));
+        line(
+            &mut out,
+            format_args!(
+                "  {:>9}  {:<14} {}",
+                since(&accepted, &event.time),
+                event.kind,
+                event.detail
+            ),
+        );
     }
     out
 }
@@ -27,11 +56,20 @@ pub fn tell(story: &Value) -> String {
 fn decided(out: &mut String, decision: &Value) {
     line(out, format_args!("decision: {}", text(decision, "verdict")));
     for reason in items(decision, "reasons") {
-        line(out, format_args!("  because {}: {}", text(reason, "code"), text(reason, "text")));
+        line(
+            out,
+            format_args!("  because {}: {}", text(reason, "code"), text(reason, "text")),
+        );
     }
     for offer in items(decision, "offers") {
-        let price = offer.get("price").map_or_else(String::new, |price| format!("{} {}", number(price, "amount"), text(price, "currency")));
-        let explored = if offer.get("explored").and_then(Value::as_bool) == Some(true) { ", to explore" } else { "" };
+        let price = offer.get("price").map_or_else(String::new, |price| {
+            format!("{} {}", number(price, "amount"), text(price, "currency"))
+        });
+        let explored = if offer.get("explored").and_then(Value::as_bool) == Some(true) {
+            ", to explore"
+        } else {
+            ""
+        };
         line(
             out,
             format_args!(
@@ -61,7 +99,12 @@ pub struct Told {
 pub fn events(story: &Value) -> Vec<Told> {
     items(story, "events")
         .iter()
-        .map(|event| Told { id: text(event, "id"), time: text(event, "time"), kind: text(event, "kind"), detail: text(event, "detail") })
+        .map(|event| Told {
+            id: text(event, "id"),
+            time: text(event, "time"),
+            kind: text(event, "kind"),
+            detail: text(event, "detail"),
+        })
         .collect()
 }
 
@@ -70,7 +113,11 @@ pub fn since(start: &str, end: &str) -> String {
     match (start.parse::<Timestamp>(), end.parse::<Timestamp>()) {
         (Ok(start), Ok(end)) => {
             let wait = end.since(start);
-            if wait.as_secs() < 10 { format!("+{} ms", wait.as_millis()) } else { format!("+{} s", wait.as_secs()) }
+            if wait.as_secs() < 10 {
+                format!("+{} ms", wait.as_millis())
+            } else {
+                format!("+{} s", wait.as_secs())
+            }
         }
         _ => end.to_owned(),
     }
@@ -79,11 +126,29 @@ pub fn since(start: &str, end: &str) -> String {
 /// Writes the sites as a table.
 pub fn sites(sites: &Value) -> String {
     let mut out = String::new();
-    line(&mut out, format_args!("{:<40} {:>9} {:>9} {:>9}  {}", "site", "ready", "deferred", "sessions", "state"));
-    for site in sites.as_array().map_or(&[][..], Vec::as_slice).iter().chain(items(sites, "sites")) {
+    line(
+        &mut out,
+        format_args!(
+            "{:<40} {:>9} {:>9} {:>9}  {}",
+            "site", "ready", "deferred", "sessions", "state"
+        ),
+    );
+    for site in sites
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .chain(items(sites, "sites"))
+    {
         line(
             &mut out,
-            format_args!("{:<40} {:>9} {:>9} {:>9}  {}", text(site, "site"), number(site, "ready"), number(site, "deferred"), number(site, "sessions"), text(site, "state")),
+            format_args!(
+                "{:<40} {:>9} {:>9} {:>9}  {}",
+                text(site, "site"),
+                number(site, "ready"),
+                number(site, "deferred"),
+                number(site, "sessions"),
+                text(site, "state")
+            ),
         );
     }
     out

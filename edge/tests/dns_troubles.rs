@@ -12,7 +12,13 @@ use support::{Plan, accepted, buyers_dns, furnish, in_state};
 async fn each_answer_of_dns_has_its_consequence() {
     let sink = Sink::start().await.unwrap();
     let (dns, zone) = buyers_dns().await;
-    zone.add("slow.example", Answer::Slow(Duration::from_millis(700), Box::new(Answer::Mx(vec![(10, "mx.example.it".to_owned())]))));
+    zone.add(
+        "slow.example",
+        Answer::Slow(
+            Duration::from_millis(700),
+            Box::new(Answer::Mx(vec![(10, "mx.example.it".to_owned())])),
+        ),
+    );
     zone.add("nomail.example", Answer::Mx(vec![(0, ".".to_owned())]));
     zone.add("fails.example", Answer::ServFail);
     zone.add("inside.example", Answer::Mx(vec![(10, "mx.inside.example".to_owned())]));
@@ -30,7 +36,10 @@ async fn each_answer_of_dns_has_its_consequence() {
     in_state(&shop, "quick", "delivered").await;
     in_state(&shop, "slow", "delivered").await;
     let refused = in_state(&shop, "nomail", "failed").await;
-    assert!(refused.to_string().contains("null MX") || refused.to_string().contains("accepts no mail"), "{refused:#}");
+    assert!(
+        refused.to_string().contains("null MX") || refused.to_string().contains("accepts no mail"),
+        "{refused:#}"
+    );
     // One NXDOMAIN is not the end: it must be seen twice, a quarter of an hour apart.
     in_state(&shop, "gone", "deferred").await;
     in_state(&shop, "fails", "deferred").await;

@@ -48,5 +48,9 @@ async fn a_drain_loses_nothing_and_ends_by_itself() {
     while sink.received.try_recv().is_ok() {
         mails += 1;
     }
-    assert!(mails >= acknowledged.len(), "{mails} mails for {} orders", acknowledged.len());
+    assert!(
+        mails >= acknowledged.len(),
+        "{mails} mails for {} orders",
+        acknowledged.len()
+    );
 }

@@ -13,16 +13,24 @@ use support::{Plan, accepted, buyers_dns, furnish, in_state};
 /// Dies once at the stage that `at` picks, then lives.
 async fn dies_once(at: fn(&Event) -> bool) -> Sink {
     let died = AtomicBool::new(false);
-    Sink::scripted(Arc::new(move |event| if at(event) && !died.swap(true, Ordering::Relaxed) { Manner::HangUp } else { Manner::Accept }))
-        .await
-        .unwrap()
+    Sink::scripted(Arc::new(move |event| {
+        if at(event) && !died.swap(true, Ordering::Relaxed) {
+            Manner::HangUp
+        } else {
+            Manner::Accept
+        }
+    }))
+    .await
+    .unwrap()
 }
 
 async fn arrives_once(stage: &str, at: fn(&Event) -> bool) {
     let mut sink = dies_once(at).await;
     let (dns, _) = buyers_dns().await;
     let folder = tempfile::tempdir().unwrap();
-    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("retry_waits = [\"100ms\"]").start();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port())
+        .with("retry_waits = [\"100ms\"]")
+        .start();
     let shop = node.shop(&furnish(&node).await);
     accepted(&shop, "1", "mario@example.it").await;
     in_state(&shop, "1", "delivered").await;

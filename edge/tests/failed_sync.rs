@@ -17,7 +17,10 @@ async fn a_failed_sync_acknowledges_nothing_and_ends_the_node() {
         let key = furnish(&node).await;
         node.stop();
 
-        let under = format!("strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO:when={}+", nth + 3);
+        let under = format!(
+            "strace -f -qq -o /dev/null -e trace=fdatasync -e inject=fdatasync:error=EIO:when={}+",
+            nth + 3
+        );
         plan.under = under.split(' ').map(str::to_owned).collect();
         let mut acknowledged = Vec::new();
         match plan.spawn() {

@@ -27,17 +27,26 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     .await
     .unwrap();
     let (dns, _) = buyers_dns().await;
-    let memory = tempfile::Builder::new().prefix("staffetta-").tempdir_in("/dev/shm").unwrap();
+    let memory = tempfile::Builder::new()
+        .prefix("staffetta-")
+        .tempdir_in("/dev/shm")
+        .unwrap();
     let floor = free_bytes(memory.path()).saturating_sub(2 * MARGIN);
     let node = Plan::new(memory.path(), dns.address, sink.address.port())
-        .with(&format!("retry_waits = [\"200ms\"]\n[store]\ndisk_floor = \"{floor}B\""))
+        .with(&format!(
+            "retry_waits = [\"200ms\"]\n[store]\ndisk_floor = \"{floor}B\""
+        ))
         .start();
     let shop = node.shop(&furnish(&node).await);
     accepted(&shop, "before", "mario@example.it").await;
     in_state(&shop, "before", "deferred").await;
 
     let ballast = memory.path().join("ballast");
-    let filled = Command::new("fallocate").args(["-l", &(3 * MARGIN).to_string()]).arg(&ballast).status().unwrap();
+    let filled = Command::new("fallocate")
+        .args(["-l", &(3 * MARGIN).to_string()])
+        .arg(&ballast)
+        .status()
+        .unwrap();
     assert!(filled.success());
     let refused = refusal(&shop).await;
     assert_eq!(refused.status, 507);
@@ -51,7 +60,12 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     std::fs::remove_file(&ballast).unwrap();
     let end = Instant::now() + PATIENCE;
     let mut number = 0;
-    while post(&shop, &format!("after-{number}"), "anna@example.it").await.unwrap().status != 202 {
+    while post(&shop, &format!("after-{number}"), "anna@example.it")
+        .await
+        .unwrap()
+        .status
+        != 202
+    {
         assert!(Instant::now() < end, "no order was accepted after space returned");
         number += 1;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -63,7 +77,9 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
 async fn refusal(shop: &edge::client::Client) -> edge::client::Answer {
     let end = Instant::now() + PATIENCE;
     for number in 0.. {
-        let answer = post(shop, &format!("full-{number}"), &format!("f{number}@example.it")).await.unwrap();
+        let answer = post(shop, &format!("full-{number}"), &format!("f{number}@example.it"))
+            .await
+            .unwrap();
         if answer.status != 202 {
             return answer;
         }
@@ -74,6 +90,17 @@ async fn refusal(shop: &edge::client::Client) -> edge::client::Answer {
 }
 
 fn free_bytes(folder: &Path) -> u64 {
-    let told = Command::new("df").args(["--output=avail", "-B1"]).arg(folder).output().unwrap();
-    String::from_utf8(told.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
+    let told = Command::new("df")
+        .args(["--output=avail", "-B1"])
+        .arg(folder)
+        .output()
+        .unwrap();
+    String::from_utf8(told.stdout)
+        .unwrap()
+        .lines()
+        .nth(1)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
 }

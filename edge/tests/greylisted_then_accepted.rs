@@ -13,14 +13,18 @@ use support::{Plan, accepted, buyers_dns, furnish, in_state, kinds};
 async fn a_greylisted_mail_is_deferred_and_then_delivered_once() {
     let seen = Mutex::new(HashSet::new());
     let mut sink = Sink::scripted(Arc::new(move |event| match event {
-        Event::Rcpt(buyer) if seen.lock().unwrap().insert(buyer.clone()) => Manner::Say(451, "4.7.1 Greylisted, please try again in 1 seconds"),
+        Event::Rcpt(buyer) if seen.lock().unwrap().insert(buyer.clone()) => {
+            Manner::Say(451, "4.7.1 Greylisted, please try again in 1 seconds")
+        }
         _ => Manner::Accept,
     }))
     .await
     .unwrap();
     let (dns, _) = buyers_dns().await;
     let folder = tempfile::tempdir().unwrap();
-    let node = Plan::new(folder.path(), dns.address, sink.address.port()).with("greylist_wait = \"1s\"").start();
+    let node = Plan::new(folder.path(), dns.address, sink.address.port())
+        .with("greylist_wait = \"1s\"")
+        .start();
     let shop = node.shop(&furnish(&node).await);
 
     accepted(&shop, "1", "mario@example.it").await;

@@ -2,9 +2,9 @@
 
 mod support;
 
+use edge::clock::SystemClock;
 use edge::demo::sink::Sink;
 use edge::demo::world;
-use edge::clock::SystemClock;
 use hyper::Method;
 use support::{Plan, accepted, buyers_dns, furnish, in_state, post};
 use tokio::task::JoinSet;
@@ -24,7 +24,13 @@ async fn five_copies_at_once_and_one_after_a_restart_mail_once() {
     let mut copies = JoinSet::new();
     for _ in 0..5 {
         let (shop, order) = (shop.clone(), order.clone());
-        copies.spawn(async move { shop.json(Method::POST, "/v1/orders", &order).await.unwrap().success().unwrap() });
+        copies.spawn(async move {
+            shop.json(Method::POST, "/v1/orders", &order)
+                .await
+                .unwrap()
+                .success()
+                .unwrap()
+        });
     }
     let answers = copies.join_all().await;
     assert!(answers.iter().all(|answer| answer == &answers[0]), "{answers:?}");

@@ -22,7 +22,12 @@ const CLIENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_and_nothing_is_sent_twice() {
-    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
+    };
     let (kills, seed) = (number("STAFFETTA_KILLS", 12), number("STAFFETTA_SEED", 0x57af_fe77));
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -46,11 +51,17 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_sent_twice() {
     }
 
     let acknowledged = acknowledged.lock().unwrap().clone();
-    assert!(acknowledged.len() as u64 > kills, "the node hardly lived: {} orders", acknowledged.len());
+    assert!(
+        acknowledged.len() as u64 > kills,
+        "the node hardly lived: {} orders",
+        acknowledged.len()
+    );
     let shop = node.shop(&key);
     let mut doubtful = 0;
     for number in &acknowledged {
-        let settled = |story: &serde_json::Value| matches!(story["messages"][0]["state"].as_str(), Some("delivered" | "in_doubt"));
+        let settled = |story: &serde_json::Value| {
+            matches!(story["messages"][0]["state"].as_str(), Some("delivered" | "in_doubt"))
+        };
         let story = support::told(&shop, &number.to_string(), "settled", settled).await;
         doubtful += u64::from(story["messages"][0]["state"] == "in_doubt");
     }
@@ -65,7 +76,10 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_sent_twice() {
     for number in &acknowledged {
         if !arrivals.contains_key(&buyer(*number)) {
             let story = support::told(&shop, &number.to_string(), "explained", |_| true).await;
-            assert_eq!(story["messages"][0]["state"], "in_doubt", "order {number} was acknowledged and is lost:\n{story:#}");
+            assert_eq!(
+                story["messages"][0]["state"], "in_doubt",
+                "order {number} was acknowledged and is lost:\n{story:#}"
+            );
             missing += 1;
         }
     }

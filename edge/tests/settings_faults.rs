@@ -9,10 +9,22 @@ fn every_fault_is_listed_at_once() {
     let text = "drain_grace = \"soon\"\nbogus = 1\n[listen]\napi = \"here\"\n[store]\nsegment_size = \"0B\"\n[delivery]\nconnections_max = 0\n[policy]\nexploration_percent = 400\n";
     std::fs::write(&file, text).unwrap();
     for command in [&["check"][..], &["serve"]] {
-        let ended = Command::new(env!("CARGO_BIN_EXE_staffetta")).args(command).arg("--settings").arg(&file).output().unwrap();
+        let ended = Command::new(env!("CARGO_BIN_EXE_staffetta"))
+            .args(command)
+            .arg("--settings")
+            .arg(&file)
+            .output()
+            .unwrap();
         let told = String::from_utf8_lossy(&ended.stderr);
         assert!(!ended.status.success());
-        for key in ["drain_grace", "bogus", "listen.api", "segment_size", "connections_max", "exploration_percent"] {
+        for key in [
+            "drain_grace",
+            "bogus",
+            "listen.api",
+            "segment_size",
+            "connections_max",
+            "exploration_percent",
+        ] {
             assert!(told.contains(key), "{key} is missing in:\n{told}");
         }
     }
@@ -21,6 +33,9 @@ fn every_fault_is_listed_at_once() {
 #[test]
 fn the_example_file_is_valid_and_says_what_the_defaults_are() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../staffetta.example.toml");
-    let ended = Command::new(env!("CARGO_BIN_EXE_staffetta")).args(["check", "--settings", example]).output().unwrap();
+    let ended = Command::new(env!("CARGO_BIN_EXE_staffetta"))
+        .args(["check", "--settings", example])
+        .output()
+        .unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }

@@ -34,7 +34,10 @@ const ORDER_MAX: Duration = Duration::from_secs(10);
 
 /// Runs the demo; `once` ends it after the order.
 pub fn run(once: bool) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::Builder::new().prefix("staffetta-demo-").tempdir().context("making a temporary folder")?;
+    let folder = tempfile::Builder::new()
+        .prefix("staffetta-demo-")
+        .tempdir()
+        .context("making a temporary folder")?;
     let runtime = service::runtime()?;
     let ended = runtime.block_on(relay(folder.path(), once));
     match ended {
@@ -50,25 +53,48 @@ async fn relay(folder: &Path, once: bool) -> anyhow::Result<()> {
     let zone = Zone::default();
     let dns = DnsServer::start(zone.clone()).await?;
     let mut sink = Sink::start().await?;
-    zone.add(world::BUYER_DOMAIN, Answer::Mx(vec![(10, format!("mx.{}", world::BUYER_DOMAIN))]));
-    zone.add(&format!("mx.{}", world::BUYER_DOMAIN), Answer::A(vec![Ipv4Addr::LOCALHOST]));
+    zone.add(
+        world::BUYER_DOMAIN,
+        Answer::Mx(vec![(10, format!("mx.{}", world::BUYER_DOMAIN))]),
+    );
+    zone.add(
+        &format!("mx.{}", world::BUYER_DOMAIN),
+        Answer::A(vec![Ipv4Addr::LOCALHOST]),
+    );
 
     let settings = settings(folder, dns.address, sink.address).await?;
     let running = Service::start(settings, &tokio::runtime::Handle::current()).await?;
-    let operator_key = running.operator_key.clone().context("a new data folder has a new operator key")?;
+    let operator_key = running
+        .operator_key
+        .clone()
+        .context("a new data folder has a new operator key")?;
     println!("Staffetta runs in {}", folder.display());
-    println!("  api {}   tracker {}   admin {}", running.addresses.api, running.addresses.tracker, running.addresses.admin);
-    println!("  dns {}   sink {}   (both in this process)\n", dns.address, sink.address);
+    println!(
+        "  api {}   tracker {}   admin {}",
+        running.addresses.api, running.addresses.tracker, running.addresses.admin
+    );
+    println!(
+        "  dns {}   sink {}   (both in this process)\n",
+        dns.address, sink.address
+    );
 
     let operator = Client::new(running.addresses.api.to_string(), Some(operator_key.clone()));
-    let shop_key = furnish(&operator, &Client::new(running.addresses.admin.to_string(), Some(operator_key)), &zone).await?;
+    let shop_key = furnish(
+        &operator,
+        &Client::new(running.addresses.admin.to_string(), Some(operator_key)),
+        &zone,
+    )
+    .await?;
     let shop = Client::new(running.addresses.api.to_string(), Some(shop_key.clone()));
 
     let (posted, told, received) = order(&shop, &mut sink).await?;
     show_events(posted, &told);
     let verified = show_mail(folder, &received, dns.address).await?;
     check(&told, &received, &verified)?;
-    println!("\nThe mail arrived intact, {} DKIM signatures verify, and the order explains itself.", verified.len());
+    println!(
+        "\nThe mail arrived intact, {} DKIM signatures verify, and the order explains itself.",
+        verified.len()
+    );
     if !once {
         invite(&running, &shop_key);
         service::stop_signal().await;
@@ -88,7 +114,11 @@ async fn settings(folder: &Path, dns: SocketAddr, sink: SocketAddr) -> anyhow::R
     settings.delivery.smtp_port = sink.port();
     settings.delivery.allow_private_destinations = true;
     settings.submit.tracking_host = world::TRACKING_HOST.to_owned();
-    for address in [&mut settings.listen.api, &mut settings.listen.tracker, &mut settings.listen.admin] {
+    for address in [
+        &mut settings.listen.api,
+        &mut settings.listen.tracker,
+        &mut settings.listen.admin,
+    ] {
         if TcpListener::bind(*address).await.is_err() {
             // Another service has the port: any other will do.
             address.set_port(0);
@@ -100,20 +130,44 @@ async fn settings(folder: &Path, dns: SocketAddr, sink: SocketAddr) -> anyhow::R
 /// Puts shops and campaigns, publishes the DNS records that the API answers, and makes the shop's API key.
 async fn furnish(operator: &Client, admin: &Client, zone: &Zone) -> anyhow::Result<String> {
     for (id, document) in world::shops() {
-        let answer = operator.json(Method::PUT, &format!("/v1/shops/{id}"), &document).await?.success().context(id)?;
-        for record in answer.get("dns").and_then(Value::as_array).context("a shop's answer tells its DNS records")? {
-            let field = |key| record.get(key).and_then(Value::as_str).context("a DNS record has a name and a value");
+        let answer = operator
+            .json(Method::PUT, &format!("/v1/shops/{id}"), &document)
+            .await?
+            .success()
+            .context(id)?;
+        for record in answer
+            .get("dns")
+            .and_then(Value::as_array)
+            .context("a shop's answer tells its DNS records")?
+        {
+            let field = |key| {
+                record
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .context("a DNS record has a name and a value")
+            };
             zone.add(field("name")?, Answer::Txt(field("value")?.to_owned()));
         }
         println!("put shop {id}");
     }
     for (id, document) in world::campaigns() {
-        operator.json(Method::PUT, &format!("/v1/campaigns/{id}"), &document).await?.success().context(id)?;
+        operator
+            .json(Method::PUT, &format!("/v1/campaigns/{id}"), &document)
+            .await?
+            .success()
+            .context(id)?;
         println!("put campaign {id}");
     }
     let body = json!({ "id": "demo", "scopes": ["send", "read", "manage"] });
-    let answer = admin.json(Method::POST, &format!("/admin/v1/shops/{}/keys", world::SHOP), &body).await?.success()?;
-    Ok(answer.get("key").and_then(Value::as_str).context("a new key is answered once")?.to_owned())
+    let answer = admin
+        .json(Method::POST, &format!("/admin/v1/shops/{}/keys", world::SHOP), &body)
+        .await?
+        .success()?;
+    Ok(answer
+        .get("key")
+        .and_then(Value::as_str)
+        .context("a new key is answered once")?
+        .to_owned())
 }
 
 /// Posts the order and waits for its mail and its story.
@@ -124,9 +178,19 @@ async fn order(shop: &Client, sink: &mut Sink) -> anyhow::Result<(Timestamp, Val
     let answer = shop.json(Method::POST, "/v1/orders", &body).await?;
     let answered = started.elapsed();
     answer.success()?;
-    println!("\nPOST /v1/orders: {} after {:.1} ms", answer.status, answered.as_secs_f64() * 1000.0);
-    let received = tokio::time::timeout(ORDER_MAX, sink.received.recv()).await.context("the mail did not arrive")?.context("the sink ended")?;
-    println!("mail in the sink: {:.1} ms after the POST", started.elapsed().as_secs_f64() * 1000.0);
+    println!(
+        "\nPOST /v1/orders: {} after {:.1} ms",
+        answer.status,
+        answered.as_secs_f64() * 1000.0
+    );
+    let received = tokio::time::timeout(ORDER_MAX, sink.received.recv())
+        .await
+        .context("the mail did not arrive")?
+        .context("the sink ended")?;
+    println!(
+        "mail in the sink: {:.1} ms after the POST",
+        started.elapsed().as_secs_f64() * 1000.0
+    );
     while started.elapsed() < ORDER_MAX {
         let told = shop.get(&format!("/v1/orders/{}", world::ORDER)).await?.success()?;
         if story::events(&told).iter().any(|event| event.kind == "delivered") {
@@ -140,20 +204,33 @@ async fn order(shop: &Client, sink: &mut Sink) -> anyhow::Result<(Timestamp, Val
 fn show_events(posted: Timestamp, told: &Value) {
     println!("\nEvents, in milliseconds since the POST:");
     for event in story::events(told) {
-        let at = event.time.parse::<Timestamp>().map_or(0, |time| time.since(posted).as_millis());
+        let at = event
+            .time
+            .parse::<Timestamp>()
+            .map_or(0, |time| time.since(posted).as_millis());
         println!("  {at:>5} ms  {:<14} {}", event.kind, event.detail);
     }
 }
 
 /// Prints the received mail's headers with the verdicts on its signatures, and saves it as .eml and HTML.
 async fn show_mail(folder: &Path, received: &Received, dns: SocketAddr) -> anyhow::Result<Vec<Verified>> {
-    println!("\nReceived for {}, from {}:", received.envelope.to.join(", "), received.envelope.from);
+    println!(
+        "\nReceived for {}, from {}:",
+        received.envelope.to.join(", "),
+        received.envelope.from
+    );
     for header in mail::headers(&received.bytes) {
         println!("  {header}");
     }
     let verified = mail::verify(&received.bytes, dns).await?;
     for signature in &verified {
-        println!("\nDKIM {} d={} s={}: {}", signature.algorithm, signature.domain, signature.selector, signature.verdict());
+        println!(
+            "\nDKIM {} d={} s={}: {}",
+            signature.algorithm,
+            signature.domain,
+            signature.selector,
+            signature.verdict()
+        );
     }
     let (eml, html) = (folder.join("mail.eml"), folder.join("mail.html"));
     std::fs::write(&eml, &received.bytes)?;
@@ -170,7 +247,10 @@ fn check(told: &Value, received: &Received, verified: &[Verified]) -> anyhow::Re
     let text = mail::text(&received.bytes).context("the mail has a text part")?;
     let html = mail::html(&received.bytes).context("the mail has an HTML part")?;
     for (id, document) in world::campaigns() {
-        let title = document.pointer("/creatives/it/title").and_then(Value::as_str).unwrap_or_default();
+        let title = document
+            .pointer("/creatives/it/title")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if !text.contains(title) || !html.contains(&mail::escaped(title)) {
             bail!("the offer of campaign {id} (\"{title}\") is not in the mail whole");
         }
@@ -181,12 +261,17 @@ fn check(told: &Value, received: &Received, verified: &[Verified]) -> anyhow::Re
     if let Some(bad) = verified.iter().find(|signature| !signature.passed()) {
         bail!("the {} signature does not verify: {}", bad.algorithm, bad.verdict());
     }
-    let offers = told.pointer("/decision/offers").and_then(Value::as_array).map_or(0, Vec::len);
+    let offers = told
+        .pointer("/decision/offers")
+        .and_then(Value::as_array)
+        .map_or(0, Vec::len);
     if told.pointer("/decision/verdict") != Some(&json!("send")) || offers != world::campaigns().len() {
         bail!("the order does not explain its decision: {told}");
     }
     let kinds: Vec<_> = story::events(told).into_iter().map(|event| event.kind).collect();
-    if kinds.first().map(String::as_str) != Some("order_accepted") || kinds.last().map(String::as_str) != Some("delivered") {
+    if kinds.first().map(String::as_str) != Some("order_accepted")
+        || kinds.last().map(String::as_str) != Some("delivered")
+    {
         bail!("the order's events do not lead from accepted to delivered: {kinds:?}");
     }
     Ok(())

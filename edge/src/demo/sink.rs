@@ -66,7 +66,9 @@ impl Sink {
         tasks.spawn(async move {
             let mut sessions = JoinSet::new();
             loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
                 let (script, keep) = (Arc::clone(&script), keep.clone());
                 sessions.spawn(async move {
                     // A client that breaks off is the client's affair; what was taken is kept.
@@ -75,7 +77,11 @@ impl Sink {
                 while sessions.try_join_next().is_some() {}
             }
         });
-        Ok(Self { address, received, _tasks: tasks })
+        Ok(Self {
+            address,
+            received,
+            _tasks: tasks,
+        })
     }
 }
 
@@ -89,7 +95,10 @@ async fn session(mut stream: TcpStream, script: &Script, keep: &mpsc::UnboundedS
             if let Event::Message(envelope, bytes) = event
                 && matches!(manner, Manner::Accept | Manner::AcceptAndHangUp | Manner::Slowly(_))
             {
-                keep.send(Received { envelope, bytes: bytes.into() })?;
+                keep.send(Received {
+                    envelope,
+                    bytes: bytes.into(),
+                })?;
             }
             match manner {
                 Manner::Accept => server.answer(Answer::Default),

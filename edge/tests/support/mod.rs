@@ -51,10 +51,14 @@ pub struct Plan {
 impl Plan {
     /// A node whose mail finds its MX through `dns` and goes to `smtp_port` there.
     pub fn new(folder: &Path, dns: SocketAddr, smtp_port: u16) -> Self {
-        let settings = format!(
-            "[delivery]\nnameserver = \"{dns}\"\nsmtp_port = {smtp_port}\nallow_private_destinations = true\n"
-        );
-        Self { folder: folder.to_owned(), settings, under: Vec::new(), operator_key: None }
+        let settings =
+            format!("[delivery]\nnameserver = \"{dns}\"\nsmtp_port = {smtp_port}\nallow_private_destinations = true\n");
+        Self {
+            folder: folder.to_owned(),
+            settings,
+            under: Vec::new(),
+            operator_key: None,
+        }
     }
 
     /// Adds settings to a section that the plan already has, or new sections.
@@ -67,7 +71,9 @@ impl Plan {
 
     /// Starts the node and waits until it is ready.
     pub fn start(&mut self) -> Node {
-        let node = self.spawn().unwrap_or_else(|log| panic!("the node did not start:\n{log}"));
+        let node = self
+            .spawn()
+            .unwrap_or_else(|log| panic!("the node did not start:\n{log}"));
         self.operator_key = Some(node.operator_key.clone());
         node
     }
@@ -80,12 +86,19 @@ impl Plan {
             "{}\n[listen]\napi = \"127.0.0.1:0\"\ntracker = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n[store]\ndata_dir = \"{}\"\nsegment_size = \"4MiB\"\n{}",
             self.settings.split("[store]").next().unwrap_or_default(),
             data.display(),
-            self.settings.split_once("[store]").map_or("disk_floor = \"16MiB\"\n", |(_, store)| store),
+            self.settings
+                .split_once("[store]")
+                .map_or("disk_floor = \"16MiB\"\n", |(_, store)| store),
         );
         std::fs::write(&file, text).unwrap();
         let binary = env!("CARGO_BIN_EXE_staffetta").to_owned();
         let mut words = self.under.clone();
-        words.extend([binary, "serve".to_owned(), "--settings".to_owned(), file.display().to_string()]);
+        words.extend([
+            binary,
+            "serve".to_owned(),
+            "--settings".to_owned(),
+            file.display().to_string(),
+        ]);
         let (program, arguments) = words.split_first().unwrap();
         let started = Instant::now();
         let mut child = Command::new(program)
@@ -107,7 +120,10 @@ impl Plan {
                 Ok(line) => {
                     lines.push_str(&line);
                     lines.push('\n');
-                    if let Some(ready) = serde_json::from_str::<Value>(&line).ok().filter(|line| line["message"] == "ready") {
+                    if let Some(ready) = serde_json::from_str::<Value>(&line)
+                        .ok()
+                        .filter(|line| line["message"] == "ready")
+                    {
                         break ready;
                     }
                 }
@@ -123,11 +139,21 @@ impl Plan {
         let operator_key = match &self.operator_key {
             Some(key) => key.clone(),
             None => {
-                let line = printed.recv_timeout(PATIENCE).expect("the first start prints the operator key");
+                let line = printed
+                    .recv_timeout(PATIENCE)
+                    .expect("the first start prints the operator key");
                 line.rsplit(' ').next().unwrap().to_owned()
             }
         };
-        Ok(Node { child, api: address("api"), tracker: address("tracker"), admin: address("admin"), operator_key, log, started_in })
+        Ok(Node {
+            child,
+            api: address("api"),
+            tracker: address("tracker"),
+            admin: address("admin"),
+            operator_key,
+            log,
+            started_in,
+        })
     }
 }
 
@@ -173,12 +199,18 @@ impl Node {
     pub fn stop(mut self) -> Stopped {
         self.terminate();
         let ended = self.wait();
-        Stopped { success: ended, log: self.log.try_iter().collect() }
+        Stopped {
+            success: ended,
+            log: self.log.try_iter().collect(),
+        }
     }
 
     /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -222,8 +254,14 @@ pub struct Stopped {
 /// A DNS server whose zone sends the buyers' domain to loopback.
 pub async fn buyers_dns() -> (DnsServer, Zone) {
     let zone = Zone::default();
-    zone.add(world::BUYER_DOMAIN, dns::Answer::Mx(vec![(10, format!("mx.{}", world::BUYER_DOMAIN))]));
-    zone.add(&format!("mx.{}", world::BUYER_DOMAIN), dns::Answer::A(vec![Ipv4Addr::LOCALHOST]));
+    zone.add(
+        world::BUYER_DOMAIN,
+        dns::Answer::Mx(vec![(10, format!("mx.{}", world::BUYER_DOMAIN))]),
+    );
+    zone.add(
+        &format!("mx.{}", world::BUYER_DOMAIN),
+        dns::Answer::A(vec![Ipv4Addr::LOCALHOST]),
+    );
     (DnsServer::start(zone.clone()).await.unwrap(), zone)
 }
 
@@ -231,20 +269,41 @@ pub async fn buyers_dns() -> (DnsServer, Zone) {
 pub async fn furnish(node: &Node) -> String {
     let operator = node.operator();
     for (id, document) in world::shops() {
-        operator.json(Method::PUT, &format!("/v1/shops/{id}"), &document).await.unwrap().success().unwrap();
+        operator
+            .json(Method::PUT, &format!("/v1/shops/{id}"), &document)
+            .await
+            .unwrap()
+            .success()
+            .unwrap();
     }
     for (id, document) in world::campaigns() {
-        operator.json(Method::PUT, &format!("/v1/campaigns/{id}"), &document).await.unwrap().success().unwrap();
+        operator
+            .json(Method::PUT, &format!("/v1/campaigns/{id}"), &document)
+            .await
+            .unwrap()
+            .success()
+            .unwrap();
     }
     let body = json!({ "id": "story", "scopes": ["send", "read", "manage"] });
     let path = format!("/admin/v1/shops/{}/keys", world::SHOP);
-    let answer = node.admin().json(Method::POST, &path, &body).await.unwrap().success().unwrap();
+    let answer = node
+        .admin()
+        .json(Method::POST, &path, &body)
+        .await
+        .unwrap()
+        .success()
+        .unwrap();
     answer["key"].as_str().unwrap().to_owned()
 }
 
 /// Posts an order placed now.
 pub async fn post(shop: &Client, order_id: &str, email: &str) -> anyhow::Result<Answer> {
-    shop.json(Method::POST, "/v1/orders", &world::order(order_id, email, SystemClock.now())).await
+    shop.json(
+        Method::POST,
+        "/v1/orders",
+        &world::order(order_id, email, SystemClock.now()),
+    )
+    .await
 }
 
 /// Posts an order placed now and expects it to be accepted.
@@ -263,9 +322,17 @@ pub async fn told(shop: &Client, order_id: &str, what: &str, condition: impl Fn(
             if condition(&story) {
                 return story;
             }
-            assert!(Instant::now() < end, "order {order_id} was never {what}:\n{}", story::tell(&story));
+            assert!(
+                Instant::now() < end,
+                "order {order_id} was never {what}:\n{}",
+                story::tell(&story)
+            );
         }
-        assert!(Instant::now() < end, "order {order_id} was never {what}: {}", answer.status);
+        assert!(
+            Instant::now() < end,
+            "order {order_id} was never {what}: {}",
+            answer.status
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
