@@ -39,8 +39,9 @@ fn locate<T: DeserializeOwned>(body: &[u8]) -> Problem {
     let mut reader = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Err(error) => {
-            let pointer = pointer(error.path());
+            let known = pointer(error.path());
             let inner = error.into_inner();
+            let pointer = known.unwrap_or_else(|| pointer_at(body, inner.line(), inner.column()));
             let text = inner.to_string();
             let place = format!(" at line {} column {}", inner.line(), inner.column());
             let fault = text.strip_suffix(&place).unwrap_or(&text);
@@ -82,18 +83,28 @@ fn blame(mut pointer: String, fault: &str) -> Fault {
     Fault::new(pointer, words)
 }
 
-/// Writes serde's path as a JSON pointer (RFC 6901).
-fn pointer(path: &Path) -> String {
+/// Writes serde's path as a JSON pointer (RFC 6901). `None` if a step has no name: keys that are enums have none.
+fn pointer(path: &Path) -> Option<String> {
     let mut pointer = String::new();
     for segment in path {
         match segment {
             Segment::Seq { index } => push(&mut pointer, &index.to_string()),
             Segment::Map { key } => push(&mut pointer, key),
             Segment::Enum { variant } => push(&mut pointer, variant),
-            Segment::Unknown => {}
+            Segment::Unknown => return None,
         }
     }
-    pointer
+    Some(pointer)
+}
+
+/// Writes where a line and column (both from 1) of JSON are, as a JSON pointer.
+fn pointer_at(body: &[u8], line: usize, column: usize) -> String {
+    let before = body.split_inclusive(|byte| *byte == b'\n').take(line.saturating_sub(1));
+    let offset = before.map(<[u8]>::len).sum::<usize>() + column;
+    match walk(body.get(..offset).unwrap_or(body)) {
+        Ok((stack, keys)) => place(&stack, &keys),
+        Err(_) => String::new(),
+    }
 }
 
 /// Lengthens a pointer by one step.
@@ -123,6 +134,11 @@ struct Open {
 /// Knows no more JSON than it needs: strings, brackets, colons and commas. Bytes that are no JSON pass here and are
 /// refused by the parser; in bytes that are JSON it sees exactly the structure that the parser sees.
 pub(crate) fn scan(body: &[u8]) -> Result<(), Problem> {
+    walk(body).map(|_| ())
+}
+
+/// Scans, and returns what is open at the end: the arrays and objects, and all keys of the objects so far.
+fn walk(body: &[u8]) -> Result<(Vec<Open>, Vec<&[u8]>), Problem> {
     let mut stack: Vec<Open> = Vec::with_capacity(8);
     let mut keys: Vec<&[u8]> = Vec::with_capacity(32);
     let mut last_string: &[u8] = &[];
@@ -133,7 +149,7 @@ pub(crate) fn scan(body: &[u8]) -> Result<(), Problem> {
             b'"' => {
                 let rest = body.get(at..).unwrap_or_default();
                 let Some(length) = string_length(rest) else {
-                    return Ok(());
+                    return Ok((stack, keys));
                 };
                 last_string = rest.get(..length).unwrap_or_default();
                 at += length + 1;
@@ -155,7 +171,9 @@ pub(crate) fn scan(body: &[u8]) -> Result<(), Problem> {
                 }
             }
             b'}' | b']' => {
-                let Some(open) = stack.pop() else { return Ok(()) };
+                let Some(open) = stack.pop() else {
+                    return Ok((stack, keys));
+                };
                 if let Some(from) = open.keys_from {
                     let twice = duplicate(keys.get(from..).unwrap_or_default());
                     keys.truncate(from);
@@ -171,7 +189,7 @@ pub(crate) fn scan(body: &[u8]) -> Result<(), Problem> {
             _ => {}
         }
     }
-    Ok(())
+    Ok((stack, keys))
 }
 
 /// Returns how many bytes a string has whose opening quote was just read, or `None` if it does not end.

@@ -151,7 +151,6 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(fence)
             .max_headers(64)
-            .pipeline_flush(true)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {
