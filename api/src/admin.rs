@@ -30,7 +30,7 @@ const SITES_MAX: usize = 1000;
 /// Builds the admin listener's routes.
 pub(crate) fn router(app: &App) -> Router {
     let metrics = &app.metrics;
-    let routes: [(&str, MethodRouter<App>); 11] = [
+    let table: [(&str, MethodRouter<App>); 11] = [
         ("/metrics", get(scrape)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready)),
@@ -43,11 +43,11 @@ pub(crate) fn router(app: &App) -> Router {
         ("/admin/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
         ("/admin/v1/shops/{id}/keys/{key}", delete(keys::delete)),
     ];
-    let mut router = Router::new();
-    for (path, methods) in routes {
-        router = router.route(path, measured(metrics, path, methods));
+    let mut built = Router::new();
+    for (path, methods) in table {
+        built = built.route(path, measured(metrics, path, methods));
     }
-    fallbacks(router, app).with_state(app.clone())
+    fallbacks(built, app).with_state(app.clone())
 }
 
 /// Everything that is counted and measured, in Prometheus' text format.

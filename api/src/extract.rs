@@ -69,7 +69,7 @@ pub(crate) struct PageParams {
     #[param(required = false)]
     pub(crate) shop: Option<String>,
     /// Where to go on: `next` of the page before.
-    #[param(required = false, max_length = 128)]
+    #[param(required = false, pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")]
     pub(crate) cursor: Option<String>,
     /// How many entries at most. Default 100.
     #[param(required = false, minimum = 1, maximum = 1000)]
@@ -85,6 +85,11 @@ pub(crate) fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
     }
 }
 
+/// Refuses a cursor that no answer of ours can have held.
+pub(crate) fn unknown_cursor() -> Problem {
+    Problem::new(Kind::Malformed, "the query cannot be read").with(Fault::new("cursor", "is not one of ours"))
+}
+
 /// Cuts a page out of things sorted by id, and returns it with the cursor of the next.
 pub(crate) fn page<T>(
     mut all: Vec<T>,
@@ -93,8 +98,12 @@ pub(crate) fn page<T>(
 ) -> Result<(Vec<T>, Option<String>), Problem> {
     let limit = page_size(params.limit)?;
     all.sort_by(|one, two| id(one).cmp(id(two)));
-    let after = params.cursor.as_deref().unwrap_or("");
-    let start = all.partition_point(|thing| id(thing) <= after && !after.is_empty());
+    let ours = |text: &str| Slug::try_from(text).ok();
+    let start = match params.cursor.as_deref().map(ours) {
+        None => 0,
+        Some(Some(after)) => all.partition_point(|thing| id(thing) <= after.as_str()),
+        Some(None) => return Err(unknown_cursor()),
+    };
     let mut rest = all.split_off(start);
     let more = rest.len() > limit;
     rest.truncate(limit);

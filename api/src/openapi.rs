@@ -5,7 +5,7 @@
 //! those answers, so that no answer goes undocumented. A test runs schemathesis against it.
 
 use bytes::Bytes;
-use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
@@ -63,22 +63,16 @@ impl Modify for Common {
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
         for item in api.paths.paths.values_mut() {
-            for (method, operation) in [
-                (HttpMethod::Get, &mut item.get),
-                (HttpMethod::Put, &mut item.put),
-                (HttpMethod::Post, &mut item.post),
-                (HttpMethod::Delete, &mut item.delete),
-            ] {
-                if let Some(operation) = operation {
-                    complete(operation, &method);
-                }
+            let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in methods.into_iter().flatten() {
+                complete(operation);
             }
         }
     }
 }
 
 /// Adds the refusals that an operation shares with others.
-fn complete(operation: &mut Operation, method: &HttpMethod) {
+fn complete(operation: &mut Operation) {
     let mut refusals = vec![
         ("400", "The path, query, headers or JSON cannot be read."),
         ("401", "The API key is missing, unknown or revoked."),
@@ -105,7 +99,6 @@ fn complete(operation: &mut Operation, method: &HttpMethod) {
         ));
         refusals.push(("507", "The disk has no room for new work."));
     }
-    let _ = method;
     for (status, description) in refusals {
         let own = operation.responses.responses.get(status);
         if own.is_none() {

@@ -18,7 +18,7 @@ use crate::{messages, orders, suppressions};
 
 /// Builds the API listener's routes.
 pub(crate) fn router(app: &App) -> Router {
-    let routes: [(&str, MethodRouter<App>); 16] = [
+    let table: [(&str, MethodRouter<App>); 16] = [
         ("/openapi.json", get(description)),
         ("/v1/orders", post(orders::post)),
         ("/v1/orders/{order_id}", get(orders::get)),
@@ -45,11 +45,11 @@ pub(crate) fn router(app: &App) -> Router {
         ("/v1/suppressions/lookup", post(suppressions::lookup)),
         ("/v1/suppressions/{person}", delete(suppressions::delete)),
     ];
-    let mut router = Router::new();
-    for (path, methods) in routes {
-        router = router.route(path, measured(&app.metrics, path, methods));
+    let mut built = Router::new();
+    for (path, methods) in table {
+        built = built.route(path, measured(&app.metrics, path, methods));
     }
-    fallbacks(router, app).with_state(app.clone())
+    fallbacks(built, app).with_state(app.clone())
 }
 
 /// Times a route's methods, and refuses its other methods.

@@ -20,7 +20,7 @@ use types::order::Stream;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Json;
-use crate::extract::{Params, Segments, ShopParam, page_size};
+use crate::extract::{Params, Segments, ShopParam, page_size, unknown_cursor};
 use crate::problem::{Fault, Kind, Problem};
 
 /// Whose list.
@@ -111,7 +111,7 @@ pub(crate) struct ListParams {
     #[param(required = false)]
     scope: Option<ListScope>,
     /// Where to go on: `next` of the page before.
-    #[param(required = false, max_length = 128)]
+    #[param(required = false, pattern = "^[0-9a-f]{32}[.](transactional|promotional)?$")]
     cursor: Option<String>,
     /// How many entries at most. Default 100.
     #[param(required = false, minimum = 1, maximum = 1000)]
@@ -373,6 +373,5 @@ fn read_cursor(text: &str) -> Result<(PersonKey, Option<Stream>), Problem> {
         };
         Some((read_person(person)?, stream))
     };
-    let fault = || Problem::new(Kind::Malformed, "the query cannot be read").with(Fault::new("cursor", "is not ours"));
-    read().ok_or_else(fault)
+    read().ok_or_else(unknown_cursor)
 }

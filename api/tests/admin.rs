@@ -1,5 +1,11 @@
 //! The admin listener: open health and metrics, and the operator's requests.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use serde_json::json;

@@ -1,5 +1,11 @@
 //! One order, one effect; one `Idempotency-Key`, one answer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::collections::BTreeSet;

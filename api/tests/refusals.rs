@@ -1,5 +1,11 @@
 //! Every refusal is a problem that names the field and the fault.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use serde_json::{Value, json};

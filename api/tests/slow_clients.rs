@@ -2,6 +2,12 @@
 //!
 //! The deadlines are shortened and the tests wait for what the server does, never for a time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -10,7 +16,7 @@ use support::{Answer, World, http::read_to_end, order};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const SHORT: Duration = Duration::from_millis(300);
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// All deadlines long, so that a test shortens the one it is about.
 fn patient() -> api::Settings {

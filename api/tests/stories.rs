@@ -1,5 +1,11 @@
 //! What goes in comes out again as a story.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use serde_json::json;

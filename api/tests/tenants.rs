@@ -1,5 +1,11 @@
 //! Who may do what, and that a shop sees nothing of another.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::num::NonZeroU32;

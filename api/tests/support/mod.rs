@@ -4,6 +4,7 @@
 //! enough for the API to answer from, and "delivers" every mail at once.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(clippy::format_push_string, reason = "requests are written to be read")]
 
 pub mod http;
 pub mod runner;
@@ -23,6 +24,7 @@ use types::id::MessageId;
 use types::port::{Queues, SiteLimits, SiteView};
 use types::time::{Clock, Timestamp};
 
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub use http::{Answer, Client};
 
 /// 2026-11-21T20:15:00Z, where every test's clock starts.

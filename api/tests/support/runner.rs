@@ -94,7 +94,7 @@ impl Runner<'_> {
                     .consent
                     .marketing
                     .as_ref()
-                    .is_some_and(|grant| grant.granted());
+                    .is_some_and(types::order::Grant::granted);
                 self.decide(partition, id, accepted.shop, accepted.person, granted, true);
             }
             Event::MessageAccepted(accepted) => {
