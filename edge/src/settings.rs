@@ -164,6 +164,7 @@ impl Config {
             } else {
                 InDoubt::Hold
             },
+            in_doubt_wait: delivery.retry.in_doubt(),
         };
         Settings {
             listen,

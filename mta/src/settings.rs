@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use policy::retry::Schedule;
 use serde::Deserialize;
 use types::setting;
 
@@ -41,6 +42,8 @@ pub struct Settings {
     pub messages_per_second_max: Option<f64>,
     /// The most messages that a session claims at once.
     pub window_max: usize,
+    /// When messages are tried again.
+    pub retry: Schedule,
     /// Whether offers in doubt are tried once more, as confirmations are.
     pub retry_in_doubt_offers: bool,
     /// How many bytes of messages are kept in memory for their first attempt.
@@ -78,6 +81,7 @@ impl Default for Settings {
             messages_per_connection_max: 100,
             messages_per_second_max: None,
             window_max: 8,
+            retry: Schedule::default(),
             retry_in_doubt_offers: false,
             fresh_bytes_max: 64 << 20,
         }
@@ -120,6 +124,12 @@ pub struct Config {
     pub messages_per_second_max: Option<f64>,
     /// [`Settings::window_max`], 1 to 64.
     pub window_max: Option<usize>,
+    /// The waits before the first, second, … retry; the last repeats. At least one, none of zero.
+    pub retry_waits: Option<Vec<String>>,
+    /// The least wait after greylisting.
+    pub greylist_wait: Option<String>,
+    /// The least wait before a message in doubt is tried once more.
+    pub in_doubt_wait: Option<String>,
     /// [`Settings::retry_in_doubt_offers`].
     pub retry_in_doubt_offers: Option<bool>,
     /// [`Settings::fresh_bytes_max`].
@@ -130,6 +140,7 @@ impl Config {
     /// Reads what was written; each fault is added to `faults` as `key: fault`, and the default stands in.
     pub fn resolve(self, faults: &mut Vec<String>) -> Settings {
         let default = Settings::default();
+        let retry = self.schedule(faults);
         let mut time = |key: &str, written: &Option<String>, default| {
             setting::duration_or(&format!("delivery.{key}"), written.as_deref(), default, faults)
         };
@@ -225,8 +236,28 @@ impl Config {
                 .messages_per_second_max
                 .filter(|rate| rate.is_finite() && *rate > 0.0),
             window_max: within("window_max", self.window_max.unwrap_or(default.window_max), 1, 64),
+            retry,
             retry_in_doubt_offers: self.retry_in_doubt_offers.unwrap_or(false),
             fresh_bytes_max: usize::try_from(fresh_bytes_max).unwrap_or(usize::MAX),
         }
+    }
+
+    /// Reads when messages are tried again.
+    fn schedule(&self, faults: &mut Vec<String>) -> Schedule {
+        let default = Schedule::default();
+        let mut waits = default.waits().to_vec();
+        if let Some(written) = &self.retry_waits {
+            let read = |text: &String| setting::duration_or("delivery.retry_waits", Some(text), Duration::from_secs(10), faults);
+            waits = written.iter().map(read).collect();
+        }
+        let mut least = |key: &str, written: &Option<String>, default| {
+            setting::duration_or(&format!("delivery.{key}"), written.as_deref(), default, faults)
+        };
+        let greylisted = least("greylist_wait", &self.greylist_wait, default.greylisted());
+        let in_doubt = least("in_doubt_wait", &self.in_doubt_wait, default.in_doubt());
+        Schedule::new(waits, greylisted, in_doubt).unwrap_or_else(|| {
+            faults.push("delivery.retry_waits: must have at least one wait, and none of zero".into());
+            default
+        })
     }
 }

@@ -30,8 +30,6 @@ use crate::{Deps, StartError};
 
 /// Records folded before their turn is handed to state.
 const REPLAY_TURN: usize = 1024;
-/// How late a doubtful message is tried again: longer than a receiver needs to finish what it began.
-const IN_DOUBT_WAIT: Duration = Duration::from_mins(15);
 
 /// An accepted cause that has no decision.
 #[derive(Clone, Debug)]
@@ -166,7 +164,9 @@ pub(crate) fn sort_outbox(
         if entry.claimed {
             let retry = match (entry.stream, settings.in_doubt) {
                 (Stream::Promotional, InDoubt::Hold) => None,
-                (Stream::Transactional, _) | (Stream::Promotional, InDoubt::Retry) => Some(now + IN_DOUBT_WAIT),
+                (Stream::Transactional, _) | (Stream::Promotional, InDoubt::Retry) => {
+                    Some(now + settings.in_doubt_wait)
+                }
             };
             open.settled.push((partition, in_doubt(message, &entry, retry)));
             if let Some(due) = retry {

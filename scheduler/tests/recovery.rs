@@ -9,7 +9,9 @@ use scheduler::{Deps, Scheduler, Settings};
 use store::{Batch, Spooled, Store};
 use types::address::{EmailAddress, PersonKeyer};
 use types::catalogue::{CampaignSpec, ShopSpec};
-use types::event::{AttemptClaimed, AttemptEnded, CatalogueChanged, Event, FailureClass, OrderAccepted, Outcome, Verdict};
+use types::event::{
+    AttemptClaimed, AttemptEnded, CatalogueChanged, Event, FailureClass, OrderAccepted, Outcome, Verdict,
+};
 use types::id::{Attempt, EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 use types::order::Order;
 use types::port::{Mail, Outbox, Survivor};
@@ -52,7 +54,12 @@ struct Node {
 }
 
 async fn start(folder: &Path) -> Node {
-    let settings = store::Settings { data_dir: folder.to_owned(), segment_bytes: 256 << 10, disk_floor_bytes: 0, ..store::Settings::default() };
+    let settings = store::Settings {
+        data_dir: folder.to_owned(),
+        segment_bytes: 256 << 10,
+        disk_floor_bytes: 0,
+        ..store::Settings::default()
+    };
     let (store, replay) = store::open(settings, Arc::new(Still), &Registry::new()).unwrap();
     let outbox = Arc::new(Kept::default());
     let deps = Deps {
@@ -63,9 +70,16 @@ async fn start(folder: &Path) -> Node {
         registry: Registry::new(),
         runtime: tokio::runtime::Handle::current(),
     };
-    let started = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay)).await.unwrap();
+    let started = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay))
+        .await
+        .unwrap();
     let (scheduler, survivors) = started.unwrap();
-    Node { store, scheduler, outbox, survivors }
+    Node {
+        store,
+        scheduler,
+        outbox,
+        survivors,
+    }
 }
 
 impl Node {
@@ -95,15 +109,29 @@ async fn furnish(node: &Node) {
             "name": id, "url": "https://shop.example/", "language": "it", "country": "IT",
             "promotional": { "address": "offers@news.shop.example" }, "postal_address": "Via Roma 1",
         }));
-        let change = CatalogueChanged::ShopPut { id: id.try_into().unwrap(), spec };
-        node.store.intake().submit(PartitionId::CATALOGUE, Event::CatalogueChanged(Box::new(change))).await.unwrap();
+        let change = CatalogueChanged::ShopPut {
+            id: id.try_into().unwrap(),
+            spec,
+        };
+        node.store
+            .intake()
+            .submit(PartitionId::CATALOGUE, Event::CatalogueChanged(Box::new(change)))
+            .await
+            .unwrap();
     }
     let spec: CampaignSpec = spec(serde_json::json!({
         "advertiser": "advertiser", "price": { "amount": 90, "currency": "EUR" }, "landing_url": "https://a.example/",
         "creatives": { "it": { "title": "Caffè", "text": "Buono.", "button": "Vai" } },
     }));
-    let change = CatalogueChanged::CampaignPut { id: "c".try_into().unwrap(), spec };
-    node.store.intake().submit(PartitionId::CATALOGUE, Event::CatalogueChanged(Box::new(change))).await.unwrap();
+    let change = CatalogueChanged::CampaignPut {
+        id: "c".try_into().unwrap(),
+        spec,
+    };
+    node.store
+        .intake()
+        .submit(PartitionId::CATALOGUE, Event::CatalogueChanged(Box::new(change)))
+        .await
+        .unwrap();
 }
 
 fn order(node: &Node, email: &str) -> (PersonKey, Event) {
@@ -113,7 +141,15 @@ fn order(node: &Node, email: &str) -> (PersonKey, Event) {
     }));
     let keyer: PersonKeyer = node.store.secrets().person_keyer();
     let person = keyer.key(&order.customer.email);
-    (person, Event::OrderAccepted(Box::new(OrderAccepted { shop: ShopNumber(1), person, order, claims: Vec::new() })))
+    (
+        person,
+        Event::OrderAccepted(Box::new(OrderAccepted {
+            shop: ShopNumber(1),
+            person,
+            order,
+            claims: Vec::new(),
+        })),
+    )
 }
 
 /// Appends events behind the runners' backs, as a run does that is cut off before it does more.
@@ -124,20 +160,40 @@ async fn append(node: &Node, partition: PartitionId, events: &[Event]) -> Vec<Ev
         batch.push(*id, partition, Still.now(), event);
     }
     let position = node.store.journal().append(batch).unwrap();
-    node.store.journal().durable().wait_for(|durable| *durable >= position).await.unwrap();
+    node.store
+        .journal()
+        .durable()
+        .wait_for(|durable| *durable >= position)
+        .await
+        .unwrap();
     ids
 }
 
 async fn accept(node: &Node, email: &str) -> (PartitionId, Mail) {
     let (person, event) = order(node, email);
     node.store.intake().accept(person.partition(), event).await.unwrap();
-    let mail = node.outbox.mails.lock().unwrap().pop().expect("an order with consent causes a mail");
+    let mail = node
+        .outbox
+        .mails
+        .lock()
+        .unwrap()
+        .pop()
+        .expect("an order with consent causes a mail");
     (person.partition(), mail)
 }
 
 fn spool(node: &Node, partition: PartitionId, message: MessageId) {
     let recipient: EmailAddress = "mario@example.it".try_into().unwrap();
-    node.store.spool().append(&Spooled { message, partition, reverse_path: None, recipient, bytes: "Subject: x\r\n\r\nx\r\n".into() }).unwrap();
+    node.store
+        .spool()
+        .append(&Spooled {
+            message,
+            partition,
+            reverse_path: None,
+            recipient,
+            bytes: "Subject: x\r\n\r\nx\r\n".into(),
+        })
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,12 +225,18 @@ async fn a_claim_without_an_end_is_in_doubt_and_an_offer_stays_so() {
     let (partition, mail) = accept(&node, "mario@example.it").await;
     let message = mail.plan.message;
     spool(&node, partition, message);
-    let claim = Event::AttemptClaimed(AttemptClaimed { message, attempt: Attempt(1) });
+    let claim = Event::AttemptClaimed(AttemptClaimed {
+        message,
+        attempt: Attempt(1),
+    });
     node.store.intake().submit(partition, claim).await.unwrap();
     node.stop().await;
 
     let node = start(folder.path()).await;
-    assert_eq!(node.outcome(message, partition).await, Some(Outcome::InDoubt { retry: None }));
+    assert_eq!(
+        node.outcome(message, partition).await,
+        Some(Outcome::InDoubt { retry: None })
+    );
     assert!(node.survivors.is_empty() && node.outbox.mails.lock().unwrap().is_empty());
     node.stop().await;
 }
@@ -191,17 +253,29 @@ async fn an_unclaimed_mail_with_bytes_survives_with_its_attempts_and_its_due_tim
     let ended = AttemptEnded {
         message,
         attempt: Attempt(3),
-        outcome: Outcome::Deferred { until, class: FailureClass::Greylisted },
+        outcome: Outcome::Deferred {
+            until,
+            class: FailureClass::Greylisted,
+        },
         reply: Line::default(),
         peer: Line::default(),
         tls: None,
     };
-    node.store.intake().submit(partition, Event::AttemptEnded(Box::new(ended))).await.unwrap();
+    node.store
+        .intake()
+        .submit(partition, Event::AttemptEnded(Box::new(ended)))
+        .await
+        .unwrap();
     node.stop().await;
 
     let node = start(folder.path()).await;
-    let [survivor] = &node.survivors[..] else { panic!("{:?}", node.survivors) };
-    assert_eq!((survivor.message, survivor.attempts, survivor.due), (message, Attempt(3), until));
+    let [survivor] = &node.survivors[..] else {
+        panic!("{:?}", node.survivors)
+    };
+    assert_eq!(
+        (survivor.message, survivor.attempts, survivor.due),
+        (message, Attempt(3), until)
+    );
     node.stop().await;
 }
 
@@ -214,7 +288,9 @@ async fn a_bad_mailbox_suppresses_the_person_even_if_the_crash_came_between() {
     let ended = AttemptEnded {
         message: mail.plan.message,
         attempt: Attempt(1),
-        outcome: Outcome::Failed { class: FailureClass::BadMailbox },
+        outcome: Outcome::Failed {
+            class: FailureClass::BadMailbox,
+        },
         reply: Line::default(),
         peer: Line::default(),
         tls: None,

@@ -1,6 +1,16 @@
 //! What every story needs: a node (the real binary), a sink, a DNS server, and a furnished network of shops.
 
-#![allow(dead_code, reason = "each story is a program of its own and uses a part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each story is a program of its own and uses a part of this"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -85,7 +85,7 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
             let retried = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
             let attempts = taken.attempts + 1;
             let retry = retried
-                .then(|| retry::after_doubt(attempts, sender.now, taken.expires, sender.random))
+                .then(|| sender.settings.retry.after_doubt(attempts, sender.now, taken.expires, sender.random))
                 .flatten();
             Decided::new(Outcome::InDoubt { retry }, "the reply to the final dot was lost")
         }
@@ -143,7 +143,7 @@ fn later(sender: &Sender<'_>, taken: &Taken, class: FailureClass, stated: Option
         stated,
         expires: taken.expires,
     };
-    match retry::next(&failed, sender.now, sender.random) {
+    match sender.settings.retry.next(&failed, sender.now, sender.random) {
         Some(until) => Decided::new(Outcome::Deferred { until, class }, why),
         None => Decided::new(Outcome::Expired, why),
     }
