@@ -65,7 +65,6 @@ pub(crate) struct Keeper {
     pub(crate) copies: PathBuf,
     pub(crate) interval: Duration,
     pub(crate) retention: Duration,
-    pub(crate) segment_bytes: u64,
     pub(crate) journal_bytes_max: u64,
     pub(crate) claims_kept: Duration,
 }
@@ -112,13 +111,21 @@ impl Keeper {
             count += 1;
             needed = next.first - 1;
         }
-        if count == 0 {
-            return Ok(());
-        }
-        let covered = checkpoint::list(&self.copies)?
-            .first()
-            .map_or(0, |(through, _)| *through);
-        if covered < needed {
+        let newest = checkpoint::list(&self.copies)?.into_iter().next();
+        let covered = newest.as_ref().map_or(0, |(through, _)| *through);
+        // Bytes of journal that a rebuild would read beyond the copy. A copy costs as much as it is long, so one is written
+        // when the journal has grown by as much: at most one byte more for each byte of journal.
+        let beyond: u64 = segments
+            .iter()
+            .filter(|segment| segment.first > covered)
+            .map(|segment| segment.bytes)
+            .sum();
+        let copy_bytes = match &newest {
+            Some((_, path)) => fs::metadata(path)?.len(),
+            None => 0,
+        };
+        let grown = beyond > copy_bytes.max(REBUILD_BYTES_MIN) && through > covered;
+        if covered < needed || grown {
             let covered = checkpoint::write(self.maker.medium(), &self.copies, &self.tables, self.incarnation)?;
             checkpoint::remove_older(&self.copies)?;
             self.metrics.checkpoints.inc();

@@ -126,7 +126,6 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         copies: dirs.checkpoint,
         interval: settings.checkpoint_interval,
         retention: settings.journal_retention,
-        segment_bytes: settings.segment_bytes,
         journal_bytes_max: settings.journal_bytes_max,
         claims_kept: settings.claims_kept,
     };
@@ -495,14 +494,20 @@ impl Recovered<'_> {
 }
 
 /// Writes and syncs the copy of a journal segment. Returns the offset after its last record.
+///
+/// The header is written when the records are synced: a segment that has one supersedes its origin.
 fn copy_frames(medium: &dyn Medium, fresh: &Fresh, header: &Header, frames: &[OwnedFrame]) -> io::Result<u64> {
-    let mut bytes = header.encode().to_vec();
+    let mut bytes = Vec::new();
     for (i, frame) in frames.iter().enumerate() {
         let start = bytes.len();
         bytes.extend_from_slice(&frame.bytes);
         frame::reseal(bytes.get_mut(start..).unwrap_or_default(), fresh.id, i == 0);
     }
-    medium.write_at(&fresh.file, &bytes, 0)?;
+    if !bytes.is_empty() {
+        medium.write_at(&fresh.file, &bytes, SEGMENT_HEADER as u64)?;
+        medium.sync(&fresh.file)?;
+    }
+    medium.write_at(&fresh.file, &header.encode(), 0)?;
     medium.sync(&fresh.file)?;
-    Ok(bytes.len() as u64)
+    Ok((SEGMENT_HEADER + bytes.len()) as u64)
 }

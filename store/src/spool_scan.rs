@@ -130,13 +130,17 @@ fn write(
     header: &Header,
     copies: &mut [(Outline, Vec<u8>)],
 ) -> std::io::Result<u64> {
-    medium.write_at(&fresh.file, &header.encode(), 0)?;
     let mut at = SEGMENT_HEADER as u64;
     for (_, bytes) in copies {
         seal_spool_frame(bytes, fresh.id);
         medium.write_at(&fresh.file, bytes, at)?;
         at += bytes.len() as u64;
     }
+    if at > SEGMENT_HEADER as u64 {
+        medium.sync(&fresh.file)?;
+    }
+    // The header comes last: a segment that has one is taken for whole.
+    medium.write_at(&fresh.file, &header.encode(), 0)?;
     medium.sync(&fresh.file)?;
     Ok(at)
 }

@@ -1,6 +1,12 @@
 //! The journal over restarts and damage: nothing durable is lost, nothing is invented, damage is named.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state expectations")]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests state expectations"
+)]
 
 mod common;
 

@@ -1,11 +1,6 @@
 //! What the store's tests share: a clock that is set, a small store, records that are known again, a medium that fails.
 
-#![allow(
-    dead_code,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "each test uses its part, and states expectations"
-)]
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::fs::File;
 use std::io;
@@ -132,9 +127,15 @@ pub fn spooled(n: u64, len: usize) -> Spooled {
     Spooled {
         message: MessageId::from_raw(n),
         partition: partition(u16::try_from(n % 1024).unwrap()),
-        reverse_path: (n % 2 == 0).then(|| EmailAddress::try_from("bounce@mail.example.it").unwrap()),
+        reverse_path: n
+            .is_multiple_of(2)
+            .then(|| EmailAddress::try_from("bounce@mail.example.it").unwrap()),
         recipient: EmailAddress::try_from(format!("person{n}@d{}.example.it", n % 7)).unwrap(),
-        bytes: Bytes::from((0..len).map(|i| pattern[i % 8] ^ (i / 8) as u8).collect::<Vec<_>>()),
+        bytes: Bytes::from(
+            (0..len)
+                .map(|i| pattern[i % 8] ^ (i / 8 % 256) as u8)
+                .collect::<Vec<_>>(),
+        ),
     }
 }
 
@@ -159,6 +160,8 @@ pub struct Failing {
     pub syncs_left: AtomicU64,
     pub writes_left: AtomicU64,
     pub kind_full: AtomicBool,
+    /// Segment files that are refused for want of space while they are made.
+    pub fills_refused: AtomicU64,
     /// What `free_bytes` answers; `u64::MAX` for the truth.
     pub free: AtomicU64,
     pub syncs: AtomicU64,
@@ -170,6 +173,7 @@ impl Failing {
             syncs_left: AtomicU64::new(u64::MAX),
             writes_left: AtomicU64::new(u64::MAX),
             kind_full: AtomicBool::new(false),
+            fills_refused: AtomicU64::new(0),
             free: AtomicU64::new(u64::MAX),
             syncs: AtomicU64::new(0),
         })
@@ -183,17 +187,25 @@ impl Failing {
 
 fn spend(left: &AtomicU64) -> bool {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
-        u64::MAX => Some(u64::MAX),
         // Fails once; what is tried again afterwards succeeds, as the kernel has it.
-        0 => Some(u64::MAX),
+        0 | u64::MAX => Some(u64::MAX),
         left => Some(left - 1),
     })
     .unwrap()
         > 0
 }
 
+fn spend_one(left: &AtomicU64) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
+        .is_ok()
+}
+
 impl Medium for Failing {
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        // Only a file in the making is written with zeros from its start.
+        if offset == 0 && bytes.iter().all(|b| *b == 0) && spend_one(&self.fills_refused) {
+            return Err(self.error());
+        }
         if spend(&self.writes_left) {
             RealMedium.write_at(file, bytes, offset)
         } else {

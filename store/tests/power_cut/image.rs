@@ -102,7 +102,7 @@ pub struct History {
 struct Live {
     names: HashMap<PathBuf, usize>,
     /// Inode, position, and whether writes append.
-    files: HashMap<i64, (usize, u64, bool)>,
+    files: HashMap<u64, (usize, u64, bool)>,
 }
 
 impl History {
@@ -169,13 +169,13 @@ impl History {
             }
             "lseek" => {
                 if let Some(file) = live.files.get_mut(&descriptor(arg(0))) {
-                    file.1 = call.result as u64;
+                    file.1 = call.result;
                 }
             }
             "write" | "writev" => {
                 if let Some((inode, at, append)) = live.files.get_mut(&descriptor(arg(0))) {
                     let offset = if *append { self.inodes[*inode].len } else { *at };
-                    *at = offset + call.result as u64;
+                    *at = offset + call.result;
                     self.write(*inode, span, offset, bytes(arg(1)), call.result);
                 }
             }
@@ -204,11 +204,11 @@ impl History {
                 }
             }
             "mkdir" | "mkdirat" => {
-                let path = self.path(call, usize::from(call.name == "mkdirat"));
+                let path = path(call, usize::from(call.name == "mkdirat"));
                 self.entry(span, Entry::MakeDir(path));
             }
             "unlink" | "unlinkat" | "rmdir" => {
-                let path = self.path(call, usize::from(call.name == "unlinkat"));
+                let path = path(call, usize::from(call.name == "unlinkat"));
                 if call.name == "rmdir" || call.args.iter().any(|arg| arg == "AT_REMOVEDIR") {
                     self.entry(span, Entry::RemoveDir(path));
                 } else {
@@ -218,7 +218,7 @@ impl History {
             }
             "rename" | "renameat" | "renameat2" => {
                 let (from, to) = if call.name == "rename" { (0, 1) } else { (1, 3) };
-                let (from, to) = (self.path(call, from), self.path(call, to));
+                let (from, to) = (path(call, from), path(call, to));
                 if let Some(inode) = live.names.remove(&from) {
                     live.names.insert(to.clone(), inode);
                     self.entry(span, Entry::Rename(from, to, inode));
@@ -231,15 +231,6 @@ impl History {
                 }
             }
             _ => {}
-        }
-    }
-
-    /// Returns the path in argument `i`, which may be relative to the directory before it.
-    fn path(&self, call: &Call, i: usize) -> PathBuf {
-        let path = PathBuf::from(String::from_utf8(bytes(&call.args[i])).unwrap());
-        match i.checked_sub(1).and_then(|i| annotated(&call.args[i])) {
-            Some(dir) if path.is_relative() => dir.join(path),
-            _ => path,
         }
     }
 
@@ -267,7 +258,7 @@ impl History {
         live.files.insert(call.result, (inode, 0, flags.contains("O_APPEND")));
     }
 
-    fn write(&mut self, inode: usize, span: Span, offset: u64, mut bytes: Vec<u8>, written: i64) {
+    fn write(&mut self, inode: usize, span: Span, offset: u64, mut bytes: Vec<u8>, written: u64) {
         bytes.truncate(written as usize);
         let inode = &mut self.inodes[inode];
         inode.len = inode.len.max(offset + bytes.len() as u64);
@@ -324,39 +315,48 @@ impl History {
             }
             match inode {
                 None => fs::create_dir_all(&to).unwrap(),
-                Some(inode) => self.fill(&self.inodes[*inode], moment, keep, random, &File::create(&to).unwrap()),
+                Some(inode) => fill(&self.inodes[*inode], moment, keep, random, &File::create(&to).unwrap()),
             }
         }
     }
+}
 
-    fn fill(&self, inode: &Inode, moment: u64, keep: u64, random: &mut Random, file: &File) {
-        let synced = |span: &Span| {
-            inode
-                .syncs
-                .iter()
-                .any(|sync| sync.ended < moment && sync.began > span.ended)
-        };
-        for (span, change) in inode.changes.iter().filter(|(span, _)| span.began < moment) {
-            let whole = synced(span);
-            match change {
-                Change::Length(len) => {
-                    if whole || random.chance(keep) {
-                        file.set_len(*len).unwrap();
-                    }
+/// Returns the path in argument `i`, which may be relative to the directory before it.
+fn path(call: &Call, i: usize) -> PathBuf {
+    let path = PathBuf::from(String::from_utf8(bytes(&call.args[i])).unwrap());
+    match i.checked_sub(1).and_then(|i| annotated(&call.args[i])) {
+        Some(dir) if path.is_relative() => dir.join(path),
+        _ => path,
+    }
+}
+
+fn fill(inode: &Inode, moment: u64, keep: u64, random: &mut Random, file: &File) {
+    let synced = |span: &Span| {
+        inode
+            .syncs
+            .iter()
+            .any(|sync| sync.ended < moment && sync.began > span.ended)
+    };
+    for (span, change) in inode.changes.iter().filter(|(span, _)| span.began < moment) {
+        let whole = synced(span);
+        match change {
+            Change::Length(len) => {
+                if whole || random.chance(keep) {
+                    file.set_len(*len).unwrap();
                 }
-                Change::Write { offset, bytes } if whole || (span.ended < moment && random.chance(keep / 2)) => {
-                    file.write_all_at(bytes, *offset).unwrap();
-                }
-                Change::Write { offset, bytes } => {
-                    let mut at = 0;
-                    while at < bytes.len() {
-                        let sector = SECTOR - (*offset as usize + at) % SECTOR;
-                        let end = (at + sector).min(bytes.len());
-                        if random.chance(keep) {
-                            file.write_all_at(&bytes[at..end], *offset + at as u64).unwrap();
-                        }
-                        at = end;
+            }
+            Change::Write { offset, bytes } if whole || (span.ended < moment && random.chance(keep / 2)) => {
+                file.write_all_at(bytes, *offset).unwrap();
+            }
+            Change::Write { offset, bytes } => {
+                let mut at = 0;
+                while at < bytes.len() {
+                    let sector = SECTOR - (*offset as usize + at) % SECTOR;
+                    let end = (at + sector).min(bytes.len());
+                    if random.chance(keep) {
+                        file.write_all_at(&bytes[at..end], *offset + at as u64).unwrap();
                     }
+                    at = end;
                 }
             }
         }

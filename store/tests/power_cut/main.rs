@@ -6,10 +6,10 @@
 //! opened with the store. The same with a child that does not sync must lose something, or the test proves nothing.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    unreachable_pub,
     reason = "tests state expectations"
 )]
 

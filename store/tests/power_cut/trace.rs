@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub struct Call {
     pub name: String,
     pub args: Vec<String>,
-    pub result: i64,
+    pub result: u64,
     /// What the result's descriptor points to, if it is one.
     pub path: Option<PathBuf>,
     /// The lines at which it began and ended: two calls overlap if their spans do.
@@ -33,9 +33,9 @@ pub fn read(path: &Path) -> Vec<Call> {
         if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
             open.insert(pid, (line, begun.trim_end().to_owned()));
         } else if let Some(resumed) = rest.strip_prefix("<... ") {
-            let (began, begun) = open.remove(pid).unwrap();
+            let (began, head) = open.remove(pid).unwrap();
             let (_, end) = resumed.split_once(" resumed>").unwrap();
-            calls.extend(call(&format!("{begun}{end}"), began, line));
+            calls.extend(call(&format!("{head}{end}"), began, line));
         } else {
             calls.extend(call(rest, line, line));
         }
@@ -46,12 +46,12 @@ pub fn read(path: &Path) -> Vec<Call> {
 fn call(text: &str, began: usize, ended: usize) -> Option<Call> {
     let (call, result) = text.rsplit_once(" = ")?;
     let (name, args) = call.trim_end().strip_suffix(')')?.split_once('(')?;
-    let number: String = result.chars().take_while(|c| c.is_ascii_digit() || *c == '-').collect();
-    let result_number = number.parse().ok()?;
-    (result_number >= 0).then(|| Call {
+    // A failed call's result is negative.
+    let number: String = result.chars().take_while(char::is_ascii_digit).collect();
+    Some(Call {
         name: name.to_owned(),
         args: split(args),
-        result: result_number,
+        result: number.parse().ok()?,
         path: annotated(result),
         began,
         ended,
@@ -86,8 +86,8 @@ pub fn annotated(text: &str) -> Option<PathBuf> {
 }
 
 /// Returns the number of a descriptor.
-pub fn descriptor(text: &str) -> i64 {
-    text.split('<').next().unwrap().parse().unwrap_or(-1)
+pub fn descriptor(text: &str) -> u64 {
+    text.split('<').next().unwrap().parse().unwrap_or(u64::MAX)
 }
 
 /// Returns the bytes of the strings in an argument, one after the other.
