@@ -118,7 +118,9 @@ fn send(store: &Store) {
             &event(message),
         );
     }
-    batch.on_durable(move |result| drop(sender.send(result)));
+    batch.on_durable(move |result| {
+        let _ = sender.send(result);
+    });
     store.journal().append(batch).expect("the store takes records");
     done.recv().expect("an answer").expect("durable");
     store.spool().release(message);
