@@ -169,6 +169,10 @@ async fn a_shop_sees_nothing_of_another() {
     let network = json!({ "email": "a@example.it", "scope": "network" });
     assert_eq!(two.post("/v1/suppressions", &network).await.status, 403);
     assert_eq!(one.get("/v1/campaigns/c").await.json()["version"], 1);
+    // A deleted campaign's links live on in old mails: its id is not free for another shop.
+    assert_eq!(one.delete("/v1/campaigns/c").await.status, 204);
+    assert_eq!(two.put("/v1/campaigns/c", &campaign("two")).await.status, 404);
+    assert_eq!(one.put("/v1/campaigns/c", &campaign("one")).await.status, 201);
     assert_eq!(world.operator.get("/v1/orders/9?shop=one").await.status, 404);
 }
 

@@ -425,6 +425,11 @@ impl Catalogue {
             .filter(|campaign| !campaign.deleted)
     }
 
+    /// Returns the campaign put under `id`, deleted or not: an id, with its number, stays its first advertiser's.
+    pub fn campaign_ever(&self, id: &Slug) -> Option<&Arc<Campaign>> {
+        self.campaigns.get(self.campaign_numbers.get(id)?)
+    }
+
     /// Returns the campaign with this number, deleted or not: tokens in old mails name it.
     pub fn campaign_by_number(&self, number: CampaignNumber) -> Option<&Arc<Campaign>> {
         self.campaigns.get(&number)

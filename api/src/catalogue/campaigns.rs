@@ -80,11 +80,9 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     caller.may(Scope::Manage)?;
     let id = new_id(id)?;
-    let before = app.catalogue().campaign(&id).cloned();
-    if before
-        .as_ref()
-        .is_some_and(|before| !caller.sees(&before.spec.advertiser))
-    {
+    // Also a deleted one: its number lives on in links of old mails, which must not come to lead to another shop.
+    let past = app.catalogue().campaign_ever(&id).cloned();
+    if past.as_ref().is_some_and(|past| !caller.sees(&past.spec.advertiser)) {
         return Err(Problem::not_found("campaign"));
     }
     if !caller.sees(&spec.advertiser) {
@@ -94,10 +92,11 @@ pub(crate) async fn put(
         );
     }
     check::campaign(&spec)?;
-    advertiser(&app, before.as_deref(), &spec)?;
+    advertiser(&app, past.as_deref(), &spec)?;
+    let before = past.as_ref().filter(|past| !past.deleted);
     let new = before.is_none();
-    if before.as_ref().is_none_or(|before| before.spec != spec) {
-        let version = before.map_or(0, |before| before.version);
+    if before.is_none_or(|before| before.spec != spec) {
+        let version = past.as_ref().map_or(0, |past| past.version);
         let change = CatalogueChanged::CampaignPut { id: id.clone(), spec };
         app.change(change, |catalogue| {
             catalogue
@@ -111,10 +110,10 @@ pub(crate) async fn put(
 }
 
 /// Refuses an advertiser that does not exist, or another than the campaign had: its ledger would change hands.
-fn advertiser(app: &App, before: Option<&Campaign>, spec: &CampaignSpec) -> Result<(), Problem> {
+fn advertiser(app: &App, past: Option<&Campaign>, spec: &CampaignSpec) -> Result<(), Problem> {
     let fault = if app.catalogue().shop(&spec.advertiser).is_none() {
         "is not a shop"
-    } else if before.is_some_and(|before| before.spec.advertiser != spec.advertiser) {
+    } else if past.is_some_and(|past| past.spec.advertiser != spec.advertiser) {
         "cannot change; put another campaign"
     } else {
         return Ok(());
