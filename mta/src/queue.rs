@@ -27,6 +27,8 @@ mod book;
 mod domain;
 mod site;
 mod take;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::cmp::Reverse;
@@ -95,8 +97,12 @@ pub(crate) struct Queue {
     book: Book,
     domains: Vec<Domain>,
     domain_ids: HashMap<Arc<str>, DomainId, RandomState>,
+    domain_ids_free: Vec<DomainId>,
+    /// How many domains there may be before idle ones are forgotten.
+    forget_at: usize,
     sites: Vec<Site>,
     site_ids: HashMap<Arc<str>, SiteId, RandomState>,
+    site_ids_free: Vec<SiteId>,
     deferred: BinaryHeap<Reverse<(Tick, Slot)>>,
     looks: BinaryHeap<Reverse<(Tick, Look)>>,
     fresh: HashMap<Slot, Fresh, RandomState>,
@@ -121,8 +127,11 @@ impl Queue {
             book: Book::default(),
             domains: Vec::new(),
             domain_ids: HashMap::default(),
+            domain_ids_free: Vec::new(),
+            forget_at: domain::DOMAINS_KEPT,
             sites: Vec::new(),
             site_ids: HashMap::default(),
+            site_ids_free: Vec::new(),
             deferred: BinaryHeap::new(),
             looks: BinaryHeap::new(),
             fresh: HashMap::default(),

@@ -82,7 +82,7 @@ impl Shared {
             Effect::Resolve(domain, name) => {
                 // A route of the settings needs no task, and a message to it no detour.
                 if let Some(route) = self.resolver.fixed(&name) {
-                    return self.with(|queue, now| queue.resolved(domain, Ok(route), now, 0));
+                    return self.with(|queue, now| queue.resolved(domain, &name, Ok(route), now, 0));
                 }
                 let shared = Arc::clone(self);
                 self.tasks
@@ -103,7 +103,7 @@ impl Shared {
             Err(DomainFault::Unanswered(_)) => "unanswered",
         };
         self.metrics.lookups.with_label_values(&[result]).inc();
-        self.with(|queue, now| queue.resolved(domain, found, now, rand::random()));
+        self.with(|queue, now| queue.resolved(domain, name, found, now, rand::random()));
     }
 
     /// Does what is due in the queues, until they are drained.

@@ -14,6 +14,8 @@ use super::{ENDED_PER_TURN, Effect, Look, Queue, TOLD_MAX};
 /// A domain's place in the table.
 pub(crate) type DomainId = u32;
 
+/// How many domains are remembered whether they have messages or not.
+pub(super) const DOMAINS_KEPT: usize = 65_536;
 /// How long a domain that does not exist is waited for before that is believed.
 const NXDOMAIN_TWICE_AFTER: Duration = Duration::from_mins(15);
 /// How long a domain that takes no mail is taken to stay so.
@@ -89,6 +91,8 @@ pub(super) struct Domain {
     pub(super) tail: Slot,
     pub(super) ready: usize,
     pub(super) deferred: usize,
+    /// With sessions.
+    pub(super) in_flight: usize,
     pub(super) standing: Standing,
     /// The site in whose turn it stands.
     pub(super) enlisted: Option<SiteId>,
@@ -104,20 +108,73 @@ impl Queue {
             return *id;
         }
         let name: Arc<str> = name.into();
-        let id = DomainId::try_from(self.domains.len()).expect("fewer domains than messages, which have 32 bits");
-        self.domains.push(Domain {
+        if self.domain_ids.len() >= self.forget_at {
+            self.forget_idle();
+        }
+        let domain = Domain {
             name: Arc::clone(&name),
             head: NONE,
             tail: NONE,
             ready: 0,
             deferred: 0,
+            in_flight: 0,
             standing: Standing::Unknown,
             enlisted: None,
             missing_since: None,
             failures: 0,
+        };
+        let id = self.domain_ids_free.pop().unwrap_or_else(|| {
+            let id = self.domains.len();
+            DomainId::try_from(id).expect("fewer domains than messages, which have 32 bits")
         });
+        match self.domains.get_mut(id as usize) {
+            Some(free) => *free = domain,
+            None => self.domains.push(domain),
+        }
         self.domain_ids.insert(name, id);
         id
+    }
+
+    /// Forgets domains without messages, and sites without domains and sessions, whose places are used again.
+    ///
+    /// What is lost is their routes, which DNS tells again, and limits that were changed while running.
+    fn forget_idle(&mut self) {
+        let mut kept = vec![false; self.sites.len()];
+        let domains = &self.domains;
+        let freed = &mut self.domain_ids_free;
+        self.domain_ids.retain(|_, id| {
+            let Some(domain) = domains.get(*id as usize) else {
+                return false;
+            };
+            let idle =
+                domain.head == NONE && domain.deferred == 0 && domain.in_flight == 0 && domain.enlisted.is_none();
+            if idle {
+                freed.push(*id);
+            } else if let Standing::Routed { site, .. } = domain.standing
+                && let Some(kept) = kept.get_mut(site as usize)
+            {
+                *kept = true;
+            }
+            !idle
+        });
+        for id in freed.iter() {
+            // A look-up that is under way finds another name here, and is dropped.
+            if let Some(domain) = self.domains.get_mut(*id as usize) {
+                domain.name = Arc::from("");
+                domain.standing = Standing::Unknown;
+            }
+        }
+        let sites = &self.sites;
+        let sites_freed = &mut self.site_ids_free;
+        self.site_ids.retain(|_, id| {
+            let used = kept.get(*id as usize).copied().unwrap_or(false);
+            let idle = !used && sites.get(*id as usize).is_none_or(Site::is_idle);
+            if idle {
+                sites_freed.push(*id);
+            }
+            !idle
+        });
+        self.forget_at = (self.domain_ids.len() * 2).max(DOMAINS_KEPT);
     }
 
     pub(super) fn domain(&self, id: DomainId) -> Option<&Domain> {
@@ -258,7 +315,18 @@ impl Queue {
     }
 
     /// Notes where a domain's mail goes, or why that is not known.
-    pub(crate) fn resolved(&mut self, id: DomainId, found: Result<Route, DomainFault>, now: Timestamp, random: u32) {
+    pub(crate) fn resolved(
+        &mut self,
+        id: DomainId,
+        name: &str,
+        found: Result<Route, DomainFault>,
+        now: Timestamp,
+        random: u32,
+    ) {
+        // The domain may have been forgotten meanwhile, and its place taken.
+        if self.domain(id).is_none_or(|domain| *domain.name != *name) {
+            return;
+        }
         match found {
             Ok(route) => {
                 let site = self.site_id(&route);

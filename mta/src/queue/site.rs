@@ -92,6 +92,11 @@ impl Site {
         self.state == SiteState::Ready
     }
 
+    /// Returns whether nothing is lost if the site is forgotten and met anew.
+    pub(super) fn is_idle(&self) -> bool {
+        self.may_start() && self.sessions == 0 && self.turn.is_empty()
+    }
+
     pub(super) fn rate(&self) -> Option<Rate> {
         let per_second = self.limits.per_second?;
         // A tenth of a second's worth at once keeps batches whole and bursts small.
@@ -131,14 +136,17 @@ impl Queue {
             }
             return id;
         }
-        let id = SiteId::try_from(self.sites.len()).expect("fewer sites than domains");
+        let id = self
+            .site_ids_free
+            .pop()
+            .unwrap_or_else(|| SiteId::try_from(self.sites.len()).expect("fewer sites than domains"));
         let provider = match &route.target {
             Target::Exchangers(hosts) => hosts
                 .first()
                 .map_or(Provider::Other, |(_, host)| Provider::of_host(host)),
             Target::Fixed(host, _) => Provider::of_host(host),
         };
-        self.sites.push(Site {
+        let site = Site {
             name: Arc::clone(&route.site),
             target: route.target.clone(),
             provider,
@@ -154,7 +162,11 @@ impl Queue {
             paced_until: None,
             failures: 0,
             proven: false,
-        });
+        };
+        match self.sites.get_mut(id as usize) {
+            Some(free) => *free = site,
+            None => self.sites.push(site),
+        }
         self.site_ids.insert(Arc::clone(&route.site), id);
         id
     }
@@ -190,7 +202,9 @@ impl Queue {
             return;
         }
         let wanted = u32::try_from(ready).unwrap_or(u32::MAX);
-        let served = site.opening.saturating_add(u32::try_from(site.coming).unwrap_or(u32::MAX));
+        let served = site
+            .opening
+            .saturating_add(u32::try_from(site.coming).unwrap_or(u32::MAX));
         if site.sessions < site.connections_now(now) && served < wanted {
             site.sessions += 1;
             site.opening += 1;

@@ -164,7 +164,7 @@ impl Queue {
                 continue;
             }
             entry.state = State::InFlight;
-            return Some(Taken {
+            let taken = Taken {
                 slot,
                 message: entry.message,
                 partition: entry.partition,
@@ -173,7 +173,9 @@ impl Queue {
                 expires: entry.expires.time(),
                 accepted_at: entry.accepted_at,
                 fresh,
-            });
+            };
+            self.counted(domain, |domain| domain.in_flight += 1);
+            return Some(taken);
         }
     }
 
@@ -199,6 +201,10 @@ impl Queue {
         };
         let withdrawn = entry.state == State::Withdrawing;
         let domain = entry.domain;
+        self.counted(domain, |domain| domain.in_flight = domain.in_flight.saturating_sub(1));
+        let Some(entry) = self.book.entry_mut(slot) else {
+            return true;
+        };
         match settled {
             Settled::Over => self.book.remove(slot),
             Settled::Later(_) | Settled::Again if withdrawn => {

@@ -1,0 +1,192 @@
+//! The queues in simulated time, without sockets.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use types::event::FailureClass;
+
+use super::*;
+
+const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+fn queue() -> Queue {
+    Queue::new(
+        Limits {
+            connections: 20,
+            per_connection: 100,
+            per_second: None,
+            window: 8,
+        },
+        1 << 20,
+    )
+}
+
+fn mail(id: u64, domain: &str, life: Duration) -> Ready {
+    Ready {
+        message: MessageId::from_raw(id),
+        partition: PartitionId::CATALOGUE,
+        recipient_domain: domain.into(),
+        reverse_path: None,
+        recipient: EmailAddress::try_from(format!("r@{domain}").as_str()).unwrap(),
+        bytes: Bytes::from_static(b"Subject: x\r\n\r\nx\r\n"),
+        stream: Stream::Transactional,
+        expires: START + life,
+        accepted_at: START,
+        attempts: 0,
+    }
+}
+
+fn route(site: &str) -> Route {
+    Route {
+        site: site.into(),
+        target: Target::Fixed(site.into(), 25),
+        ttl: Duration::from_hours(1),
+    }
+}
+
+/// Answers all look-ups with one site; returns the sites that sessions were wanted for.
+fn carry_out(queue: &mut Queue, site: &str, now: Timestamp) -> Vec<SiteId> {
+    let mut opened = Vec::new();
+    loop {
+        let effects = queue.take_effects();
+        if effects.is_empty() {
+            return opened;
+        }
+        for effect in effects {
+            match effect {
+                Effect::Resolve(id, name) => queue.resolved(id, &name, Ok(route(site)), now, 0),
+                Effect::Open(site) => opened.push(site),
+                Effect::Wake(_) | Effect::Keep => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn idle_domains_and_sites_are_forgotten_and_busy_ones_are_not() {
+    let mut queue = queue();
+    queue.push(mail(1, "waits.example", Duration::from_hours(9)), START);
+    carry_out(&mut queue, "mx.waits.example", START);
+    let notify = Arc::new(Notify::new());
+    for id in 2..200_000_u64 {
+        queue.push(mail(id, &format!("d{id}.example"), Duration::from_hours(9)), START);
+        let site = carry_out(&mut queue, &format!("mx{id}.example"), START)[0];
+        queue.opened(site, START);
+        let Turn::Work(taken) = queue.take(site, &notify, 8, 0, true, START) else {
+            panic!("work")
+        };
+        queue.settle(taken[0].slot, Settled::Over, START);
+        queue.session_closed(site, &notify, false, START);
+    }
+    assert!(
+        queue.domains.len() <= domain::DOMAINS_KEPT + 1,
+        "{} domains",
+        queue.domains.len()
+    );
+    assert!(
+        queue.sites.len() <= domain::DOMAINS_KEPT + 1,
+        "{} sites",
+        queue.sites.len()
+    );
+    assert!(queue.why(MessageId::from_raw(1)).unwrap().contains("mx.waits.example"));
+    assert_eq!(queue.counts(), (1, 0));
+}
+
+#[test]
+fn a_look_up_of_a_forgotten_domain_changes_no_other() {
+    let mut queue = queue();
+    queue.push(mail(1, "one.example", Duration::from_hours(9)), START);
+    let Some(Effect::Resolve(id, _)) = queue.take_effects().into_iter().next() else {
+        panic!("a look-up")
+    };
+    queue.resolved(id, "other.example", Ok(route("mx.other.example")), START, 0);
+    assert!(
+        queue
+            .why(MessageId::from_raw(1))
+            .unwrap()
+            .contains("DNS is being asked")
+    );
+}
+
+#[test]
+fn a_dead_site_waits_longer_each_time_and_is_probed_by_one_session() {
+    let mut queue = queue();
+    for id in 1..=10_000 {
+        queue.push(mail(id, "dead.example", Duration::from_hours(24)), START);
+    }
+    let mut now = START;
+    let mut opened = carry_out(&mut queue, "mx.dead.example", now);
+    assert!(
+        (1..=4).contains(&opened.len()),
+        "an unproven site is met with few sessions: {opened:?}"
+    );
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        for site in opened.drain(..) {
+            queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, now, 1 << 31);
+        }
+        let (ended, next) = queue.keep(now);
+        assert!(ended.len() <= 1000, "work for one failure is bounded");
+        waits.push(next.since(now).as_secs());
+        now = next;
+        queue.keep(now);
+        opened = carry_out(&mut queue, "mx.dead.example", now);
+        assert_eq!(opened.len(), 1, "after {waits:?}");
+    }
+    assert!(
+        waits.is_sorted() && waits[0] >= 9 && waits[8] <= 15 * 60 * 115 / 100,
+        "{waits:?}"
+    );
+    let (queued, in_flight) = queue.counts();
+    assert_eq!((queued, in_flight), (10_000, 0));
+}
+
+#[test]
+fn age_is_enforced_everywhere_within_bounded_turns() {
+    let mut queue = queue();
+    for id in 1..=300_000 {
+        let life = Duration::from_mins(if id % 3 == 0 { 600 } else { 10 });
+        queue.push(mail(id, &format!("d{}.example", id % 7), life), START);
+    }
+    carry_out(&mut queue, "mx.example", START);
+    assert!(queue.sites.len() == 1 && queue.suspend("mx.example", START));
+    let mut now = START + Duration::from_mins(11);
+    let (mut expired, mut turns) = (0, 0);
+    while expired < 200_000 {
+        let (ended, _) = queue.keep(now);
+        assert!(ended.iter().all(|(_, ended)| ended.outcome == Outcome::Expired));
+        assert!(ended.len() <= 2048, "{} in one turn", ended.len());
+        expired += ended.len();
+        now = now + Duration::from_millis(200);
+        turns += 1;
+        assert!(
+            turns <= 600,
+            "a round takes about a minute; after {turns} turns {expired} had expired"
+        );
+    }
+    assert_eq!(queue.counts().0, 100_000);
+    assert!(queue.fresh.len() <= 100_000 && queue.fresh_bytes <= 1 << 20);
+}
+
+#[test]
+fn a_domain_that_moves_takes_its_list_along() {
+    let mut queue = queue();
+    for id in 1..=1000 {
+        queue.push(mail(id, "moves.example", Duration::from_hours(24)), START);
+    }
+    let sites = carry_out(&mut queue, "old.example", START);
+    for site in sites {
+        queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+    }
+    let later = START + Duration::from_mins(1);
+    queue.keep(later);
+    let opened = carry_out(&mut queue, "new.example", later);
+    let new = *opened.last().unwrap();
+    assert_eq!(&*queue.target(new).unwrap().2, "new.example");
+    queue.opened(new, later);
+    let notify = Arc::new(Notify::new());
+    let Turn::Work(taken) = queue.take(new, &notify, 8, 0, true, later) else {
+        panic!("work")
+    };
+    assert_eq!(taken[0].message, MessageId::from_raw(1));
+}
