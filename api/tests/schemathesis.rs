@@ -74,5 +74,5 @@ fn python() -> PathBuf {
         return path.into();
     }
     let own = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.venv/bin/python3");
-    own.canonicalize().unwrap_or_else(|_| "python3".into())
+    if own.exists() { own } else { "python3".into() }
 }
