@@ -40,11 +40,13 @@ async fn arrives_once(stage: &str, at: fn(&Event) -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_dies_before_the_final_dot_gets_the_mail_later_and_once() {
-    arrives_once("at connect", |event| *event == Event::Connected).await;
-    arrives_once("at EHLO", |event| *event == Event::Ehlo).await;
-    arrives_once("at MAIL", |event| matches!(event, Event::Mail(_))).await;
-    arrives_once("at RCPT", |event| matches!(event, Event::Rcpt(_))).await;
-    arrives_once("at DATA", |event| *event == Event::Data).await;
+    tokio::join!(
+        arrives_once("at connect", |event| *event == Event::Connected),
+        arrives_once("at EHLO", |event| *event == Event::Ehlo),
+        arrives_once("at MAIL", |event| matches!(event, Event::Mail(_))),
+        arrives_once("at RCPT", |event| matches!(event, Event::Rcpt(_))),
+        arrives_once("at DATA", |event| *event == Event::Data),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,7 +21,9 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     let open = Arc::new(AtomicBool::new(false));
     let gate = Arc::clone(&open);
     let sink = Sink::scripted(Arc::new(move |event| match event {
-        Event::Rcpt(_) if !gate.load(Ordering::Relaxed) => Manner::Say(451, "4.3.2 Not yet"),
+        Event::Rcpt(_) if !gate.load(Ordering::Relaxed) => {
+            Manner::Say(451, "4.7.1 Greylisted, please try again in 1 seconds")
+        }
         _ => Manner::Accept,
     }))
     .await
@@ -34,7 +36,7 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     let floor = free_bytes(memory.path()).saturating_sub(2 * MARGIN);
     let node = Plan::new(memory.path(), dns.address, sink.address.port())
         .with(&format!(
-            "retry_waits = [\"200ms\"]\n[store]\ndisk_floor = \"{floor}B\""
+            "retry_waits = [\"200ms\"]\ngreylist_wait = \"200ms\"\n[store]\ndisk_floor = \"{floor}B\""
         ))
         .start();
     let shop = node.shop(&furnish(&node).await);
@@ -51,8 +53,11 @@ async fn below_the_floor_orders_are_refused_and_delivery_goes_on() {
     let refused = refusal(&shop).await;
     assert_eq!(refused.status, 507);
     assert!(refused.headers.contains_key("retry-after"));
-    let metrics = node.admin().get("/readyz").await.unwrap();
-    assert!(metrics.status.is_success(), "a full disk is no reason to be restarted");
+    let readiness = node.admin().get("/readyz").await.unwrap();
+    assert!(
+        readiness.status.is_success(),
+        "a full disk is no reason to be restarted"
+    );
 
     open.store(true, Ordering::Relaxed);
     in_state(&shop, "before", "delivered").await;

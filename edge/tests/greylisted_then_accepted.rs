@@ -23,7 +23,7 @@ async fn a_greylisted_mail_is_deferred_and_then_delivered_once() {
     let (dns, _) = buyers_dns().await;
     let folder = tempfile::tempdir().unwrap();
     let node = Plan::new(folder.path(), dns.address, sink.address.port())
-        .with("greylist_wait = \"1s\"")
+        .with("retry_waits = [\"1s\"]\ngreylist_wait = \"1s\"")
         .start();
     let shop = node.shop(&furnish(&node).await);
 
