@@ -168,15 +168,7 @@ impl Config {
         if timeouts.dot < Duration::from_mins(5) {
             faults.push("delivery.final_reply_timeout: is under 5m; slow receivers would get mails twice".into());
         }
-        let nameserver = self.nameserver.as_deref().and_then(|text| {
-            let address = text.parse().ok();
-            if address.is_none() {
-                faults.push(format!(
-                    "delivery.nameserver: `{text}` is not an address and port such as \"127.0.0.1:53\""
-                ));
-            }
-            address
-        });
+        let nameserver = self.read_nameserver(faults);
         for route in &self.routes {
             if route.domain != "*" && types::address::ascii_domain(&route.domain).as_deref() != Some(&route.domain) {
                 faults.push(format!(
@@ -240,6 +232,17 @@ impl Config {
             retry_in_doubt_offers: self.retry_in_doubt_offers.unwrap_or(false),
             fresh_bytes_max: usize::try_from(fresh_bytes_max).unwrap_or(usize::MAX),
         }
+    }
+
+    fn read_nameserver(&self, faults: &mut Vec<String>) -> Option<SocketAddr> {
+        let text = self.nameserver.as_deref()?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            faults.push(format!(
+                "delivery.nameserver: `{text}` is not an address and port such as \"127.0.0.1:53\""
+            ));
+        }
+        address
     }
 
     /// Reads when messages are tried again.
