@@ -86,7 +86,7 @@ async fn aiosmtpd_takes_mail_over_starttls_with_any_certificate() {
         .write_all(AIOSMTPD.as_bytes())
         .unwrap();
     let address = free_port();
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let python = std::env::var("STAFFETTA_PYTHON").unwrap_or_else(|_| "python3".into());
     let mut child = Command::new(python)
         .arg(script)
         .arg(address.port().to_string())
