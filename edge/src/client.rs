@@ -21,6 +21,7 @@ const ANSWER_BYTES_MAX: usize = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Client {
     address: String,
+    host: Option<String>,
     key: Option<String>,
 }
 
@@ -64,7 +65,17 @@ impl Client {
     pub fn new(address: impl Into<String>, key: Option<String>) -> Self {
         Self {
             address: address.into(),
+            host: None,
             key,
+        }
+    }
+
+    /// Names another `Host`, as a proxy in front of the listener passes it on.
+    #[must_use]
+    pub fn speaking_of(self, host: &str) -> Self {
+        Self {
+            host: Some(host.to_owned()),
+            ..self
         }
     }
 
@@ -110,7 +121,10 @@ impl Client {
         stream.set_nodelay(true)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.address);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, self.host.as_ref().unwrap_or(&self.address));
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, format!("Bearer {key}"));
         }
