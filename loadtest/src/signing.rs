@@ -26,9 +26,7 @@ pub(crate) fn run() -> anyhow::Result<serde_json::Value> {
         std::hint::black_box(ed25519.sign(&header));
         Ok(())
     })?;
-    Ok(
-        json!({ "rsa_2048_ms": rsa_ms, "ed25519_ms": ed25519_ms }),
-    )
+    Ok(json!({ "rsa_2048_ms": rsa_ms, "ed25519_ms": ed25519_ms }))
 }
 
 fn milliseconds(mut sign: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<f64> {

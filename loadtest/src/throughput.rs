@@ -81,7 +81,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<serde_json::Valu
                         status => bail!("order {number} was answered with {status}"),
                     }
                 }
-                accepts.saturating_record(u64::try_from(posted.elapsed().as_micros())?);
+                accepts.record(u64::try_from(posted.elapsed().as_micros())?)?;
             }
         });
     }
