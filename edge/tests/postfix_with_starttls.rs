@@ -32,7 +32,11 @@ impl Postfix {
         let pem = format!("{}{}", certified.signing_key.serialize_pem(), certified.cert.pem());
         fs::write(folder.join("etc/tls.pem"), pem).unwrap();
         fs::set_permissions(folder.join("etc/tls.pem"), fs::Permissions::from_mode(0o600)).unwrap();
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let main = format!(
             "compatibility_level = 3.6\nconfig_directory = {d}/etc\nqueue_directory = {d}/queue\ndata_directory = {d}/data\n\
              command_directory = /usr/sbin\ndaemon_directory = /usr/lib/postfix/sbin\nshlib_directory = /usr/lib/postfix\n\
@@ -70,7 +74,11 @@ impl Postfix {
             .expect("postfix is installed by `make setup`");
         let end = Instant::now() + PATIENCE;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(Instant::now() < end, "postfix did not start: {:?}", fs::read_to_string(folder.join("log/mail.log")));
+            assert!(
+                Instant::now() < end,
+                "postfix did not start: {:?}",
+                fs::read_to_string(folder.join("log/mail.log"))
+            );
             std::thread::yield_now();
         }
         Self { master, port }
@@ -80,13 +88,18 @@ impl Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         // The script that runs the master in the foreground passes its end on.
-        let _ = Command::new("kill").args(["-TERM", &self.master.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.master.id().to_string()])
+            .status();
         let _ = self.master.wait();
     }
 }
 
 fn run(program: &str, arguments: &[&str]) {
-    assert!(Command::new(program).args(arguments).status().unwrap().success(), "{program} {arguments:?}");
+    assert!(
+        Command::new(program).args(arguments).status().unwrap().success(),
+        "{program} {arguments:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +114,10 @@ async fn a_mail_reaches_a_real_postfix_over_tls() {
     accepted(&shop, "1", "mario@example.it").await;
     let story = in_state(&shop, "1", "delivered").await;
 
-    let delivered = story["events"].as_array().unwrap().last().unwrap()["detail"].as_str().unwrap().to_owned();
+    let delivered = story["events"].as_array().unwrap().last().unwrap()["detail"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(delivered.contains("TLSv1.3"), "{delivered}");
     assert!(delivered.contains("queued as"), "{delivered}");
 }

@@ -1,6 +1,11 @@
 //! What one mail costs: content, structure, canonicalisation and hashes, signatures. `cargo bench -p mta --bench submit`.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a bench is no library")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a bench is no library"
+)]
 #![allow(
     dead_code,
     unreachable_pub,

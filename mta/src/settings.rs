@@ -250,7 +250,9 @@ impl Config {
         let default = Schedule::default();
         let mut waits = default.waits().to_vec();
         if let Some(written) = &self.retry_waits {
-            let read = |text: &String| setting::duration_or("delivery.retry_waits", Some(text), Duration::from_secs(10), faults);
+            let read = |text: &String| {
+                setting::duration_or("delivery.retry_waits", Some(text), Duration::from_secs(10), faults)
+            };
             waits = written.iter().map(read).collect();
         }
         let mut least = |key: &str, written: &Option<String>, default| {

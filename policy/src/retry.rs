@@ -56,7 +56,11 @@ impl Schedule {
     /// Makes a schedule, or returns `None` if there is no wait or one of zero.
     pub fn new(waits: Vec<Duration>, greylisted: Duration, in_doubt: Duration) -> Option<Self> {
         let sound = !waits.is_empty() && !waits.contains(&Duration::ZERO);
-        sound.then_some(Self { waits, greylisted, in_doubt })
+        sound.then_some(Self {
+            waits,
+            greylisted,
+            in_doubt,
+        })
     }
 
     /// Returns the waits before the first, second, … retry; the last one repeats.

@@ -1,6 +1,10 @@
 //! Templates from outside: what is refused, where the fault is said to be, and what the built-in offer shows.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test states its expectations by unwrapping")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test states its expectations by unwrapping"
+)]
 
 use policy::template::context::{Context, OfferView, ShopView};
 use policy::template::{OUTPUT_BYTES_MAX, Part, Rendered, Template, TemplateFault, check, check_vars};

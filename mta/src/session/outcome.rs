@@ -85,7 +85,12 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
             let retried = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
             let attempts = taken.attempts + 1;
             let retry = retried
-                .then(|| sender.settings.retry.after_doubt(attempts, sender.now, taken.expires, sender.random))
+                .then(|| {
+                    sender
+                        .settings
+                        .retry
+                        .after_doubt(attempts, sender.now, taken.expires, sender.random)
+                })
                 .flatten();
             Decided::new(Outcome::InDoubt { retry }, "the reply to the final dot was lost")
         }
