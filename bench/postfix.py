@@ -108,6 +108,11 @@ class Postfix:
         self.master = scratch.spawn([tool("postfix"), "-c", str(d / "etc"), "start-fg"], "postfix.log", env)
         wait_port(self.port)
 
+    def stop(self):
+        """The script in the foreground does not pass a signal on to its master."""
+        subprocess.run([tool("postfix"), "-c", self.dir / "etc", "stop"], capture_output=True, check=True)
+        self.master.wait()
+
     def cpu(self):
         """CPU seconds of all its processes; those that ended count by their parents, who waited for them."""
         return cpu_seconds(*descendants(self.master.pid), *descendants(self.milter.pid))

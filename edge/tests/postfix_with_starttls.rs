@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -16,7 +16,9 @@ use support::{PATIENCE, Plan, accepted, buyers_dns, furnish, in_state};
 
 /// A Postfix with queue, data and log of its own that discards what it accepts; ended when dropped.
 struct Postfix {
-    master: Child,
+    script: Child,
+    configuration: String,
+    log: PathBuf,
     port: u16,
 }
 
@@ -57,6 +59,7 @@ impl Postfix {
             "bounce unix - - n - 0 bounce".to_owned(),
             "defer unix - - n - 0 bounce".to_owned(),
             "trace unix - - n - 0 bounce".to_owned(),
+            "proxymap unix - - n - - proxymap".to_owned(),
             "discard unix - - n - - discard".to_owned(),
             "error unix - - n - - error".to_owned(),
             "retry unix - - n - - error".to_owned(),
@@ -65,7 +68,7 @@ impl Postfix {
         ];
         fs::write(folder.join("etc/master.cf"), services.join("\n") + "\n").unwrap();
         fs::write(folder.join("etc/dynamicmaps.cf"), "").unwrap();
-        let master = Command::new("/usr/sbin/postfix")
+        let script = Command::new("/usr/sbin/postfix")
             .args(["-c", &format!("{d}/etc"), "start-fg"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -81,17 +84,29 @@ impl Postfix {
             );
             std::thread::yield_now();
         }
-        Self { master, port }
+        Self {
+            script,
+            configuration: format!("{d}/etc"),
+            log: folder.join("log/mail.log"),
+            port,
+        }
     }
 }
 
 impl Drop for Postfix {
     fn drop(&mut self) {
-        // The script that runs the master in the foreground passes its end on.
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.master.id().to_string()])
+        // The script in the foreground does not pass a signal on to its master.
+        let _ = Command::new("/usr/sbin/postfix")
+            .args(["-c", &self.configuration, "stop"])
+            .stderr(Stdio::null())
             .status();
-        let _ = self.master.wait();
+        let _ = self.script.wait();
+        if std::thread::panicking() {
+            println!(
+                "what Postfix logged:\n{}",
+                fs::read_to_string(&self.log).unwrap_or_default()
+            );
+        }
     }
 }
 
