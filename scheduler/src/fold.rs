@@ -33,10 +33,11 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: Bytes,
 }
 
-/// A mail that is not terminal, and whose it is.
+/// How a mail stands, and whose it is, if that is known without asking state.
 #[derive(Clone, Debug)]
 struct Row {
-    entry: OutboxEntry,
+    /// `None` means that the mail became terminal.
+    entry: Option<OutboxEntry>,
     person: Option<PersonKey>,
 }
 
@@ -47,8 +48,7 @@ pub(crate) struct Fold {
     meters: Arc<Meters>,
     withdrawals: Arc<Withdrawals>,
     persons: Unapplied<(PartitionId, PersonKey), PersonState>,
-    /// `None` means that the mail became terminal.
-    rows: Unapplied<(PartitionId, MessageId), Option<Row>>,
+    rows: Unapplied<(PartitionId, MessageId), Row>,
     counters: HashMap<(PartitionId, CampaignNumber), u64, FixedState>,
     catalogue_changes: u64,
     puts: Vec<Put>,
@@ -116,9 +116,10 @@ impl Fold {
         partition: PartitionId,
         message: MessageId,
     ) -> Result<Option<PersonKey>, StateError> {
-        if let Some(Some(Row {
+        // Also of a mail that has ended: its decision may be on its way to state as well.
+        if let Some(Row {
             person: Some(person), ..
-        })) = self.rows.get(&(partition, message))
+        }) = self.rows.get(&(partition, message))
         {
             return Ok(Some(*person));
         }
@@ -185,11 +186,11 @@ impl Fold {
             });
         });
         self.rows.settle(position.0, |(partition, message), row| {
-            puts.push(match row {
-                Some(row) => Put::OutboxSet {
+            puts.push(match &row.entry {
+                Some(entry) => Put::OutboxSet {
                     partition,
                     message,
-                    entry: row.entry.clone(),
+                    entry: entry.clone(),
                 },
                 None => Put::OutboxDelete { partition, message },
             });
@@ -229,64 +230,85 @@ impl Fold {
                 self.count(entry.partition, offer.campaign);
             }
             let row = Row {
-                entry: outbox_entry(decided.cause, plan, entry.wall),
+                entry: Some(outbox_entry(decided.cause, plan, entry.wall)),
                 person: Some(decided.person),
             };
-            self.rows.set((entry.partition, plan.message), Some(row));
+            self.rows.set((entry.partition, plan.message), row);
         }
         self.change_person(entry, decided.person)
     }
 
     fn claimed(&mut self, entry: &Entry<'_>, claimed: &AttemptClaimed) -> Result<(), StateError> {
-        if let Some(mut row) = self.row(entry.partition, claimed.message)? {
-            row.entry.attempts = claimed.attempt;
-            row.entry.claimed = true;
-            self.rows.set((entry.partition, claimed.message), Some(row));
-        }
+        self.change_row(entry.partition, claimed.message, |row| {
+            row.attempts = claimed.attempt;
+            row.claimed = true;
+        })?;
         Ok(())
     }
 
     fn ended(&mut self, entry: &Entry<'_>, ended: &AttemptEnded) -> Result<(), StateError> {
         self.timeline(entry, ended.message.event());
         if ended.outcome.is_terminal() {
+            let key = (entry.partition, ended.message);
             let person = match ended.outcome {
-                Outcome::Delivered => None,
+                // Nothing about the person changes, so state need not be asked whose the mail was.
+                Outcome::Delivered => self.rows.get(&key).and_then(|row| row.person),
                 _ => self.person_of(entry.partition, ended.message)?,
             };
-            self.rows.set((entry.partition, ended.message), None);
+            self.rows.set(key, Row { entry: None, person });
             self.released.push(ended.message);
             return match person {
-                Some(person) => self.change_person(entry, person),
-                None => Ok(()),
+                Some(person) if ended.outcome != Outcome::Delivered => self.change_person(entry, person),
+                _ => Ok(()),
             };
         }
-        if let Some(mut row) = self.row(entry.partition, ended.message)? {
-            row.entry.claimed = false;
-            row.entry.attempts = ended.attempt;
+        self.change_row(entry.partition, ended.message, |row| {
+            row.claimed = false;
+            row.attempts = ended.attempt;
             if let Outcome::Deferred { until, .. } | Outcome::InDoubt { retry: Some(until) } = ended.outcome {
-                row.entry.due = until;
+                row.due = until;
             }
-            self.rows.set((entry.partition, ended.message), Some(row));
-        }
+        })?;
         Ok(())
     }
 
-    fn row(&self, partition: PartitionId, message: MessageId) -> Result<Option<Row>, StateError> {
-        match self.rows.get(&(partition, message)) {
-            Some(row) => Ok(row.clone()),
-            None => Ok(self
-                .store
-                .state()
-                .outbox_entry(partition, message)?
-                .map(|entry| Row { entry, person: None })),
-        }
+    /// Changes the outbox row of a mail. False if the mail is terminal or unknown.
+    fn change_row(
+        &mut self,
+        partition: PartitionId,
+        message: MessageId,
+        change: impl FnOnce(&mut OutboxEntry),
+    ) -> Result<bool, StateError> {
+        let row = match self.rows.get(&(partition, message)) {
+            Some(row) => row.clone(),
+            None => Row {
+                entry: self.store.state().outbox_entry(partition, message)?,
+                person: None,
+            },
+        };
+        let Row {
+            entry: Some(mut entry),
+            person,
+        } = row
+        else {
+            return Ok(false);
+        };
+        change(&mut entry);
+        let entry = Some(entry);
+        self.rows.set((partition, message), Row { entry, person });
+        Ok(true)
     }
 
     fn change_person(&mut self, entry: &Entry<'_>, key: PersonKey) -> Result<(), StateError> {
         let mut person = self.person(entry.partition, key)?;
         let Withdrawal { sending, tracking } = person.apply(entry.wall, entry.event);
         self.withdrawals.add(tracking);
-        self.withdrawn.extend(sending);
+        for message in sending {
+            // Kept in the row too: the queues forget with the process, and a start must not queue the mail again.
+            if self.change_row(entry.partition, message, |row| row.withdrawn = true)? {
+                self.withdrawn.push(message);
+            }
+        }
         self.persons.set((entry.partition, key), person);
         Ok(())
     }
@@ -361,6 +383,7 @@ fn outbox_entry(cause: EventId, plan: &Plan, decided_at: Timestamp) -> OutboxEnt
         expires: plan.expires,
         stream: plan.stream,
         accepted_at: cause.time(),
+        withdrawn: false,
     }
 }
 

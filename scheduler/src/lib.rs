@@ -84,6 +84,9 @@ pub enum StartError {
     /// State could not be read.
     #[error("reading state: {0}")]
     State(#[source] store::StateError),
+    /// A write, a sync or a read failed while state caught up; the log says which.
+    #[error("the store has failed")]
+    Failed,
     /// The operating system gave no thread.
     #[error("starting a runner's thread: {0}")]
     Thread(#[source] std::io::Error),
@@ -112,25 +115,30 @@ impl Scheduler {
             .map(|(range, _)| fold(range))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::State)?;
-        let opens = recovery::replay(&deps, &mut folds, replay)?;
+        let (opens, last) = recovery::replay(&deps, &mut folds, replay)?;
+        for fold in &folds {
+            fold.publish_counters();
+        }
+        let mut runners: Vec<_> = folds
+            .into_iter()
+            .map(|fold| {
+                let (deps, meters, metrics) = (Arc::clone(&deps), Arc::clone(&meters), Arc::clone(&metrics));
+                Runner::new(fold, settings.clone(), deps, meters, metrics)
+            })
+            .collect();
+        for (runner, open) in runners.iter_mut().zip(&opens) {
+            runner.decide_recovered(&open.undecided, last);
+        }
+        recovery::catch_up(&deps)?;
 
         let stop = CancellationToken::new();
         let mut threads = Vec::new();
         let mut survivors = Vec::new();
-        for (((_, inbox), fold), mut open) in inboxes.into_iter().zip(folds).zip(opens) {
-            recovery::sort_outbox(&deps, settings, fold.range(), &mut open)?;
-            fold.publish_counters();
+        for (((_, inbox), mut runner), mut open) in inboxes.into_iter().zip(runners).zip(opens) {
+            recovery::sort_outbox(&deps, settings, runner.range(), &mut open)?;
             survivors.append(&mut open.survivors);
-            let mut runner = Runner::new(
-                fold,
-                settings.clone(),
-                Arc::clone(&deps),
-                Arc::clone(&meters),
-                Arc::clone(&metrics),
-            );
             runner.settle(open.settled);
             recovery::render_again(&deps, open.unrendered)?;
-            runner.decide_recovered(&open.undecided);
             let (stop, runtime) = (stop.clone(), deps.runtime.clone());
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
             threads.push(

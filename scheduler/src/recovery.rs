@@ -6,6 +6,7 @@
 //! | an accepted cause without a decision | decided now, under the rules of now |
 //! | a bad mailbox without its suppression | suppressed now |
 //! | a claim without an end | `in_doubt`: a final dot may have been sent |
+//! | a mail that was withdrawn | ended as withdrawn, or as in doubt if it was claimed; never tried again |
 //! | a decided mail with bytes in the spool | a [`Survivor`]: back into its queue |
 //! | a decided mail without bytes | rendered again: no dot was sent |
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::state::OutboxEntry;
-use store::{Record, Replay};
+use store::{Position, Record, Replay};
 use types::catalogue::Catalogue;
 use types::event::{AttemptEnded, Event, Outcome, Plan, SuppressionChanged, Verdict};
 use types::id::{EventId, MessageId, PartitionId};
@@ -53,8 +54,15 @@ pub(crate) struct Open {
     pub(crate) survivors: Vec<Survivor>,
 }
 
-/// Folds what state missed into `folds`, one per runner. Blocks until state has it all.
-pub(crate) fn replay(deps: &Deps, folds: &mut [Fold], replay: Replay) -> Result<Vec<Open>, StartError> {
+/// Folds what state missed into `folds`, one per runner. Returns what is open in each, and the last position read.
+///
+/// What came since the last time that every cause had its decision is still to be handed to state, together with the
+/// decisions that are now made: state that passed a cause alone would keep it undecided if the process ended here.
+pub(crate) fn replay(
+    deps: &Deps,
+    folds: &mut [Fold],
+    replay: Replay,
+) -> Result<(Vec<Open>, Option<Position>), StartError> {
     let mut opens: Vec<_> = folds.iter().map(|_| Opening::default()).collect();
     let mut turn = 0;
     let mut last = None;
@@ -78,22 +86,22 @@ pub(crate) fn replay(deps: &Deps, folds: &mut [Fold], replay: Replay) -> Result<
         deps.store.catalogue().apply(&fold.take_catalogue_changes());
         last = Some(record.position);
         turn += 1;
-        if turn == REPLAY_TURN {
+        if turn >= REPLAY_TURN && opens.iter().all(|open| open.undecided.is_empty()) {
             hand_over(deps, folds, record.position);
             turn = 0;
         }
     }
-    if let Some(position) = last {
-        hand_over(deps, folds, position);
-    }
-    deps.runtime.block_on(deps.store.fold_reached(Duration::MAX));
-    Ok(opens.into_iter().map(Opening::ends).collect())
+    Ok((opens.into_iter().map(Opening::ends).collect(), last))
 }
 
-fn hand_over(deps: &Deps, folds: &mut [Fold], position: store::Position) {
+/// Blocks until state has all that is in the journal.
+pub(crate) fn catch_up(deps: &Deps) -> Result<(), StartError> {
+    let reached = deps.runtime.block_on(deps.store.fold_reached(Duration::MAX));
+    reached.then_some(()).ok_or(StartError::Failed)
+}
+
+fn hand_over(deps: &Deps, folds: &mut [Fold], position: Position) {
     for fold in folds {
-        // The queues are empty as yet: what was withdrawn is terminal or will be found withdrawn when it is due.
-        drop(fold.take_withdrawn());
         let turn = fold.end_turn(position);
         deps.store.state().submit(turn);
     }
@@ -163,6 +171,7 @@ pub(crate) fn sort_outbox(
         let (partition, message, entry) = row.map_err(StartError::State)?;
         if entry.claimed {
             let retry = match (entry.stream, settings.in_doubt) {
+                _ if entry.withdrawn => None,
                 (Stream::Promotional, InDoubt::Hold) => None,
                 (Stream::Transactional, _) | (Stream::Promotional, InDoubt::Retry) => {
                     Some(now + settings.in_doubt_wait)
@@ -175,6 +184,9 @@ pub(crate) fn sort_outbox(
                     ..survivor(partition, message, &entry)
                 });
             }
+        } else if entry.withdrawn {
+            open.settled
+                .push((partition, ended(message, &entry, Outcome::Withdrawn, "withdrawn")));
         } else if deps.store.spool().contains(message) {
             open.survivors.push(survivor(partition, message, &entry));
         } else {
@@ -185,12 +197,16 @@ pub(crate) fn sort_outbox(
 }
 
 fn in_doubt(message: MessageId, entry: &OutboxEntry, retry: Option<Timestamp>) -> Event {
-    let reply = Line::try_from("the process ended between the claim and the receiver's answer");
+    let reply = "the process ended between the claim and the receiver's answer";
+    ended(message, entry, Outcome::InDoubt { retry }, reply)
+}
+
+fn ended(message: MessageId, entry: &OutboxEntry, outcome: Outcome, reply: &str) -> Event {
     Event::AttemptEnded(Box::new(AttemptEnded {
         message,
         attempt: entry.attempts,
-        outcome: Outcome::InDoubt { retry },
-        reply: reply.expect("a short line of ASCII"),
+        outcome,
+        reply: Line::try_from(reply).expect("a short line of ASCII"),
         peer: Line::default(),
         tls: None,
     }))

@@ -1,6 +1,7 @@
 //! One runner: takes what waits in its inbox, a turn at a time.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -105,23 +106,34 @@ impl Runner {
         }
     }
 
-    /// Decides the accepted causes that a crash left without a decision.
-    pub(crate) fn decide_recovered(&mut self, causes: &[Undecided]) {
-        for chunk in causes.chunks(TURN_MAX) {
-            let mut work = Work::default();
-            for cause in chunk {
-                let decided = self.decide(
-                    &mut work,
-                    cause.partition,
-                    cause.id,
-                    cause.wall,
-                    &cause.event,
-                    Admission::default(),
-                );
-                self.note(decided, cause.id);
-            }
-            self.append(work);
+    /// Returns the partitions.
+    pub(crate) fn range(&self) -> &Range<u16> {
+        self.fold.range()
+    }
+
+    /// Decides the accepted causes that a crash left without a decision, and hands to state what was replayed up to
+    /// `last`. The mails stand in the outbox then, without bytes.
+    pub(crate) fn decide_recovered(&mut self, causes: &[Undecided], last: Option<Position>) {
+        // The queues are empty as yet, and what was withdrawn is not put back: its row says so.
+        drop(self.fold.take_withdrawn());
+        let mut work = Work::default();
+        for cause in causes {
+            let decided = self.decide(
+                &mut work,
+                cause.partition,
+                cause.id,
+                cause.wall,
+                &cause.event,
+                Admission::default(),
+            );
+            self.note(decided, cause.id);
         }
+        if let Some(position) = last.filter(|_| work.batch.is_empty()) {
+            let turn = self.fold.end_turn(position);
+            self.deps.store.state().submit(turn);
+        }
+        work.mails.clear();
+        self.append(work);
     }
 
     /// Appends events that settle what a crash left open, as one turn.

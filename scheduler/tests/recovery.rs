@@ -1,5 +1,7 @@
 //! What a start makes of what the last run left open, on a real store.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state expectations")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +12,8 @@ use store::{Batch, Spooled, Store};
 use types::address::{EmailAddress, PersonKeyer};
 use types::catalogue::{CampaignSpec, ShopSpec};
 use types::event::{
-    AttemptClaimed, AttemptEnded, CatalogueChanged, Event, FailureClass, OrderAccepted, Outcome, Verdict,
+    AttemptClaimed, AttemptEnded, CatalogueChanged, Decided, Event, FailureClass, OrderAccepted, Outcome,
+    UnsubscribeScope, Unsubscribed, UnsubscribedBy, Verdict,
 };
 use types::id::{Attempt, EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 use types::order::Order;
@@ -308,5 +311,106 @@ async fn a_bad_mailbox_suppresses_the_person_even_if_the_crash_came_between() {
         _ => None,
     });
     assert!(matches!(decided, Some(Verdict::Refuse(_))), "{decided:?}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_was_withdrawn_before_the_crash_is_not_queued_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path()).await;
+    furnish(&node).await;
+    let (partition, mail) = accept(&node, "mario@example.it").await;
+    let message = mail.plan.message;
+    spool(&node, partition, message);
+    let unsubscribed = Event::Unsubscribed(Unsubscribed {
+        message,
+        shop: ShopNumber(1),
+        scope: UnsubscribeScope::Shop,
+        by: UnsubscribedBy::OneClick,
+    });
+    node.store.intake().submit(partition, unsubscribed).await.unwrap();
+    assert_eq!(*node.outbox.withdrawn.lock().unwrap(), [message]);
+    // The queues are gone before they have recorded the end.
+    node.stop().await;
+
+    let node = start(folder.path()).await;
+    assert_eq!(node.outcome(message, partition).await, Some(Outcome::Withdrawn));
+    assert!(node.survivors.is_empty() && node.outbox.mails.lock().unwrap().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_reaches_for_the_mails_that_have_not_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path()).await;
+    furnish(&node).await;
+    let (partition, mail) = accept(&node, "mario@example.it").await;
+    let message = mail.plan.message;
+    let delivered = Event::AttemptEnded(Box::new(AttemptEnded {
+        message,
+        attempt: Attempt(1),
+        outcome: Outcome::Delivered,
+        reply: Line::default(),
+        peer: Line::default(),
+        tls: None,
+    }));
+    node.store.intake().submit(partition, delivered).await.unwrap();
+    let unsubscribed = Event::Unsubscribed(Unsubscribed {
+        message,
+        shop: ShopNumber(1),
+        scope: UnsubscribeScope::Shop,
+        by: UnsubscribedBy::OneClick,
+    });
+    node.store.intake().submit(partition, unsubscribed).await.unwrap();
+    assert!(node.outbox.withdrawn.lock().unwrap().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unsubscribing_by_a_mail_that_state_does_not_know_yet_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path()).await;
+    furnish(&node).await;
+    let (_, mail) = accept(&node, "luigi@example.it").await;
+    let (person, accepted) = order(&node, "mario@example.it");
+    let partition = person.partition();
+    let cause = append(&node, partition, std::slice::from_ref(&accepted)).await[0];
+    let mut plan = mail.plan;
+    plan.message = MessageId::new(node.store.journal().mint());
+    let message = plan.message;
+    let shop = ShopNumber(1);
+    let events = [
+        Event::Decided(Box::new(Decided {
+            cause,
+            shop,
+            person,
+            verdict: Verdict::Send(plan),
+        })),
+        Event::AttemptEnded(Box::new(AttemptEnded {
+            message,
+            attempt: Attempt(1),
+            outcome: Outcome::Delivered,
+            reply: Line::default(),
+            peer: Line::default(),
+            tls: None,
+        })),
+        Event::Unsubscribed(Unsubscribed {
+            message,
+            shop,
+            scope: UnsubscribeScope::Shop,
+            by: UnsubscribedBy::OneClick,
+        }),
+    ];
+    append(&node, partition, &events).await;
+    node.stop().await;
+
+    let node = start(folder.path()).await;
+    let (_, again) = order(&node, "mario@example.it");
+    node.outbox.mails.lock().unwrap().clear();
+    node.store.intake().accept(partition, again).await.unwrap();
+    assert!(
+        node.outbox.mails.lock().unwrap().is_empty(),
+        "mailed although unsubscribed"
+    );
     node.stop().await;
 }

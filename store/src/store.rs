@@ -101,11 +101,12 @@ impl Store {
         self.0.commits.failed()
     }
 
-    /// Waits until state holds all that was appended when this was called. False if `limit` was over before.
+    /// Waits until state holds all that was appended when this was called. False if `limit` was over before, or the store
+    /// has failed.
     pub async fn fold_reached(&self, limit: Duration) -> bool {
         let (_, last) = self.0.commits.heads();
         let applied = &self.0.state.applied;
-        let mut changed = applied.changed();
+        let (mut changed, mut failed) = (applied.changed(), self.failed());
         let reached = || {
             let numbers = 0..=PartitionId::CATALOGUE.number();
             numbers
@@ -115,8 +116,12 @@ impl Store {
         };
         let wait = async {
             while !reached() {
-                if changed.changed().await.is_err() {
-                    return false;
+                tokio::select! {
+                    changed = changed.changed() => if changed.is_err() {
+                        return false;
+                    },
+                    // State gets nothing more.
+                    _ = failed.wait_for(|failed| *failed) => return false,
                 }
             }
             true

@@ -43,6 +43,7 @@ fn send(store: &Store, n: u64) {
             expires: Timestamp::default(),
             stream: Stream::Promotional,
             accepted_at: Timestamp::default(),
+            withdrawn: false,
         },
     }];
     store.state().submit(turn);

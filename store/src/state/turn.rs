@@ -155,6 +155,10 @@ pub struct OutboxEntry {
     /// When its cause was accepted.
     #[n(6)]
     pub accepted_at: Timestamp,
+    /// Whether it must not be sent any more: it is only to be recorded as withdrawn.
+    #[n(7)]
+    #[cbor(default)]
+    pub withdrawn: bool,
 }
 
 impl Turn {

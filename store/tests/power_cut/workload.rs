@@ -123,6 +123,7 @@ fn puts(n: u64, kind: u16, payload: &Bytes) -> Vec<Put> {
             expires: Timestamp::default(),
             stream: Stream::Promotional,
             accepted_at: Timestamp::default(),
+            withdrawn: false,
         };
         Put::OutboxSet {
             partition,
