@@ -106,6 +106,10 @@ impl Delivery {
         self.shared.tasks.spawn_blocking_on(
             move || {
                 for some in survivors.chunks(RESTORED_AT_ONCE) {
+                    // What is not restored by then comes with the next start.
+                    if shared.stop.is_cancelled() {
+                        return;
+                    }
                     let found: Vec<_> = some
                         .iter()
                         .map(|survivor| (survivor, shared.ledger.domain(survivor.message)))
@@ -146,6 +150,11 @@ impl Delivery {
             && let Err(error) = keeper.await
         {
             tracing::error!(%error, "the keeper of the queues ended badly");
+        }
+        // What the last sessions brought back after the keeper had gone: mails withdrawn under their hands.
+        let (ended, _) = self.shared.with(Queue::keep);
+        for (partition, ended) in ended {
+            self.shared.tell(partition, ended).await;
         }
     }
 }

@@ -267,15 +267,17 @@ impl Session {
         let mut woken = pin!(notify.notified());
         let mut aborted = pin!(shared.abort.cancelled());
         poll_fn(|cx| {
+            // Before any byte goes out: so a claim stands in its runner's inbox before the end that a quick refusal brings,
+            // and is not taken for a claim that has not ended.
+            if let Poll::Ready(Some((message, recorded))) = claims.poll_next_unpin(cx) {
+                return Poll::Ready(Some(Got::Claim(message, recorded)));
+            }
             if link.poll(cx, idle_until).is_ready() {
                 return Poll::Ready(if link.is_idle_over(idle_until) {
                     None
                 } else {
                     Some(Got::Io)
                 });
-            }
-            if let Poll::Ready(Some((message, recorded))) = claims.poll_next_unpin(cx) {
-                return Poll::Ready(Some(Got::Claim(message, recorded)));
             }
             if idle_until.is_some() && woken.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Got::Woken));

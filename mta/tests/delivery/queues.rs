@@ -287,6 +287,25 @@ async fn a_drain_past_its_deadline_drops_sessions_without_a_dot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mail_withdrawn_during_the_drain_is_recorded() {
+    let receiver = Receiver::start(|_| Do::Go).await;
+    let mut engine = Engine::start(to(receiver.address));
+    engine.ledger.held.store(true, Ordering::SeqCst);
+    engine.send(engine.mail(1, "r@dest.example"));
+    engine
+        .until("a claim", || !engine.ledger.claims.lock().unwrap().is_empty())
+        .await;
+    engine.delivery.withdraw(MessageId::from_raw(1));
+    engine
+        .delivery
+        .drain(tokio::time::Instant::now() + Duration::from_millis(50))
+        .await;
+    assert_eq!(receiver.count(), 0);
+    let ended = engine.ends_so_far();
+    assert_eq!(ended.last().map(|ended| ended.outcome), Some(Outcome::Withdrawn));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mail_withdrawn_before_it_comes_is_never_sent() {
     let receiver = Receiver::start(|_| Do::Go).await;
     let mut engine = Engine::start(to(receiver.address));
