@@ -26,10 +26,12 @@ fn v4(address: Ipv4Addr) -> bool {
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
         || (a == 198 && (b == 18 || b == 19))
+        // Azure's platform address: public in form, the host's own in fact.
+        || address == Ipv4Addr::new(168, 63, 129, 16)
 }
 
 fn v6(address: Ipv6Addr) -> bool {
-    let [first, second, ..] = address.segments();
+    let [first, second, third, ..] = address.segments();
     let embedded = match address.octets() {
         // Mapped (::ffff:a.b.c.d), compatible (::a.b.c.d), NAT64 (64:ff9b::a.b.c.d).
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
@@ -46,6 +48,8 @@ fn v6(address: Ipv6Addr) -> bool {
         || first & 0xffc0 == 0xfe80
         || first & 0xffc0 == 0xfec0
         || (first == 0x2001 && second == 0x0db8)
+        // NAT64 of a local network (RFC 8215): whatever IPv4 that network embeds there.
+        || (first == 0x0064 && second == 0xff9b && third == 1)
         || embedded.is_some_and(v4)
 }
 
@@ -82,6 +86,8 @@ mod tests {
             "::ffff:169.254.169.254",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b:1::a00:1",
+            "168.63.129.16",
             "2002:7f00:1::1",
             "2001:db8::1",
         ] {
