@@ -215,9 +215,10 @@ impl PersonState {
             UnsubscribeScope::Network => None,
         };
         self.note_unsubscribed(shop, wall);
+        let learned_at = self.learned_at(wall);
         match shop {
-            Some(shop) => self.consent_mut(shop).tracking.withdraw(wall),
-            None => self.left_network = self.left_network.max(Some(wall)),
+            Some(shop) => self.consent_mut(shop).tracking.withdraw(wall, learned_at),
+            None => self.left_network = self.left_network.max(Some(learned_at)),
         }
         Withdrawal {
             sending: self.reached_by(Reach {
@@ -226,6 +227,14 @@ impl PersonState {
             }),
             tracking: self.reached_by(Reach { shop, stream: None }),
         }
+    }
+
+    /// Returns the time of something that is told at `wall` as mails' ids count it: never before a mail that was made before.
+    ///
+    /// Ids go on rising when the clock is set back; `wall` alone would leave the mails of the lost time out.
+    fn learned_at(&self, wall: Timestamp) -> Timestamp {
+        let newest = self.messages.last().map(|sent| sent.message.event().time());
+        newest.map_or(wall, |newest| newest.max(wall))
     }
 
     fn apply_decided(&mut self, decided: &Decided, wall: Timestamp) {

@@ -40,6 +40,15 @@ fn leaving_the_network_reaches_every_shop() {
 }
 
 #[test]
+fn a_withdrawal_reaches_mails_from_before_the_clock_was_set_back() {
+    for withdrawal in ["unsubscribe own 2h", "unsubscribe network 2h", "order tracking no 2h"] {
+        let (mut person, mails) = person(&["mail 1h"]);
+        person.tell(withdrawal);
+        assert!(!person.state.may_record(OWN, mails[0]), "{withdrawal}");
+    }
+}
+
+#[test]
 fn refusing_tracking_leaves_mails_in_the_queue() {
     let (mut person, mails) = person(&["mail 2h"]);
     let withdrawal = person.tell("order tracking no 1h");

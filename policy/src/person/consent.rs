@@ -88,13 +88,13 @@ impl History {
     }
 
     /// Notes a withdrawal that happens as we learn of it.
-    pub(super) fn withdraw(&mut self, at: Timestamp) {
+    pub(super) fn withdraw(&mut self, at: Timestamp, learned_at: Timestamp) {
         self.refused_at = self.refused_at.max(Some(at));
-        self.withdrawn_at = self.withdrawn_at.max(Some(at));
+        self.withdrawn_at = self.withdrawn_at.max(Some(learned_at));
     }
 
-    /// Notes a statement of which we learn at `wall`; returns whether it withdraws: it refuses, and nothing said later grants.
-    fn note(&mut self, said: Said, wall: Timestamp) -> bool {
+    /// Notes a statement of which we learn at `learned_at`; returns whether it withdraws: it refuses, and nothing said later grants.
+    fn note(&mut self, said: Said, learned_at: Timestamp) -> bool {
         let is_last = self.last.as_ref().is_none_or(|last| last.at <= said.at);
         let refuses = !said.granted;
         if refuses {
@@ -105,7 +105,7 @@ impl History {
         }
         let withdraws = refuses && is_last;
         if withdraws {
-            self.withdrawn_at = self.withdrawn_at.max(Some(wall));
+            self.withdrawn_at = self.withdrawn_at.max(Some(learned_at));
         }
         withdraws
     }
@@ -186,15 +186,16 @@ impl PersonState {
             marketing: false,
             tracking: false,
         };
+        let learned_at = self.learned_at(wall);
         let said = |grant: &Option<Grant>| grant.as_ref().map(|grant| Said::of(grant, placed_at, wall));
         if let Some(said) = said(&consent.marketing) {
-            withdrawn.marketing = self.consent_mut(shop).marketing.note(said, wall);
+            withdrawn.marketing = self.consent_mut(shop).marketing.note(said, learned_at);
         }
         if let Some(said) = said(&consent.tracking) {
-            withdrawn.tracking = self.consent_mut(shop).tracking.note(said, wall);
+            withdrawn.tracking = self.consent_mut(shop).tracking.note(said, learned_at);
         }
         if let Some(said) = said(&consent.sharing) {
-            self.consent_mut(shop).sharing.note(said, wall);
+            self.consent_mut(shop).sharing.note(said, learned_at);
         }
         withdrawn
     }
