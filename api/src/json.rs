@@ -78,6 +78,7 @@ fn blame(mut pointer: String, fault: &str) -> Fault {
         .or_else(|| fault.strip_prefix("invalid value: "))
     {
         Some(rest) => format!("is {rest}"),
+        None if fault.starts_with("not ") => format!("is {fault}"),
         None => fault.to_owned(),
     };
     Fault::new(pointer, words)

@@ -32,6 +32,8 @@ use crate::settings::Settings;
 
 /// The longest wait after a failed accept.
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
+/// The largest request head, and what a connection holds of a body that is not read yet. Heads are some 500 bytes.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// Serves `router` on `listener` until `stop`, then lets requests in flight end, for at most the drain's grace.
 pub(crate) async fn serve(
@@ -151,6 +153,7 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(fence)
             .max_headers(64)
+            .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(io, service);
         let mut connection = pin!(connection);
         let ended = tokio::select! {

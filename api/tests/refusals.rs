@@ -318,6 +318,17 @@ async fn bodies_have_a_size() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_head_has_a_bound() {
+    let world = World::start().await;
+    let request = format!(
+        "GET /v1/shops HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+        "a".repeat(64 << 10)
+    );
+    let answer = world.operator.raw(request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_smuggle_are_not_two_requests() {
     let world = World::start().await;
     let caller = world.shop("scarpe").await;
