@@ -1,7 +1,7 @@
 //! Writes messages: header fields and a body of text, HTML, or both as alternatives.
 //!
 //! Our own writer, for two reasons. The crates there are write some fields as they come, so a line end in a value makes
-//! a new field; here no value can ([`header`]). And the same mail must come to the same bytes, since it is rendered again
+//! a new field; here no value can ([`mod@header`]). And the same mail must come to the same bytes, since it is rendered again
 //! when it was not yet spooled at a crash: date, ids and boundary are arguments, nothing is drawn or read from a clock.
 
 pub mod header;

@@ -15,7 +15,7 @@
 //!   whatever could double a value again and again (`~`, `+`, `*`, lists, captured blocks) is not in the language here.
 //!   Texts are put side by side instead.
 //!
-//! [`check`] tells all that when a template is put, with the line at fault; nothing is left to find out later except a
+//! [`check()`] tells all that when a template is put, with the line at fault; nothing is left to find out later except a
 //! message that lacks a variable.
 
 mod builtin;
@@ -125,7 +125,7 @@ impl Template {
         Self { engine }
     }
 
-    /// Compiles a template. A source that passed [`check`] compiles.
+    /// Compiles a template. A source that passed [`check()`] compiles.
     pub fn compile(source: &TemplateSource) -> Result<Self, TemplateFault> {
         check::restrict(source)?;
         let engine = engine::compile(source)?;
