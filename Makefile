@@ -43,8 +43,8 @@ bench-setup: setup
 .PHONY: setup
 setup: .tools/apt-stamp $(PYTHON)
 
-# Real peers for the tests: Redis, Postfix's smtp-sink, strace for the crash images, the compiler that aws-lc needs.
-PACKAGES := gcc libc6-dev postfix procps python3-venv redis-server strace swaks
+# For the tests: Postfix as a real peer, strace for the crash images, the compiler that aws-lc needs.
+PACKAGES := gcc libc6-dev postfix procps python3-venv strace
 
 .tools/apt-stamp: tests/packages
 	tests/packages $(PACKAGES)
