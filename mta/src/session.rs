@@ -194,7 +194,11 @@ impl Session {
         };
         self.taken += u32::try_from(batch.len()).unwrap_or(u32::MAX);
         if batch.iter().any(|taken| taken.fresh.is_none()) {
-            batch = read_spool(Arc::clone(&self.shared), batch).await;
+            let (read, unreadable) = read_spool(Arc::clone(&self.shared), batch).await;
+            for (taken, cause) in unreadable {
+                self.defer_unreadable(taken, &cause).await;
+            }
+            batch = read;
         }
         for mut taken in batch {
             let Some(fresh) = taken.fresh.take() else {
@@ -383,6 +387,27 @@ impl Session {
             .with(|queue, now| queue.throttle(site, class, &why, wait, now, rand::random()));
     }
 
+    /// A disk that does not answer now may do so later.
+    async fn defer_unreadable(&mut self, taken: Taken, cause: &str) {
+        tracing::error!(message = ?taken.message, cause, "a spooled message cannot be read");
+        let sender = Sender {
+            settings: &self.shared.settings,
+            now: self.shared.now(),
+            random: rand::random(),
+        };
+        let decided = outcome::later(
+            &sender,
+            &taken,
+            FailureClass::Internal,
+            None,
+            "its bytes cannot be read",
+        );
+        let ended = decided.ended(&taken, "", None);
+        self.shared.tell(taken.partition, ended).await;
+        self.shared
+            .with(|queue, now| queue.settle(taken.slot, decided.settled, now));
+    }
+
     async fn fail_internal(&mut self, taken: Taken, why: &str) {
         tracing::error!(message = ?taken.message, why, "a message cannot be sent");
         let outcome = Outcome::Failed {
@@ -395,24 +420,31 @@ impl Session {
     }
 }
 
-/// Reads what is no longer in memory.
-async fn read_spool(shared: Arc<Shared>, batch: Vec<Taken>) -> Vec<Taken> {
+/// Reads what is no longer in memory. Returns those that may be sent or are not in the spool, and those that could not be
+/// read, with the cause.
+async fn read_spool(shared: Arc<Shared>, batch: Vec<Taken>) -> (Vec<Taken>, Vec<(Taken, String)>) {
     let reading = tokio::task::spawn_blocking(move || {
-        let mut batch = batch;
-        for taken in batch.iter_mut().filter(|taken| taken.fresh.is_none()) {
-            shared.metrics.spool_reads.inc();
-            match shared.ledger.read(taken.message) {
-                Ok(spooled) => {
-                    taken.fresh = spooled.map(|spooled| Fresh {
-                        reverse_path: spooled.reverse_path,
-                        recipient: spooled.recipient,
-                        bytes: spooled.bytes,
-                    });
+        let (mut read, mut unreadable) = (Vec::with_capacity(batch.len()), Vec::new());
+        for mut taken in batch {
+            if taken.fresh.is_none() {
+                shared.metrics.spool_reads.inc();
+                match shared.ledger.read(taken.message) {
+                    Ok(spooled) => {
+                        taken.fresh = spooled.map(|spooled| Fresh {
+                            reverse_path: spooled.reverse_path,
+                            recipient: spooled.recipient,
+                            bytes: spooled.bytes,
+                        });
+                    }
+                    Err(cause) => {
+                        unreadable.push((taken, cause));
+                        continue;
+                    }
                 }
-                Err(cause) => tracing::error!(message = ?taken.message, %cause, "a spooled message cannot be read"),
             }
+            read.push(taken);
         }
-        batch
+        (read, unreadable)
     });
     reading.await.unwrap_or_default()
 }

@@ -141,7 +141,14 @@ fn on_interruption(sender: &Sender<'_>, taken: &Taken, at: Step, closing: Option
     decided
 }
 
-fn later(sender: &Sender<'_>, taken: &Taken, class: FailureClass, stated: Option<Duration>, why: &str) -> Decided {
+/// Decides that a message is tried again, or that it has no time left for that.
+pub(super) fn later(
+    sender: &Sender<'_>,
+    taken: &Taken,
+    class: FailureClass,
+    stated: Option<Duration>,
+    why: &str,
+) -> Decided {
     let failed = retry::Failed {
         attempts: taken.attempts + 1,
         class,

@@ -232,6 +232,28 @@ async fn survivors_are_read_from_the_spool_and_wait_for_their_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_that_cannot_be_read_now_is_tried_again() {
+    let receiver = Receiver::start(|_| Do::Go).await;
+    let mut engine = Engine::start(to(receiver.address));
+    let mail = engine.mail(1, "r@dest.example");
+    engine.spool(&mail);
+    engine.ledger.unreadable.store(true, Ordering::SeqCst);
+    engine.delivery.resume(vec![Survivor {
+        partition: mail.partition,
+        message: mail.message,
+        attempts: Attempt(0),
+        due: engine.clock.now(),
+        expires: mail.expires,
+        stream: Stream::Transactional,
+        accepted_at: mail.accepted_at,
+    }]);
+    assert!(matches!(engine.end().await.outcome, Outcome::Deferred { .. }));
+    engine.ledger.unreadable.store(false, Ordering::SeqCst);
+    engine.clock.advance(Duration::from_mins(1));
+    assert_eq!(engine.end().await.outcome, Outcome::Delivered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_lets_running_transactions_end_and_starts_nothing() {
     let receiver = Receiver::start(|_| Do::Go).await;
     let mut engine = Engine::start(Settings {

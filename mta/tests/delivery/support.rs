@@ -51,6 +51,8 @@ pub(crate) struct TestLedger {
     pub(crate) commits: Notify,
     /// Claims fail while set.
     pub(crate) failing: AtomicBool,
+    /// Nothing can be read while set.
+    pub(crate) unreadable: AtomicBool,
     ends: mpsc::UnboundedSender<AttemptEnded>,
 }
 
@@ -77,6 +79,9 @@ impl Ledger for SharedLedger {
     }
 
     fn read(&self, message: MessageId) -> Result<Option<Spooled>, String> {
+        if self.0.unreadable.load(Ordering::SeqCst) {
+            return Err("the disk does not answer".into());
+        }
         Ok(self.0.spooled.lock().unwrap().get(&message).cloned())
     }
 
@@ -125,6 +130,7 @@ impl Engine {
             held: AtomicBool::new(false),
             commits: Notify::new(),
             failing: AtomicBool::new(false),
+            unreadable: AtomicBool::new(false),
             ends: sender,
         });
         let clock = Arc::new(TestClock {
