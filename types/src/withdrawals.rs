@@ -1,8 +1,8 @@
 //! The mails of people who withdrew: served as ever, recorded no more.
 //!
-//! The runners fill it as withdrawals are folded, and again from state after a restart; the tracker asks it before it
-//! offers an open or a click. It is the first of two guards: a runner asks the person's state once more before it
-//! records anything, so what fell out of this set, or came a moment too late, is not recorded either.
+//! The runners fill it as withdrawals are folded; the tracker asks it before it offers an open or a click. It is the first of
+//! two guards: a runner asks the person's state once more before it records anything, so what fell out of this set, was
+//! withdrawn before the last start, or came a moment too late, is not recorded either.
 
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
