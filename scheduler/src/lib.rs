@@ -28,6 +28,7 @@ mod runner;
 mod settings;
 
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -139,11 +140,17 @@ impl Scheduler {
             survivors.append(&mut open.survivors);
             runner.settle(open.settled);
             recovery::render_again(&deps, open.unrendered)?;
-            let (stop, runtime) = (stop.clone(), deps.runtime.clone());
+            let (stop, runtime, store) = (stop.clone(), deps.runtime.clone(), deps.store.clone());
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
             threads.push(
                 thread
-                    .spawn(move || runtime.block_on(runner.run(inbox, stop)))
+                    .spawn(move || {
+                        let run = AssertUnwindSafe(|| runtime.block_on(runner.run(inbox, stop)));
+                        if catch_unwind(run).is_err() {
+                            // Its partitions would stand still for ever; a restart has them go on.
+                            store.fail("a runner", &"it panicked");
+                        }
+                    })
                     .map_err(StartError::Thread)?,
             );
         }

@@ -241,19 +241,26 @@ fn start(
     };
     let [journal_maker, spool_maker] = parts.makers.clone();
     let (disk, poll) = (Arc::clone(&parts.disk), settings.disk_poll);
+    let commits = &parts.commits;
     Ok(vec![
-        spawn("store-commit", move || committer.run())?,
-        spawn("store-spool-sync", sync)?,
-        spawn("store-journal-files", move || journal_maker.run())?,
-        spawn("store-spool-files", move || spool_maker.run())?,
-        spawn("store-state", move || writer.run())?,
-        spawn("store-keeper", move || keeper.run())?,
-        spawn("store-disk", move || disk.run(poll))?,
+        spawn("store-commit", commits, move || committer.run())?,
+        spawn("store-spool-sync", commits, sync)?,
+        spawn("store-journal-files", commits, move || journal_maker.run())?,
+        spawn("store-spool-files", commits, move || spool_maker.run())?,
+        spawn("store-state", commits, move || writer.run())?,
+        spawn("store-keeper", commits, move || keeper.run())?,
+        spawn("store-disk", commits, move || disk.run(poll))?,
     ])
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
+/// Starts a thread. Its panic fails the store: nobody would do its work, and others would wait for it for ever.
+fn spawn(name: &str, commits: &Arc<Commits>, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let (what, commits) = (format!("the thread {name}"), Arc::clone(commits));
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if panic::catch_unwind(AssertUnwindSafe(run)).is_err() {
+            commits.fail(&what, &"it panicked");
+        }
+    })
 }
 
 /// The directories of a data directory.

@@ -101,6 +101,11 @@ impl Store {
         self.0.commits.failed()
     }
 
+    /// Fails the store for good, as a failed sync does: for a part of the service without which it cannot go on.
+    pub fn fail(&self, what: &str, cause: &dyn fmt::Display) {
+        self.0.commits.fail(what, cause);
+    }
+
     /// Waits until state holds all that was appended when this was called. False if `limit` was over before, or the store
     /// has failed.
     pub async fn fold_reached(&self, limit: Duration) -> bool {

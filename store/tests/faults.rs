@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Failing, append, event, numbers, open, open_with, partition, scratch, settings, settle, spooled};
-use store::{CommitFailed, SubmitError};
+use store::{Batch, CommitFailed, SubmitError};
 
 /// Lets the n-th call fail after the store is open, sends until something fails, and restarts.
 fn check(n: u64, arm: impl Fn(&Failing, u64)) {
@@ -59,6 +59,25 @@ fn a_failed_sync_is_final_and_a_restart_recovers() {
     for n in (0..50).step_by(3) {
         check(n, |medium, n| medium.syncs_left.store(n, Ordering::Relaxed));
     }
+}
+
+#[test]
+fn a_panic_on_the_commit_thread_fails_the_store_and_hangs_nobody() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let dir = scratch();
+    let (store, _) = open(dir.path());
+    append(&store, 1);
+    let mut batch = Batch::new();
+    batch.on_durable(|_| panic!("a bug"));
+    store.journal().append(batch).unwrap();
+    let began = std::time::Instant::now();
+    while !*store.failed().borrow() && began.elapsed() < Duration::from_secs(10) {
+        std::thread::yield_now();
+    }
+    assert!(*store.failed().borrow());
+    assert_eq!(settle(&store), Err(CommitFailed));
+    drop(store);
+    assert_eq!(numbers(open(dir.path()).1), [1]);
 }
 
 #[test]
