@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use types::catalogue::ShopSpec;
 use types::port::{Outbox, Queues};
@@ -47,6 +47,8 @@ pub struct Service {
     ready: watch::Sender<bool>,
     stop: CancellationToken,
     listeners: JoinSet<()>,
+    stop_admin: CancellationToken,
+    admin: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Service {
@@ -105,7 +107,7 @@ pub async fn stop_signal() {
             }
             Err(error) => {
                 tracing::error!(%error, "SIGTERM cannot be caught; use Ctrl-C");
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     };
@@ -160,7 +162,7 @@ impl Service {
         mta.resume(survivors);
 
         let (ready, readiness) = watch::channel(false);
-        let stop = CancellationToken::new();
+        let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
         let mut listeners = JoinSet::new();
         let api = api::Api::new(
             settings.api.clone(),
@@ -196,7 +198,7 @@ impl Service {
         listeners.spawn(api.clone().serve_api(for_api, stop.clone()));
         listeners.spawn(tracker.serve(for_tracker, stop.clone()));
         // The admin listener outlives the drain: whoever watches sees it end.
-        listeners.spawn(api.serve_admin(for_admin, stop.clone()));
+        let admin = tokio::spawn(api.serve_admin(for_admin, stop_admin.clone()));
         ready.send_replace(true);
         tracing::info!(api = %addresses.api, tracker = %addresses.tracker, admin = %addresses.admin, "ready");
         Ok(Self {
@@ -209,10 +211,13 @@ impl Service {
             ready,
             stop,
             listeners,
+            stop_admin,
+            admin,
         })
     }
 
-    /// Drains with the flow: listeners, runners, sessions, store. What does not finish in time stays spooled.
+    /// Drains with the flow: listeners, sessions, runners (which take the sessions' outcomes), store. What does not finish
+    /// in time stays spooled.
     pub async fn drain(self) {
         let Self {
             settings,
@@ -222,6 +227,8 @@ impl Service {
             ready,
             stop,
             mut listeners,
+            stop_admin,
+            admin,
             ..
         } = self;
         tracing::info!("draining");
@@ -236,10 +243,15 @@ impl Service {
                 tracing::error!(%error, "the runners could not be drained");
             }
             store.close().await;
+            stop_admin.cancel();
+            if let Err(error) = admin.await {
+                tracing::error!(%error, "the admin listener ended badly");
+            }
         });
-        match drained.await {
-            Ok(()) => tracing::info!("drained"),
-            Err(_) => tracing::warn!("the drain took longer than its grace; what is unfinished stays spooled"),
+        if drained.await.is_ok() {
+            tracing::info!("drained");
+        } else {
+            tracing::warn!("the drain took longer than its grace; what is unfinished stays spooled");
         }
     }
 }

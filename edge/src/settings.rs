@@ -113,7 +113,7 @@ impl Settings {
             file: file.to_owned(),
             faults,
         };
-        // Section by section: a fault of form in one does not hide the faults of the others.
+        // Key by key: a fault of form in one does not hide the faults of the others.
         let mut faults = Vec::new();
         let config = sections(text, &mut faults);
         let settings = config.resolve(&mut faults);
@@ -125,7 +125,7 @@ impl Settings {
     }
 }
 
-/// Reads each top-level key on its own, so that every fault of form is told.
+/// Reads each key of each section on its own, so that every fault of form is told.
 fn sections(text: &str, faults: &mut Vec<String>) -> Config {
     let table = match text.parse::<toml::Table>() {
         Ok(table) => table,
@@ -135,16 +135,38 @@ fn sections(text: &str, faults: &mut Vec<String>) -> Config {
         }
     };
     let mut sound = toml::Table::new();
-    for (key, value) in table {
-        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-        match alone.try_into::<Config>() {
-            Ok(_) => {
-                sound.insert(key, value);
+    for (name, value) in table {
+        let toml::Value::Table(section) = value else {
+            match alone(&name, value.clone()) {
+                Ok(()) => drop(sound.insert(name, value)),
+                Err(fault) => faults.push(format!("{name}: {fault}")),
             }
-            Err(error) => faults.push(format!("{key}: {}", error.to_string().trim_end().replace('\n', "; "))),
+            continue;
+        };
+        // An unknown section is one fault, however many keys it has.
+        if let Err(fault) = alone(&name, toml::Table::new().into()) {
+            faults.push(format!("{name}: {fault}"));
+            continue;
         }
+        let mut kept = toml::Table::new();
+        for (key, value) in section {
+            match alone(&name, toml::Table::from_iter([(key.clone(), value.clone())]).into()) {
+                Ok(()) => drop(kept.insert(key, value)),
+                Err(fault) => faults.push(format!("{name}.{key}: {fault}")),
+            }
+        }
+        sound.insert(name, kept.into());
     }
     sound.try_into().unwrap_or_default()
+}
+
+/// Returns what is wrong with a file of this one key, as one line.
+fn alone(name: &str, value: toml::Value) -> Result<(), String> {
+    let file = toml::Table::from_iter([(name.to_owned(), value)]);
+    match file.try_into::<Config>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string().trim_end().replace('\n', "; ")),
+    }
 }
 
 impl Config {

@@ -1,12 +1,20 @@
 //! A settings file with many faults is refused with all of them, before anything starts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
+use std::path::Path;
 use std::process::Command;
 
 #[test]
 fn every_fault_is_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
-    let text = "drain_grace = \"soon\"\nbogus = 1\n[listen]\napi = \"here\"\n[store]\nsegment_size = \"0B\"\n[delivery]\nconnections_max = 0\n[policy]\nexploration_percent = 400\n";
+    let text = "drain_grace = \"soon\"\nbogus = 1\n[strange]\na = 1\n[listen]\napi = \"here\"\n[store]\nsegment_size = \"0B\"\nnode = \"one\"\n\
+         sgement_size = \"1MiB\"\n[delivery]\nconnections_max = 0\nports = [25]\n[policy]\nexploration_percent = 400\n";
     std::fs::write(&file, text).unwrap();
     for command in [&["check"][..], &["serve"]] {
         let ended = Command::new(env!("CARGO_BIN_EXE_staffetta"))
@@ -20,9 +28,13 @@ fn every_fault_is_listed_at_once() {
         for key in [
             "drain_grace",
             "bogus",
+            "strange",
             "listen.api",
-            "segment_size",
+            "store.segment_size",
+            "store.node",
+            "store.sgement_size",
             "connections_max",
+            "delivery.ports",
             "exploration_percent",
         ] {
             assert!(told.contains(key), "{key} is missing in:\n{told}");
@@ -38,4 +50,6 @@ fn the_example_file_is_valid_and_says_what_the_defaults_are() {
         .output()
         .unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let read = |file| format!("{:#?}", edge::settings::Settings::read(file).unwrap());
+    assert_eq!(read(Some(Path::new(example))), read(None));
 }
