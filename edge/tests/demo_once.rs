@@ -1,5 +1,11 @@
 //! The demo is a promise: one command, no settings, and an order becomes a mail.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 use std::process::Command;
 
 #[test]

@@ -1,6 +1,12 @@
 //! The whole service behind its own description: schemathesis sends what `/openapi.json` allows, and what it does not, and
 //! finds no 5xx and no answer that is not described.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

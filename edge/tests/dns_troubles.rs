@@ -1,5 +1,11 @@
 //! Slow DNS, no such domain, a server that fails: what defers, what fails, and what does not hold up the others.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,6 +1,12 @@
 //! Receivers that close the connection, one at each stage. Before the final dot the mail is tried again and arrives
 //! once; after it, an offer is in doubt and held.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::sync::Arc;

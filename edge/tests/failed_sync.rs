@@ -1,6 +1,12 @@
 //! A sync that fails (EIO, injected by strace at the n-th fdatasync): no order is acknowledged by it, the node ends
 //! with a failure, and the next start has all that was acknowledged.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use edge::demo::sink::Sink;

@@ -1,5 +1,11 @@
 //! A receiver that greylists: 451 to the first RCPT of each buyer, 250 to the second.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::collections::HashSet;

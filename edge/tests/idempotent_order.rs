@@ -1,5 +1,11 @@
 //! One order, however often it is sent, is one mail; and a restart does not forget it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use edge::clock::SystemClock;

@@ -4,6 +4,12 @@
 //! end every acknowledged order must have its mail in the sink, or say itself that it is in doubt. `STAFFETTA_KILLS` sets
 //! how many (12 here, 200 in `make prove`), `STAFFETTA_SEED` from which seed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::collections::HashMap;

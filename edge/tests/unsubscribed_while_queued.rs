@@ -1,6 +1,12 @@
 //! The mail client's one-click POST (RFC 8058): it takes the person's queued offers out of the queue and refuses later
 //! ones; a GET of the same link changes nothing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests state expectations by unwrapping"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 use types::time::Clock;
 
 /// The longest that anything a story waits for may take; a failing story ends by it.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running `staffetta serve` on a data folder of its own.
 pub struct Node {
@@ -126,35 +126,28 @@ impl Plan {
 
         let mut lines = String::new();
         let ready = loop {
-            match log.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    lines.push_str(&line);
-                    lines.push('\n');
-                    if let Some(ready) = serde_json::from_str::<Value>(&line)
-                        .ok()
-                        .filter(|line| line["message"] == "ready")
-                    {
-                        break ready;
-                    }
-                }
-                Err(_) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(lines);
-                }
+            let Ok(line) = log.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(lines);
+            };
+            lines.push_str(&line);
+            lines.push('\n');
+            if let Some(ready) = serde_json::from_str::<Value>(&line)
+                .ok()
+                .filter(|line| line["message"] == "ready")
+            {
+                break ready;
             }
         };
         let started_in = started.elapsed();
         let address = |key: &str| ready[key].as_str().unwrap().parse().unwrap();
-        let operator_key = match &self.operator_key {
-            Some(key) => key.clone(),
-            None => {
-                let line = printed
-                    .recv_timeout(PATIENCE)
-                    .expect("the first start prints the operator key");
-                line.rsplit(' ').next().unwrap().to_owned()
-            }
-        };
+        let operator_key = self.operator_key.clone().unwrap_or_else(|| {
+            let line = printed
+                .recv_timeout(PATIENCE)
+                .expect("the first start prints the operator key");
+            line.rsplit(' ').next().unwrap().to_owned()
+        });
         Ok(Node {
             child,
             api: address("api"),
