@@ -86,6 +86,16 @@ pub fn html(message: &[u8]) -> Option<String> {
     parsed.body_html(0).map(std::borrow::Cow::into_owned)
 }
 
+/// Returns the path of the first offer's link, which leads through the tracker at `host`.
+pub fn first_click(message: &[u8], host: &str) -> Option<String> {
+    let text = text(message)?;
+    let (_, rest) = text.split_once(&format!("https://{host}/c/"))?;
+    let token = rest
+        .split(|c: char| c.is_whitespace() || matches!(c, '>' | ')' | '"'))
+        .next()?;
+    Some(format!("/c/{token}"))
+}
+
 /// Returns a text as the HTML part shows it.
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;")

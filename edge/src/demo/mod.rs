@@ -25,7 +25,7 @@ use crate::clock::SystemClock;
 use crate::demo::dns::{Answer, DnsServer, Zone};
 use crate::demo::mail::Verified;
 use crate::demo::sink::{Received, Sink};
-use crate::service::{self, Service};
+use crate::service::{self, Addresses, Service};
 use crate::settings::Settings;
 use crate::story;
 
@@ -89,14 +89,14 @@ async fn relay(folder: &Path, once: bool) -> anyhow::Result<()> {
 
     let (posted, told, received) = order(&shop, &mut sink).await?;
     show_events(posted, &told);
-    let verified = show_mail(folder, &received, dns.address).await?;
+    let verified = show_mail(&received, dns.address).await?;
     check(&told, &received, &verified)?;
     println!(
         "\nThe mail arrived intact, {} DKIM signatures verify, and the order explains itself.",
         verified.len()
     );
     if !once {
-        invite(&running, &shop_key);
+        invite(&running, &shop_key, &received);
         service::stop_signal().await;
     }
     running.drain().await;
@@ -113,7 +113,7 @@ async fn settings(folder: &Path, dns: SocketAddr, sink: SocketAddr) -> anyhow::R
     settings.delivery.nameserver = Some(dns);
     settings.delivery.smtp_port = sink.port();
     settings.delivery.allow_private_destinations = true;
-    settings.submit.tracking_host = world::TRACKING_HOST.to_owned();
+    world::TRACKING_HOST.clone_into(&mut settings.submit.tracking_host);
     for address in [
         &mut settings.listen.api,
         &mut settings.listen.tracker,
@@ -212,8 +212,9 @@ fn show_events(posted: Timestamp, told: &Value) {
     }
 }
 
-/// Prints the received mail's headers with the verdicts on its signatures, and saves it as .eml and HTML.
-async fn show_mail(folder: &Path, received: &Received, dns: SocketAddr) -> anyhow::Result<Vec<Verified>> {
+/// Prints the received mail's headers with the verdicts on its signatures, and saves it as .eml and HTML where it outlives
+/// the demo.
+async fn show_mail(received: &Received, dns: SocketAddr) -> anyhow::Result<Vec<Verified>> {
     println!(
         "\nReceived for {}, from {}:",
         received.envelope.to.join(", "),
@@ -232,7 +233,8 @@ async fn show_mail(folder: &Path, received: &Received, dns: SocketAddr) -> anyho
             signature.verdict()
         );
     }
-    let (eml, html) = (folder.join("mail.eml"), folder.join("mail.html"));
+    let kept = tempfile::Builder::new().prefix("staffetta-mail-").tempdir()?.keep();
+    let (eml, html) = (kept.join("mail.eml"), kept.join("mail.html"));
     std::fs::write(&eml, &received.bytes)?;
     std::fs::write(&html, mail::html(&received.bytes).context("the mail has an HTML part")?)?;
     println!("\nsaved {}\n      {}", eml.display(), html.display());
@@ -278,16 +280,19 @@ fn check(told: &Value, received: &Received, verified: &[Verified]) -> anyhow::Re
 }
 
 /// Prints what to try next.
-fn invite(running: &Service, shop_key: &str) {
-    let (api, admin) = (running.addresses.api, running.addresses.admin);
+fn invite(running: &Service, shop_key: &str, received: &Received) {
+    let Addresses { api, tracker, admin } = running.addresses;
+    let link = mail::first_click(&received.bytes, world::TRACKING_HOST).unwrap_or_default();
     println!(
         "\nTry next (mail for @{domain} goes to this process; Ctrl-C ends it):\n\n\
          curl -s http://{api}/v1/orders/{order} -H 'Authorization: Bearer {shop_key}'\n\n\
          curl -s http://{api}/v1/messages -H 'Authorization: Bearer {shop_key}' -H 'Content-Type: application/json' -d \\\n  \
          '{{\"to\": {{\"email\": \"anna@{domain}\"}}, \"body\": {{\"content\": {{\"subject\": \"Ciao\", \"text\": \"Il pacco è partito.\"}}}}}}'\n\n\
+         curl -si http://{tracker}{link} -H 'Host: {host}'   # a click: a redirect to the advertiser\n\n\
          curl -s http://{api}/openapi.json\n\n\
          curl -s http://{admin}/metrics | grep mta_\n",
         domain = world::BUYER_DOMAIN,
         order = world::ORDER,
+        host = world::TRACKING_HOST,
     );
 }
