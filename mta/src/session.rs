@@ -326,7 +326,7 @@ impl Session {
         let InFlight { taken, freed_at } = in_flight;
         let accepted = matches!(end, End::Accepted(_));
         let now = self.shared.now();
-        let decided = outcome::decide(
+        let mut decided = outcome::decide(
             &Sender {
                 settings: &self.shared.settings,
                 now,
@@ -336,6 +336,12 @@ impl Session {
             &end,
             closing,
         );
+        let doubtful = matches!(decided.outcome, Outcome::InDoubt { retry: Some(_) });
+        if doubtful && !self.shared.with(|queue, _| queue.may_finish(taken.slot)) {
+            // Withdrawn after its dot: it is not tried again, but the peer may have it, which must not be hidden.
+            decided.outcome = Outcome::InDoubt { retry: None };
+            decided.settled = Settled::Over;
+        }
         if accepted {
             if let Some(freed_at) = freed_at {
                 self.shared

@@ -154,6 +154,25 @@ async fn an_offer_in_doubt_is_held() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_withdrawn_after_its_dot_stays_in_doubt_and_is_not_tried_again() {
+    let engine = Arc::new(std::sync::OnceLock::<mta::Delivery>::new());
+    let withdrawing = Arc::clone(&engine);
+    let receiver = Receiver::start(move |at| match at.event {
+        Event::Message(..) => {
+            let delivery = withdrawing.get().expect("set before anything is sent");
+            delivery.withdraw(types::id::MessageId::from_raw(1));
+            Do::Close
+        }
+        _ => Do::Go,
+    })
+    .await;
+    let mut running = Engine::start(to(receiver.address));
+    engine.set(running.delivery.clone()).expect("once");
+    running.send(running.mail(1, "r@dest.example"));
+    assert_eq!(running.end().await.outcome, Outcome::InDoubt { retry: None });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_final_dot_leaves_before_the_claim_is_durable() {
     let datas = Arc::new(AtomicUsize::new(0));
     let seen = Arc::clone(&datas);
