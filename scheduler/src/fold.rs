@@ -263,6 +263,10 @@ impl Fold {
             };
         }
         self.change_row(entry.partition, ended.message, |row| {
+            // An end that was told late: the claim that came after it stands.
+            if row.claimed && ended.attempt < row.attempts {
+                return;
+            }
             row.claimed = false;
             row.attempts = ended.attempt;
             if let Outcome::Deferred { until, .. } | Outcome::InDoubt { retry: Some(until) } = ended.outcome {

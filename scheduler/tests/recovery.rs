@@ -245,6 +245,41 @@ async fn a_claim_without_an_end_is_in_doubt_and_an_offer_stays_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_told_late_leaves_the_newer_claim_standing() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = start(folder.path()).await;
+    furnish(&node).await;
+    let (partition, mail) = accept(&node, "mario@example.it").await;
+    let message = mail.plan.message;
+    spool(&node, partition, message);
+    for attempt in [Attempt(1), Attempt(2)] {
+        let claim = Event::AttemptClaimed(AttemptClaimed { message, attempt });
+        node.store.intake().submit(partition, claim).await.unwrap();
+    }
+    let late = AttemptEnded {
+        message,
+        attempt: Attempt(1),
+        outcome: Outcome::Deferred {
+            until: Still.now(),
+            class: FailureClass::Network,
+        },
+        reply: Line::default(),
+        peer: Line::default(),
+        tls: None,
+    };
+    let late = Event::AttemptEnded(Box::new(late));
+    node.store.intake().submit(partition, late).await.unwrap();
+    node.stop().await;
+
+    let node = start(folder.path()).await;
+    assert_eq!(
+        node.outcome(message, partition).await,
+        Some(Outcome::InDoubt { retry: None })
+    );
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unclaimed_mail_with_bytes_survives_with_its_attempts_and_its_due_time() {
     let folder = tempfile::tempdir().unwrap();
     let node = start(folder.path()).await;
