@@ -86,8 +86,9 @@ pub fn serve(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     });
     if failed {
         // What is durable is known; nothing may be written any more. The supervisor's restart recovers.
-        tracing::error!("the disk failed a write or sync: exiting to restart into recovery");
-        return Ok(ExitCode::FAILURE);
+        tracing::error!("the store failed: exiting to restart into recovery");
+        // Nothing is waited for: a thread may hang on the disk that failed.
+        std::process::exit(1);
     }
     runtime.block_on(async {
         tokio::select! {
@@ -95,6 +96,8 @@ pub fn serve(file: Option<&Path>) -> anyhow::Result<ExitCode> {
             () = stop_signal() => tracing::warn!("a second signal: exiting without waiting; what is unfinished stays spooled"),
         }
     });
+    // What the grace period or a second signal cut off is not waited for.
+    runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use mta::Settings;
@@ -268,14 +269,13 @@ async fn a_drain_lets_running_transactions_end_and_starts_nothing() {
         .until("claims", || !engine.ledger.claims.lock().unwrap().is_empty())
         .await;
     let (delivery, ledger) = (engine.delivery.clone(), Arc::clone(&engine.ledger));
-    let drain = tokio::spawn(async move {
-        delivery
-            .drain(tokio::time::Instant::now() + Duration::from_secs(10))
-            .await;
-    });
+    let mut drain = Box::pin(delivery.drain(tokio::time::Instant::now() + Duration::from_secs(10)));
+    // The drain has begun, and waits for the claimed ones, before their claims are let through.
+    let begun = std::future::poll_fn(|context| Poll::Ready(drain.as_mut().poll(context))).await;
+    assert!(begun.is_pending());
     ledger.held.store(false, Ordering::SeqCst);
     ledger.commits.notify_waiters();
-    drain.await.unwrap();
+    drain.await;
     let claimed = engine.ledger.claims.lock().unwrap().len();
     let delivered = engine
         .ends_so_far()
