@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 
 /// What is logged unless the environment says otherwise.
 pub const SERVICE: &str = "info,hickory_proto=warn,hickory_resolver=warn,fjall=warn,lsm_tree=warn";
-/// What the demo logs: it tells its own story on standard output.
-pub const DEMO: &str = "error";
+/// What the other commands log: they tell their own story on standard output.
+pub const COMMAND: &str = "error";
 
 /// Starts logging to standard error. Called once, first of all.
 pub fn start(unless_told: &str) {

@@ -1,5 +1,7 @@
 //! The binary `staffetta`: read the arguments, do what they say.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 use edge::cli::{Cli, Command};
 use edge::{command, demo, logging, service};
@@ -8,14 +10,13 @@ use edge::{command, demo, logging, service};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(if matches!(cli.command, Command::Demo { .. }) {
-        logging::DEMO
-    } else {
-        logging::SERVICE
+    logging::start(match cli.command {
+        Command::Serve(_) => logging::SERVICE,
+        _ => logging::COMMAND,
     });
-    match cli.command {
+    let done = match cli.command {
         Command::Serve(settings) => service::serve(settings.settings.as_deref()),
         Command::Demo { once } => demo::run(once),
         Command::Check(settings) => command::check(settings.settings.as_deref()),
@@ -23,5 +24,9 @@ fn main() -> anyhow::Result<std::process::ExitCode> {
         Command::Queue { admin, action } => command::queue(&admin, action),
         Command::Message { id, admin } => command::message(&admin, &id),
         Command::Explain { shop, order_id, admin } => command::explain(&admin, &shop, &order_id),
-    }
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -149,8 +149,8 @@ pub enum ProtocolFault {
 /// What a session tells its driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Start the TLS handshake now, on the raw connection; then [`Client::tls_established`] or
-    /// [`Client::tls_failed`].
+    /// Start the TLS handshake now, on the raw connection; then [`tls_established`](super::Client::tls_established) or
+    /// [`tls_failed`](super::Client::tls_failed).
     StartTls,
     /// Transactions can begin.
     Ready(Capabilities),
