@@ -60,7 +60,10 @@ impl Sink {
     pub async fn scripted(script: Script) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        // Unbounded: bounded by what the one service under the demo's or test's control sends.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "bounded by what the one service in the demo or test sends"
+        )]
         let (keep, received) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {

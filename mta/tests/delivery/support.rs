@@ -123,6 +123,7 @@ pub(crate) fn to(address: SocketAddr) -> Settings {
 
 impl Engine {
     pub(crate) fn start(settings: Settings) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "bounded by the mails of one test")]
         let (sender, ends) = mpsc::unbounded_channel();
         let ledger = Arc::new(TestLedger {
             claims: Mutex::default(),

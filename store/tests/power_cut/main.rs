@@ -95,6 +95,7 @@ fn cut(history: &History, images: u64, seed: u64) -> Vec<String> {
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "a new seed for each run, printed")]
 fn seed() -> u64 {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     number_from_env("POWER_CUT_SEED", clock.as_millis() as u64)
