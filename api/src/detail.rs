@@ -75,6 +75,13 @@ pub(crate) fn of(event: &Event) -> String {
                 agent(*by)
             )
         }
+        Event::Judged(_) => "Opens and clicks were judged.".to_owned(),
+        Event::Landed(_) => "The advertiser's site was reached.".to_owned(),
+        Event::LeadDecided(_) => "The landing was decided on.".to_owned(),
+        Event::LeadSettled(_) => "The lead was settled.".to_owned(),
+        Event::AggregateCounted(_) => "Hits that name nobody were counted.".to_owned(),
+        Event::PreferenceChanged(_) => "The person changed a preference.".to_owned(),
+        Event::PersonErased(_) => "The person's data were erased.".to_owned(),
     }
 }
 
@@ -192,6 +199,8 @@ const fn agent(class: AgentClass) -> &'static str {
     match class {
         AgentClass::Client => "a browser or mail client",
         AgentClass::Proxy => "a provider's image proxy",
+        AgentClass::ApplePrivacy => "Apple's Mail Privacy Protection",
+        AgentClass::GmailProxy => "Gmail's image proxy",
         AgentClass::Machine => "a program",
         AgentClass::Unknown => "something that does not say what it is",
     }

@@ -384,6 +384,13 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
         Event::Unsubscribed(_) => "unsubscribed",
         Event::Opened(_) => "opened",
         Event::Clicked(_) => "clicked",
+        Event::Judged(_) => "judged",
+        Event::Landed(_) => "landed",
+        Event::LeadDecided(_) => "lead_decided",
+        Event::LeadSettled(_) => "lead_settled",
+        Event::AggregateCounted(_) => "aggregate_counted",
+        Event::PreferenceChanged(_) => "preference_changed",
+        Event::PersonErased(_) => "person_erased",
     }
 }
 
@@ -395,11 +402,18 @@ const fn about(event: &Event) -> Option<MessageId> {
         Event::Unsubscribed(unsubscribed) => Some(unsubscribed.message),
         Event::Opened(opened) => Some(opened.message),
         Event::Clicked(clicked) => Some(clicked.message),
+        Event::Judged(judged) => Some(judged.message),
+        Event::Landed(landed) => Some(landed.message),
+        Event::LeadDecided(decided) => Some(decided.message),
+        Event::LeadSettled(settled) => Some(settled.message),
+        Event::PreferenceChanged(changed) => Some(changed.message),
         Event::OrderAccepted(_)
         | Event::MessageAccepted(_)
         | Event::Decided(_)
         | Event::CatalogueChanged(_)
-        | Event::SuppressionChanged(_) => None,
+        | Event::SuppressionChanged(_)
+        | Event::AggregateCounted(_)
+        | Event::PersonErased(_) => None,
     }
 }
 

@@ -17,7 +17,6 @@
 
 pub mod address;
 pub mod ledger;
-pub mod provider;
 pub mod ready;
 pub mod submit;
 

@@ -6,7 +6,7 @@ use prometheus::{
 use types::event::Outcome;
 use types::order::Stream;
 
-use crate::provider::Provider;
+use types::provider::Provider;
 
 /// Handles of all metrics of delivery.
 #[derive(Clone, Debug)]

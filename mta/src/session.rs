@@ -23,11 +23,11 @@ use types::event::{AttemptClaimed, FailureClass, Outcome};
 use types::id::{Attempt, MessageId};
 
 use crate::ledger::NotRecorded;
-use crate::provider::Provider;
 use crate::queue::{Fresh, Settled, SiteId, Taken, Turn};
 use crate::session::link::Link;
 use crate::session::outcome::{Decided, Sender};
 use crate::shared::Shared;
+use types::provider::Provider;
 
 /// Proof that a message's bytes and this session's claim on it are on stable storage: its final dot may be sent.
 #[derive(Debug)]

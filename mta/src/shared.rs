@@ -15,11 +15,11 @@ use types::time::{Clock, Timestamp};
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::provider::Provider;
 use crate::queue::{DomainFault, DomainId, Effect, Queue};
 use crate::resolver::Resolver;
 use crate::session;
 use crate::settings::Settings;
+use types::provider::Provider;
 
 /// The longest that the keeper sleeps: the sweep goes on, and a wall clock that was set is noticed.
 const KEEPER_TICK: Duration = Duration::from_millis(200);

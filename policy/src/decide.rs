@@ -13,7 +13,8 @@ use types::catalogue::Shop;
 use types::event::{Offer, Plan, Refusal, Tracking, Verdict};
 use types::id::{CampaignNumber, MessageId};
 use types::locale::Language;
-use types::order::{Consent, Customer, MessageRequest, Order, OrderStatus, Stream};
+use types::order::{Body, Consent, Customer, MessageRequest, Order, OrderStatus, Stream};
+use types::text::Slug;
 use types::time::Timestamp;
 
 use crate::offers::{Candidates, Selection, Wanted, select};
@@ -84,6 +85,10 @@ pub struct Draft {
     pub offers: Vec<Offer>,
     /// Whether the order was late, and is mailed because the shop says so.
     pub late: bool,
+    /// Whether the recipient belongs to the shop or an advertiser shown.
+    pub test: bool,
+    /// The template; `None` is the built-in one, or content that came with the request.
+    pub template: Option<Slug>,
 }
 
 impl Decision {
@@ -101,6 +106,8 @@ impl Decision {
                 tracking: draft.tracking,
                 offers: draft.offers,
                 late: draft.late,
+                test: draft.test,
+                template: draft.template,
             }),
         }
     }
@@ -150,6 +157,8 @@ pub fn decide_order(facts: &OrderFacts<'_>, now: Timestamp, random: &mut impl Rn
         tracking: tracking(shop, person, consent.tracking.as_ref()),
         offers,
         late,
+        test: false,
+        template: shop.spec.offer_template.clone(),
     })
 }
 
@@ -184,6 +193,11 @@ pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
         tracking: tracking(shop, person, consent.tracking.as_ref()),
         offers: Vec::new(),
         late: false,
+        test: false,
+        template: match &request.body {
+            Body::Template(used) => Some(used.id.clone()),
+            Body::Content(_) => None,
+        },
     })
 }
 

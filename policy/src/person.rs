@@ -145,9 +145,17 @@ impl PersonState {
                 }
             }
             Event::Unsubscribed(unsubscribed) => self.apply_unsubscribed(unsubscribed, wall),
-            Event::AttemptClaimed(_) | Event::CatalogueChanged(_) | Event::Opened(_) | Event::Clicked(_) => {
-                Withdrawal::default()
-            }
+            Event::AttemptClaimed(_)
+            | Event::CatalogueChanged(_)
+            | Event::Opened(_)
+            | Event::Clicked(_)
+            | Event::Judged(_)
+            | Event::Landed(_)
+            | Event::LeadDecided(_)
+            | Event::LeadSettled(_)
+            | Event::AggregateCounted(_)
+            | Event::PreferenceChanged(_)
+            | Event::PersonErased(_) => Withdrawal::default(),
         }
     }
 

@@ -171,6 +171,13 @@ impl Fold {
                 self.timeline(entry, clicked.message.event());
                 Ok(())
             }
+            Event::Judged(_)
+            | Event::Landed(_)
+            | Event::LeadDecided(_)
+            | Event::LeadSettled(_)
+            | Event::AggregateCounted(_)
+            | Event::PreferenceChanged(_)
+            | Event::PersonErased(_) => Ok(()),
         }
     }
 

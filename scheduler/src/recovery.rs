@@ -141,7 +141,14 @@ impl Opening {
             | Event::CatalogueChanged(_)
             | Event::Unsubscribed(_)
             | Event::Opened(_)
-            | Event::Clicked(_) => {}
+            | Event::Clicked(_)
+            | Event::Judged(_)
+            | Event::Landed(_)
+            | Event::LeadDecided(_)
+            | Event::LeadSettled(_)
+            | Event::AggregateCounted(_)
+            | Event::PreferenceChanged(_)
+            | Event::PersonErased(_) => {}
         }
         Ok(())
     }

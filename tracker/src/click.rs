@@ -52,6 +52,11 @@ impl Tracker {
                     campaign: token.campaign,
                     slot: token.slot,
                     agent,
+                    click: None,
+                    network: None,
+                    visit: types::event::Visit::Real,
+                    suspect: false,
+                    untrusted: false,
                 },
             )),
         };

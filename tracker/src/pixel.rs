@@ -39,6 +39,9 @@ impl Tracker {
             message: token.message,
             shop: token.shop,
             agent,
+            network: None,
+            visit: types::event::Visit::Real,
+            suspect: false,
         };
         Ok(self.offer(token.partition, Event::Opened(opened)))
     }

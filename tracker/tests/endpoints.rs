@@ -34,6 +34,11 @@ async fn a_click_leads_to_the_landing_page_and_is_recorded() {
         campaign: CampaignNumber(1),
         slot: 2,
         agent: AgentClass::Client,
+        click: None,
+        network: None,
+        visit: types::event::Visit::Real,
+        suspect: false,
+        untrusted: false,
     };
     assert_eq!(
         world.next_event().await,
@@ -58,6 +63,9 @@ async fn an_open_is_a_pixel_and_is_recorded() {
         message: support::message(),
         shop: ShopNumber(1),
         agent: AgentClass::Client,
+        network: None,
+        visit: types::event::Visit::Real,
+        suspect: false,
     };
     assert_eq!(world.next_event().await, (support::partition(), Event::Opened(opened)));
 }

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 
-use crate::id::PersonKey;
+use crate::id::{PersonKey, ShopNumber, VisitorKey};
 
 /// A syntactically valid mail address, its domain in lower case and as A-labels, its local part as written.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
@@ -156,6 +156,32 @@ impl PersonKeyer {
 impl fmt::Debug for PersonKeyer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PersonKeyer(secret)")
+    }
+}
+
+/// Makes the keys under which advertisers' first visits are kept.
+#[derive(Clone)]
+pub struct VisitorKeyer(hmac::Key);
+
+impl VisitorKeyer {
+    /// Takes the person secret, from which each advertiser's key is derived.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
+    }
+
+    /// Returns a person's key at one advertiser.
+    pub fn key(&self, advertiser: ShopNumber, person: &PersonKey) -> VisitorKey {
+        let label = [b"staffetta visitor".as_slice(), &advertiser.0.to_be_bytes()].concat();
+        let own = hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&self.0, &label).as_ref());
+        let tag = hmac::sign(&own, person.as_bytes());
+        let (first, _) = tag.as_ref().split_at(16);
+        VisitorKey::from_bytes(first.try_into().expect("split at 16"))
+    }
+}
+
+impl fmt::Debug for VisitorKeyer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VisitorKeyer(secret)")
     }
 }
 

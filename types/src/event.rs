@@ -7,17 +7,27 @@
 
 mod attempt;
 mod decided;
+mod lead;
+mod tracked;
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use crate::catalogue::{ApiKey, CampaignSpec, ShopSpec, TemplateSpec};
-use crate::id::{CampaignNumber, MessageId, PersonKey, ShopNumber};
+use crate::id::{MessageId, PersonKey, ShopNumber};
 use crate::order::{MessageRequest, Order, Stream};
 use crate::text::Slug;
 
 pub use attempt::{AttemptClaimed, AttemptEnded, FailureClass, Outcome};
 pub use decided::{Decided, Offer, Plan, Refusal, Tracking, Verdict};
+pub use lead::{
+    EvidenceGrade, Landed, LandingVia, LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict,
+    VoidReason,
+};
+pub use tracked::{
+    AgentClass, AggregateCounted, AggregateHit, Clicked, HitClass, HitKind, HitReason, HitVerdict, Judged, Opened,
+    Preference, PreferenceChanged, Round, Visit,
+};
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +52,20 @@ pub enum Event {
     Opened(Opened),
     /// A mail's link was followed.
     Clicked(Clicked),
+    /// A mail's opens and clicks were judged: people or machines.
+    Judged(Box<Judged>),
+    /// An advertiser's site was reached through a click.
+    Landed(Box<Landed>),
+    /// A landing was decided on: a lead, or why not.
+    LeadDecided(Box<LeadDecided>),
+    /// A lead was confirmed or voided.
+    LeadSettled(LeadSettled),
+    /// Opens, clicks and landings that name nobody, added up.
+    AggregateCounted(AggregateCounted),
+    /// A person changed a preference on a mail's page.
+    PreferenceChanged(PreferenceChanged),
+    /// A person's data are erased.
+    PersonErased(PersonErased),
 }
 
 /// Why a record's payload is not the event that its header names.
@@ -75,6 +99,13 @@ impl Event {
             Self::Unsubscribed(_) => 8,
             Self::Opened(_) => 9,
             Self::Clicked(_) => 10,
+            Self::Judged(_) => 11,
+            Self::Landed(_) => 12,
+            Self::LeadDecided(_) => 13,
+            Self::LeadSettled(_) => 14,
+            Self::AggregateCounted(_) => 15,
+            Self::PreferenceChanged(_) => 16,
+            Self::PersonErased(_) => 17,
         }
     }
 
@@ -91,6 +122,13 @@ impl Event {
             Self::Unsubscribed(event) => minicbor::encode(event, out),
             Self::Opened(event) => minicbor::encode(event, out),
             Self::Clicked(event) => minicbor::encode(event, out),
+            Self::Judged(event) => minicbor::encode(event, out),
+            Self::Landed(event) => minicbor::encode(event, out),
+            Self::LeadDecided(event) => minicbor::encode(event, out),
+            Self::LeadSettled(event) => minicbor::encode(event, out),
+            Self::AggregateCounted(event) => minicbor::encode(event, out),
+            Self::PreferenceChanged(event) => minicbor::encode(event, out),
+            Self::PersonErased(event) => minicbor::encode(event, out),
         }
         .expect("writing CBOR to a vector cannot fail");
     }
@@ -108,6 +146,13 @@ impl Event {
             8 => minicbor::decode(payload).map(Self::Unsubscribed),
             9 => minicbor::decode(payload).map(Self::Opened),
             10 => minicbor::decode(payload).map(Self::Clicked),
+            11 => minicbor::decode(payload).map(|event| Self::Judged(Box::new(event))),
+            12 => minicbor::decode(payload).map(|event| Self::Landed(Box::new(event))),
+            13 => minicbor::decode(payload).map(|event| Self::LeadDecided(Box::new(event))),
+            14 => minicbor::decode(payload).map(Self::LeadSettled),
+            15 => minicbor::decode(payload).map(Self::AggregateCounted),
+            16 => minicbor::decode(payload).map(Self::PreferenceChanged),
+            17 => minicbor::decode(payload).map(Self::PersonErased),
             unknown => return Err(EventError::UnknownKind(unknown)),
         };
         event.map_err(|source| EventError::Malformed { kind, source })
@@ -334,57 +379,16 @@ pub enum UnsubscribedBy {
     Page,
 }
 
-/// A mail's pixel was fetched by someone or something.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// A person's data are erased (GDPR Art. 17): what is about the person leaves state, what protects the person stays.
+///
+/// Suppressions, refusals and first visits stay, by [`PersonKey`] alone; so does whose a mail was, for its unsubscribe link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-pub struct Opened {
-    /// Which mail.
+pub struct PersonErased {
+    /// Who.
     #[n(0)]
-    pub message: MessageId,
-    /// Whose mail.
+    pub person: PersonKey,
+    /// What one shop knows; `None` is what every shop does.
     #[n(1)]
-    pub shop: ShopNumber,
-    /// The client's `User-Agent`, reduced to a class.
-    #[n(2)]
-    pub agent: AgentClass,
-}
-
-/// A mail's link was followed by someone or something.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Clicked {
-    /// Which mail.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose mail.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// Which offer.
-    #[n(2)]
-    pub campaign: CampaignNumber,
-    /// The offer's place in the mail, from 0.
-    #[n(3)]
-    pub slot: u8,
-    /// The client's `User-Agent`, reduced to a class.
-    #[n(4)]
-    pub agent: AgentClass,
-}
-
-/// What a `User-Agent` says about who asks; a first guess, judged later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum AgentClass {
-    /// A browser or mail client.
-    #[n(0)]
-    Client,
-    /// A provider's image proxy (Gmail, Yahoo, Apple).
-    #[n(1)]
-    Proxy,
-    /// Something that calls itself a program.
-    #[n(2)]
-    Machine,
-    /// None was sent.
-    #[n(3)]
-    Unknown,
+    pub shop: Option<ShopNumber>,
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use aws_lc_rs::digest;
 use data_encoding::BASE32_NOPAD;
 use minicbor::{Decode, Encode};
 
@@ -145,6 +146,104 @@ impl PersonKey {
 impl fmt::Debug for PersonKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// A person as one advertiser may know them: HMAC-SHA-256 of the [`PersonKey`] under a key of that advertiser, 128 bits kept.
+///
+/// The keys that two advertisers have for one person have nothing in common.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct VisitorKey(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
+
+impl VisitorKey {
+    /// Takes the 16 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for VisitorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&data_encoding::HEXLOWER.encode(&self.0))
+    }
+}
+
+/// One lead: SHA-256, 16 bytes kept, of advertiser, visitor and generation, so that whatever is repeated makes the same id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct LeadId(#[cbor(n(0), with = "minicbor::bytes")] [u8; 16]);
+
+impl LeadId {
+    /// Returns the id of a visitor's lead; `generation` counts the voided leads before it.
+    pub fn new(advertiser: ShopNumber, visitor: &VisitorKey, generation: u16) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(b"staffetta lead");
+        hash.update(&advertiser.0.to_be_bytes());
+        hash.update(visitor.as_bytes());
+        hash.update(&generation.to_be_bytes());
+        let hash = hash.finish();
+        let (first, _) = hash.as_ref().split_at(16);
+        Self(first.try_into().expect("split at 16"))
+    }
+
+    /// Takes the 16 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for LeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
+    }
+}
+
+impl fmt::Debug for LeadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// One of the 64 groups of 16 neighbouring partitions that share their counters, in state and in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u8);
+
+impl Slot {
+    /// How many slots there are.
+    pub const COUNT: u8 = 64;
+    /// How many partitions a slot has; runners own whole slots.
+    pub const PARTITIONS: u16 = PERSON_PARTITIONS / Self::COUNT as u16;
+
+    /// Returns the slot with this number, or `None` past the last one.
+    pub const fn new(number: u8) -> Option<Self> {
+        if number < Self::COUNT { Some(Self(number)) } else { None }
+    }
+
+    /// Returns the slot of a partition; the catalogue's events are counted in the last one.
+    pub fn of(partition: PartitionId) -> Self {
+        let number = partition.0.min(PERSON_PARTITIONS - 1) / Self::PARTITIONS;
+        Self(u8::try_from(number).expect("64 slots fit"))
+    }
+
+    /// Returns every slot.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Self::COUNT).map(Self)
+    }
+
+    /// Returns the number, below [`Slot::COUNT`].
+    pub const fn number(self) -> u8 {
+        self.0
     }
 }
 

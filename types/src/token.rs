@@ -7,14 +7,19 @@
 //!
 //! The MAC covers every byte before it and the host name under which the token is served, so that a token of one shop
 //! is worth nothing under another's host. Each kind has its own key, derived from a root secret by key id and kind. The
-//! newest root signs and all live ones verify: a mail is clicked for 400 days, so roots are kept at least that long.
+//! newest root signs and all live ones verify: a mail is clicked for 400 days, so roots are kept at least that long. A root
+//! that is known to others is *distrusted*: its links lead on, and count for nothing.
 //!
 //! `docs/formats/token.md` draws the bytes and publishes test vectors; a second implementation checks them.
 
+mod click_id;
 mod keys;
+mod landing;
 mod verp;
 
+pub use click_id::ClickId;
 pub use keys::TokenKeys;
+pub use landing::{BadSignature, LandingSecret, LandingSignature};
 pub use verp::VerpKey;
 
 use crate::id::{CampaignNumber, MessageId, PartitionId, ShopNumber};

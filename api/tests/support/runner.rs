@@ -208,6 +208,8 @@ impl Runner<'_> {
             tracking: Tracking::Individual,
             offers: if offers { vec![offer] } else { Vec::new() },
             late: false,
+            test: false,
+            template: None,
         }
     }
 

@@ -13,7 +13,7 @@ use types::time::Timestamp;
 use super::book::Tick;
 use super::domain::{DomainId, Route};
 use super::{Effect, Look, Queue, Standing, TOLD_MAX};
-use crate::provider::Provider;
+use types::provider::Provider;
 
 /// A site's place in the table.
 pub(crate) type SiteId = u32;

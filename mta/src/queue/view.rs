@@ -7,7 +7,7 @@ use types::time::Timestamp;
 use super::book::State;
 use super::site::{Site, SiteState};
 use super::{Queue, Standing};
-use crate::provider::Provider;
+use types::provider::Provider;
 
 impl Queue {
     /// Returns the largest sites, biggest first.

@@ -197,5 +197,7 @@ fn plan(stream: Stream, offers: Vec<Offer>) -> Plan {
         tracking: Tracking::Individual,
         offers,
         late: false,
+        test: false,
+        template: None,
     }
 }

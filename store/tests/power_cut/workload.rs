@@ -85,6 +85,8 @@ fn decided(n: u64) -> Event {
             tracking: Tracking::Aggregate,
             offers: Vec::new(),
             late: false,
+            test: false,
+            template: None,
         }),
     }))
 }

@@ -70,6 +70,13 @@ pub struct Plan {
     /// Whether the order was late, and mailed because the shop says so.
     #[n(8)]
     pub late: bool,
+    /// Whether the recipient belongs to the shop or an advertiser shown: opens and clicks are tests then, never leads.
+    #[n(9)]
+    #[cbor(default)]
+    pub test: bool,
+    /// The template it is made with; `None` is the built-in one, or content that came with the request.
+    #[n(10)]
+    pub template: Option<Slug>,
 }
 
 /// How a mail's pixel and links are made.

@@ -1,12 +1,14 @@
 //! Signing and verifying: fixed layouts, one derived key per root and kind.
 
 use std::fmt;
+use std::sync::Arc;
 
+use aws_lc_rs::aead::LessSafeKey;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use data_encoding::BASE64URL_NOPAD;
 
-use super::{AggregateClick, AggregatePixel, BadToken, ClickToken, Kind, PixelToken, UnsubscribeToken};
+use super::{AggregateClick, AggregatePixel, BadToken, ClickToken, Kind, PixelToken, UnsubscribeToken, click_id};
 use crate::id::{CampaignNumber, MessageId, PartitionId, ShopNumber};
 
 /// The label under which keys are derived; another use of the same root derives others.
@@ -23,10 +25,15 @@ pub struct TokenKeys {
 }
 
 #[derive(Clone)]
-struct Root {
-    id: u8,
+pub(super) struct Root {
+    pub(super) id: u8,
+    pub(super) secret: [u8; 32],
+    /// Whether others know the secret.
+    pub(super) distrusted: bool,
     /// By kind, in the order of [`Kind::ALL`].
     kinds: [hmac::Key; Kind::ALL.len()],
+    /// Of the click ids that landing pages get.
+    pub(super) click_id: Arc<LessSafeKey>,
 }
 
 impl TokenKeys {
@@ -39,6 +46,26 @@ impl TokenKeys {
         assert!(!secrets.is_empty(), "there is at least one token secret");
         let roots = secrets.iter().map(|(id, secret)| Root::new(*id, secret)).collect();
         Self { roots }
+    }
+
+    /// Distrusts roots: others know their secret.
+    #[must_use]
+    pub fn distrust(mut self, ids: &[u8]) -> Self {
+        for root in &mut self.roots {
+            root.distrusted |= ids.contains(&root.id);
+        }
+        self
+    }
+
+    /// Returns whether a token, verified before, was signed by a root that nobody else knows.
+    pub fn trusts(&self, token: &str) -> bool {
+        let mut start = [0; 3];
+        let id = token.get(..4).and_then(|text| {
+            BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut start).ok()?;
+            start.get(1).copied()
+        });
+        let root = id.and_then(|id| self.root(id));
+        root.is_some_and(|root| !root.distrusted)
     }
 
     /// Signs a click token for links under `host`.
@@ -153,13 +180,26 @@ impl TokenKeys {
         })
     }
 
+    pub(super) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    /// Returns the root that signs.
+    pub(super) fn newest(&self) -> &Root {
+        self.roots.last().expect("never empty: checked when made")
+    }
+
+    pub(super) fn root(&self, id: u8) -> Option<&Root> {
+        self.roots.iter().find(|root| root.id == id)
+    }
+
     fn signing_id(&self) -> u8 {
-        self.roots.last().expect("never empty: checked when made").id
+        self.newest().id
     }
 
     /// Fills what is left of the layout with the MAC and writes it as text.
     fn seal<const LEN: usize>(&self, kind: Kind, host: &str, mut out: Writer<LEN>) -> String {
-        let root = self.roots.last().expect("never empty: checked when made");
+        let root = self.newest();
         let (fields, mac) = out.bytes.split_at_mut(out.filled);
         let tag = tag(root.key(kind), fields, host);
         mac.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
@@ -182,11 +222,7 @@ impl TokenKeys {
         if *first != kind.tag() {
             return Err(BadToken::Kind);
         }
-        let root = self
-            .roots
-            .iter()
-            .find(|root| root.id == *id)
-            .ok_or(BadToken::UnknownKey)?;
+        let root = self.root(*id).ok_or(BadToken::UnknownKey)?;
         let tag = tag(root.key(kind), fields, host);
         let (expected, _) = tag.as_ref().split_at(mac.len());
         verify_slices_are_equal(expected, mac).map_err(|_| BadToken::Mac)?;
@@ -205,6 +241,9 @@ impl Root {
     fn new(id: u8, secret: &[u8; 32]) -> Self {
         Self {
             id,
+            secret: *secret,
+            distrusted: false,
+            click_id: Arc::new(click_id::key(secret, LABEL, id)),
             kinds: Kind::ALL.map(|kind| derive(secret, LABEL, &[kind.tag(), id])),
         }
     }
@@ -234,11 +273,16 @@ impl Kind {
 
 /// Derives a key: HKDF-Expand (RFC 5869 §2.3) with the root as PRK, since it is uniform already, for 32 bytes.
 pub(super) fn derive(root: &[u8; 32], label: &[u8], context: &[u8]) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, &derive_bytes(root, label, context))
+}
+
+/// As [`derive`], for keys of another algorithm.
+pub(super) fn derive_bytes(root: &[u8; 32], label: &[u8], context: &[u8]) -> [u8; 32] {
     let mut expand = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, root));
     expand.update(label);
     expand.update(context);
     expand.update(&[1]);
-    hmac::Key::new(hmac::HMAC_SHA256, expand.sign().as_ref())
+    expand.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// Computes the HMAC over the fields and the host in lower case. A kind's fields have one length, so nothing is ambiguous.
@@ -284,26 +328,31 @@ impl<const LEN: usize> Writer<LEN> {
 }
 
 /// Reads a verified layout's fields in their order.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
     /// Starts behind the kind and the key id.
     fn new(bytes: &'a [u8]) -> Self {
-        let mut reader = Self { rest: bytes };
+        let mut reader = Self::of(bytes);
         let [_, _] = reader.take();
         reader
     }
 
-    fn message(&mut self) -> Result<(MessageId, PartitionId), BadToken> {
+    /// Starts at the first byte.
+    pub(super) fn of(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(super) fn message(&mut self) -> Result<(MessageId, PartitionId), BadToken> {
         let message = MessageId::from_raw(u64::from_be_bytes(self.take()));
         // Signed by us, so it can only be out of range after a change of layout.
         let partition = PartitionId::new(u16::from_be_bytes(self.take())).ok_or(BadToken::Kind)?;
         Ok((message, partition))
     }
 
-    fn take<const N: usize>(&mut self) -> [u8; N] {
+    pub(super) fn take<const N: usize>(&mut self) -> [u8; N] {
         let (field, rest) = self
             .rest
             .split_first_chunk()

@@ -1,7 +1,8 @@
-//! Which of a small closed set of providers runs a receiver, told by the names of its mail exchangers. A metric label.
+//! Which of a small closed set of providers runs a receiver, told by the names of its mail exchangers or of the domain. A metric
+//! label and a dimension of statistics.
 
 /// Who runs a receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Provider {
     /// Gmail and Workspace.
     Google,
@@ -22,14 +23,20 @@ pub enum Provider {
 }
 
 /// Suffixes of mail exchangers' names. Tables like this one are easier kept than guessed.
-const SUFFIXES: [(&str, Provider); 18] = [
+const SUFFIXES: [(&str, Provider); 24] = [
     ("google.com", Provider::Google),
     ("googlemail.com", Provider::Google),
+    ("gmail.com", Provider::Google),
     ("outlook.com", Provider::Microsoft),
     ("hotmail.com", Provider::Microsoft),
+    ("hotmail.it", Provider::Microsoft),
+    ("live.com", Provider::Microsoft),
+    ("live.it", Provider::Microsoft),
     ("mx.microsoft", Provider::Microsoft),
     ("yahoodns.net", Provider::Yahoo),
     ("yahoo.com", Provider::Yahoo),
+    ("yahoo.it", Provider::Yahoo),
+    ("aol.com", Provider::Yahoo),
     ("icloud.com", Provider::Apple),
     ("me.com", Provider::Apple),
     ("libero.it", Provider::Italiaonline),
@@ -44,7 +51,7 @@ const SUFFIXES: [(&str, Provider); 18] = [
 ];
 
 impl Provider {
-    /// Every provider, in the order of the numbers that metrics use.
+    /// Every provider, in the order of the numbers under which it is stored: new ones are added at the end.
     pub const ALL: [Self; 8] = [
         Self::Google,
         Self::Microsoft,
@@ -66,6 +73,17 @@ impl Provider {
             .iter()
             .find(|(suffix, _)| within(suffix))
             .map_or(Self::Other, |(_, provider)| *provider)
+    }
+
+    /// Returns the number under which the provider is stored: its place in [`Provider::ALL`].
+    pub fn number(self) -> u8 {
+        let place = Self::ALL.iter().position(|provider| *provider == self);
+        place.and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX)
+    }
+
+    /// Returns the provider of a number, if there is one.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
     }
 
     /// Returns the name in metrics.
