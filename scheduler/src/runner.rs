@@ -10,9 +10,9 @@ use policy::offers::Candidates;
 use policy::{MessageFacts, OrderFacts, PersonState};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use store::intake::{Receipt, Submission, SubmitError};
+use store::intake::{Inbox, Receipt, Submission, SubmitError};
 use store::{Batch, Position, StateError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use types::catalogue::Catalogue;
 use types::event::{AttemptEnded, Decided, Event, MessageAccepted, OrderAccepted, Verdict};
@@ -86,7 +86,7 @@ impl Runner {
     }
 
     /// Works until `stop` fires and the inbox is empty.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Submission>, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
         let mut waiting = Vec::with_capacity(TURN_MAX);
         loop {
             let count = tokio::select! {

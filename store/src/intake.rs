@@ -2,7 +2,8 @@
 //!
 //! Each runner owns a range of partitions and one bounded inbox. New work is refused at once when the disk is below its
 //! floor, when too many mails are between accept and spool, or when the inbox is full. Results of work under way wait for
-//! a place instead: refusing them would lose what has already happened.
+//! a place instead: refusing them would lose what has already happened. What recipients do with mails has a lane of its own
+//! in each inbox, so that a flood of clicks never stands in an order's way, and is dropped and counted when that lane is full.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use types::event::Event;
-use types::id::{EventId, PERSON_PARTITIONS, PartitionId};
+use types::id::{EventId, PERSON_PARTITIONS, PartitionId, Slot};
 use types::port::{Admission, Place};
 
 use crate::disk::Disk;
@@ -57,14 +58,88 @@ pub enum SubmitError {
     Refused(String),
 }
 
-type Senders = Arc<[mpsc::Sender<Submission>]>;
-type Inbox = (Range<u16>, mpsc::Receiver<Submission>);
+type Senders = Arc<[Lanes]>;
+
+/// The writing ends of one runner's inbox.
+struct Lanes {
+    work: mpsc::Sender<Submission>,
+    tracked: mpsc::Sender<Submission>,
+}
+
+/// A runner's inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    work: mpsc::Receiver<Submission>,
+    tracked: mpsc::Receiver<Submission>,
+}
+
+impl Inbox {
+    /// Waits for submissions and takes at most `max`: orders, results and all that someone waits for first, opens and
+    /// clicks into the places that are left. 0: closed and empty. Cancel-safe.
+    pub async fn recv_many(&mut self, out: &mut Vec<Submission>, max: usize) -> usize {
+        loop {
+            let count = self.try_recv_many(out, max);
+            if count > 0 {
+                return count;
+            }
+            let (work_over, tracked_over) = (self.work.is_closed(), self.tracked.is_closed());
+            if work_over && tracked_over && self.work.is_empty() && self.tracked.is_empty() {
+                return 0;
+            }
+            // One is taken to wake up by; the next round takes the others in their order.
+            let one = tokio::select! {
+                biased;
+                one = self.work.recv(), if !work_over => one,
+                one = self.tracked.recv(), if !tracked_over => one,
+                else => None,
+            };
+            if let Some(one) = one {
+                out.push(one);
+                return 1 + Self::take(&mut self.work, out, max - 1);
+            }
+        }
+    }
+
+    /// Waits for one submission, or `None` when closed and empty.
+    pub async fn recv(&mut self) -> Option<Submission> {
+        let mut one = Vec::with_capacity(1);
+        self.recv_many(&mut one, 1).await;
+        one.pop()
+    }
+
+    /// Takes what waits now, at most `max` submissions, in the same order as [`Inbox::recv_many`].
+    pub fn try_recv_many(&mut self, out: &mut Vec<Submission>, max: usize) -> usize {
+        let count = Self::take(&mut self.work, out, max);
+        count + Self::take(&mut self.tracked, out, max - count)
+    }
+
+    /// Takes nothing more in; what is in it can still be received.
+    pub fn close(&mut self) {
+        self.work.close();
+        self.tracked.close();
+    }
+
+    /// Returns whether the inbox takes nothing more in.
+    pub fn is_closed(&self) -> bool {
+        self.work.is_closed() && self.tracked.is_closed()
+    }
+
+    fn take(lane: &mut mpsc::Receiver<Submission>, out: &mut Vec<Submission>, max: usize) -> usize {
+        let before = out.len();
+        while out.len() - before < max
+            && let Ok(one) = lane.try_recv()
+        {
+            out.push(one);
+        }
+        out.len() - before
+    }
+}
 
 /// The way in for events.
 pub struct Intake {
     /// `None` once closed.
     senders: Mutex<Option<Senders>>,
-    inboxes: Mutex<Vec<Inbox>>,
+    inboxes: Mutex<Vec<(Range<u16>, Inbox)>>,
     ranges: Vec<Range<u16>>,
     /// Runner of each partition.
     owners: Vec<usize>,
@@ -101,10 +176,13 @@ impl fmt::Debug for Intake {
     }
 }
 
-/// Splits the partitions among `runners`, evenly and in order; the last one has the catalogue as well.
+/// Splits the partitions among `runners`, by whole slots, evenly and in order; the last one has the catalogue as well.
+///
+/// A slot's counters have one writer for that reason, and all its partitions the same applied position.
 pub(crate) fn ranges(runners: usize) -> Vec<Range<u16>> {
-    let runners = u32::try_from(runners.clamp(1, usize::from(PERSON_PARTITIONS))).unwrap_or(1);
-    let bound = |i: u32| u16::try_from(u32::from(PERSON_PARTITIONS) * i / runners).unwrap_or(PERSON_PARTITIONS);
+    let slots = u16::from(Slot::COUNT);
+    let runners = u16::try_from(runners).unwrap_or(slots).clamp(1, slots);
+    let bound = |i: u16| slots * i / runners * Slot::PARTITIONS;
     (0..runners)
         .map(|i| {
             bound(i)..if i + 1 == runners {
@@ -117,17 +195,24 @@ pub(crate) fn ranges(runners: usize) -> Vec<Range<u16>> {
 }
 
 impl Intake {
-    pub(crate) fn new(runners: usize, inbox_len: usize, admissions: usize, disk: Arc<Disk>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        runners: usize,
+        inbox_len: usize,
+        tracked_len: usize,
+        admissions: usize,
+        disk: Arc<Disk>,
+        metrics: Metrics,
+    ) -> Self {
         let ranges = ranges(runners);
         let owners = ranges
             .iter()
             .enumerate()
             .flat_map(|(runner, range)| range.clone().map(move |_| runner))
             .collect();
-        let (senders, receivers): (Vec<_>, Vec<_>) = ranges.iter().map(|_| mpsc::channel(inbox_len)).unzip();
+        let (senders, inboxes): (Vec<_>, Vec<_>) = ranges.iter().map(|_| lanes(inbox_len, tracked_len)).unzip();
         Self {
             senders: Mutex::new(Some(senders.into())),
-            inboxes: Mutex::new(ranges.iter().cloned().zip(receivers).collect()),
+            inboxes: Mutex::new(ranges.iter().cloned().zip(inboxes).collect()),
             ranges,
             owners,
             admissions: Arc::new(Semaphore::new(admissions)),
@@ -175,7 +260,8 @@ impl Intake {
         self.queue(partition, event, None).await
     }
 
-    /// Takes in an event if there is a place at once, else refuses it as `Busy`. Nothing is durable on return.
+    /// Takes in what a recipient did, on its own lane, if there is a place at once, else refuses it as `Busy`. Nothing is
+    /// durable on return.
     pub fn offer(&self, partition: PartitionId, event: Event) -> Result<(), SubmitError> {
         let submission = Submission {
             partition,
@@ -183,13 +269,12 @@ impl Intake {
             admission: Admission::default(),
             receipt: None,
         };
-        self.sender(partition)?
-            .try_send(submission)
-            .map_err(|error| refusal(&error))
+        let tracked = |lanes: &Lanes| lanes.tracked.try_send(submission).map_err(|error| refusal(&error));
+        self.with(partition, tracked)?
     }
 
     /// Hands the inboxes to the runners, with the partitions that each owns. Empty after the first call.
-    pub fn take_inboxes(&self) -> Vec<(Range<u16>, mpsc::Receiver<Submission>)> {
+    pub fn take_inboxes(&self) -> Vec<(Range<u16>, Inbox)> {
         std::mem::take(&mut *lock(&self.inboxes))
     }
 
@@ -220,13 +305,28 @@ impl Intake {
     }
 
     fn sender(&self, partition: PartitionId) -> Result<mpsc::Sender<Submission>, SubmitError> {
+        self.with(partition, |lanes| lanes.work.clone())
+    }
+
+    /// Uses the lanes of a partition's runner.
+    fn with<T>(&self, partition: PartitionId, f: impl FnOnce(&Lanes) -> T) -> Result<T, SubmitError> {
         let senders = lock(&self.senders).clone().ok_or(SubmitError::Closed)?;
         let owner = self.owners.get(usize::from(partition.number())).copied();
         owner
             .and_then(|owner| senders.get(owner))
-            .cloned()
+            .map(f)
             .ok_or(SubmitError::Closed)
     }
+}
+
+fn lanes(work_len: usize, tracked_len: usize) -> (Lanes, Inbox) {
+    let (work, work_inbox) = mpsc::channel(work_len);
+    let (tracked, tracked_inbox) = mpsc::channel(tracked_len);
+    let inbox = Inbox {
+        work: work_inbox,
+        tracked: tracked_inbox,
+    };
+    (Lanes { work, tracked }, inbox)
 }
 
 fn refusal(error: &mpsc::error::TrySendError<Submission>) -> SubmitError {
@@ -245,6 +345,10 @@ mod tests {
         for runners in [1, 2, 3, 7, 64] {
             let all: Vec<u16> = ranges(runners).into_iter().flatten().collect();
             assert_eq!(all, (0..=PERSON_PARTITIONS).collect::<Vec<_>>(), "{runners} runners");
+            assert!(
+                ranges(runners).iter().all(|range| range.start % Slot::PARTITIONS == 0),
+                "{runners} runners"
+            );
         }
     }
 }

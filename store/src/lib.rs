@@ -45,7 +45,7 @@ pub use catalogue::CatalogueHandle;
 pub use claims::{ClaimError, ClaimGuard, Claimed, Claims};
 pub use disk::Disk;
 pub use error::{OpenError, ReplayError};
-pub use intake::{Intake, Receipt, Submission, SubmitError};
+pub use intake::{Inbox, Intake, Receipt, Submission, SubmitError};
 pub use journal::{Batch, Closed, CommitFailed, Journal, Position, Record};
 pub use medium::{Medium, RealMedium};
 pub use open::open;

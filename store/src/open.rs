@@ -153,6 +153,7 @@ fn entrance(settings: &Settings, dirs: &Dirs, metrics: &Metrics) -> (Arc<Disk>, 
     let intake = Intake::new(
         settings.runners,
         settings.inbox_len,
+        settings.tracked_len,
         settings.admissions_max,
         Arc::clone(&disk),
         metrics.clone(),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
-use types::address::PersonKeyer;
+use types::address::{PersonKeyer, VisitorKeyer};
 
 use crate::medium::{Medium, RealMedium, replace};
 use crate::segment::Kind;
@@ -31,6 +31,7 @@ pub struct Secrets {
     person: [u8; 32],
     verp: [u8; 32],
     tokens: BTreeMap<u8, [u8; 32]>,
+    distrusted: Vec<u8>,
 }
 
 impl fmt::Debug for Secrets {
@@ -64,12 +65,14 @@ impl Secrets {
         medium.sync_dir(&dir)?;
         let person = key(&*medium, &dir, PERSON, first_start)?;
         let verp = key(&*medium, &dir, VERP, first_start)?;
-        let mut tokens = BTreeMap::new();
+        let (mut tokens, mut distrusted) = (BTreeMap::new(), Vec::new());
         for entry in fs::read_dir(dir.join(TOKENS))? {
             let path = entry?.path();
             let id = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
-            if let Some(id) = id.filter(|_| path.extension().is_some_and(|extension| extension == "key")) {
-                tokens.insert(id, exact(&path)?);
+            match (id, path.extension().and_then(|extension| extension.to_str())) {
+                (Some(id), Some("key")) => drop(tokens.insert(id, exact(&path)?)),
+                (Some(id), Some("distrusted")) => distrusted.push(id),
+                _ => {}
             }
         }
         if tokens.is_empty() {
@@ -81,12 +84,33 @@ impl Secrets {
             person,
             verp,
             tokens,
+            distrusted,
         })
     }
 
     /// Returns what makes person keys from addresses.
     pub fn person_keyer(&self) -> PersonKeyer {
         PersonKeyer::new(&self.person)
+    }
+
+    /// Returns what makes the keys under which advertisers' first visits are kept.
+    pub fn visitor_keyer(&self) -> VisitorKeyer {
+        VisitorKeyer::new(&self.person)
+    }
+
+    /// Returns the ids of token keys that others know: their links lead on, and count for nothing.
+    pub fn distrusted_tokens(&self) -> &[u8] {
+        &self.distrusted
+    }
+
+    /// Distrusts a token key from the next start on. Durable on return.
+    pub fn distrust_token_secret(&self, id: u8) -> io::Result<()> {
+        replace(
+            &*self.medium,
+            &self.dir.join(TOKENS),
+            &format!("{id:03}.distrusted"),
+            &[],
+        )
     }
 
     /// Returns the token keys by id, rising; the last signs, all verify. Never empty.

@@ -44,6 +44,8 @@ pub struct Settings {
     pub state_cache_bytes: u64,
     /// Submissions that wait in each runner's inbox.
     pub inbox_len: usize,
+    /// Opens and clicks that wait in each runner's inbox; more are answered, dropped and counted.
+    pub tracked_len: usize,
     /// Mails at once between accept and spool; one more accept is answered `Busy`.
     pub admissions_max: usize,
     /// How long claimed names are kept; at least 72 hours.
@@ -70,6 +72,7 @@ impl Default for Settings {
             state_pending_bytes_max: 64 << 20,
             state_cache_bytes: 64 << 20,
             inbox_len: 4096,
+            tracked_len: 65_536,
             admissions_max: 8192,
             claims_kept: CLAIMS_KEPT_MIN,
             claims_pending_max: 262_144,
@@ -102,6 +105,8 @@ pub struct Config {
     pub state_cache: Option<String>,
     /// Submissions waiting per runner, 1 to 1,048,576. Default: 4,096.
     pub inbox_len: Option<usize>,
+    /// Opens and clicks waiting per runner, 1 to 1,048,576. Default: 65,536.
+    pub tracked_len: Option<usize>,
     /// Mails between accept and spool, 1 to 1,048,576. Default: 8,192.
     pub admissions_max: Option<usize>,
     /// How long order ids and idempotency keys are kept, at least 72h. Default: 72h.
@@ -126,6 +131,11 @@ impl Config {
         checked(
             (1..=1 << 20).contains(&inbox_len),
             "store.inbox_len: must be 1 to 1048576",
+        );
+        let tracked_len = self.tracked_len.unwrap_or(default.tracked_len);
+        checked(
+            (1..=1 << 20).contains(&tracked_len),
+            "store.tracked_len: must be 1 to 1048576",
         );
         let admissions_max = self.admissions_max.unwrap_or(default.admissions_max);
         checked(
@@ -197,6 +207,7 @@ impl Config {
             disk_floor_bytes,
             state_cache_bytes,
             inbox_len,
+            tracked_len,
             admissions_max,
             claims_kept,
             ..Settings::default()

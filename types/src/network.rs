@@ -23,8 +23,8 @@ impl Network {
                 Self::V4([a, b, c])
             }
             IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f])
+                let octets = address.octets();
+                Self::V6(*octets.first_chunk().expect("16 bytes hold 6"))
             }
         }
     }
@@ -34,8 +34,9 @@ impl fmt::Display for Network {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::V4([a, b, c]) => write!(out, "{}/24", Ipv4Addr::new(a, b, c, 0)),
-            Self::V6([a, b, c, d, e, f]) => {
-                let octets = [a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            Self::V6(prefix) => {
+                let mut octets = [0; 16];
+                octets.iter_mut().zip(prefix).for_each(|(to, from)| *to = from);
                 write!(out, "{}/48", Ipv6Addr::from(octets))
             }
         }

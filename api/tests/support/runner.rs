@@ -25,7 +25,7 @@ pub fn start(store: &Store, clock: Arc<dyn Clock>) {
     thread::spawn(move || {
         let waiting = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut submissions = Vec::new();
-        while inbox.blocking_recv_many(&mut submissions, 64) > 0 {
+        while waiting.block_on(inbox.recv_many(&mut submissions, 64)) > 0 {
             let mut turn = Runner {
                 store: &store,
                 now: clock.now(),

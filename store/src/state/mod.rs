@@ -7,6 +7,7 @@
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 
 pub(crate) mod tables;
+pub(crate) mod tracked;
 mod turn;
 pub(crate) mod writer;
 
@@ -23,6 +24,7 @@ use types::time::Timestamp;
 
 pub use tables::StoredClaim;
 pub(crate) use tables::Tables;
+pub use tracked::{StoredLead, TrackedPut, Visit};
 pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
 use writer::Turns;
 

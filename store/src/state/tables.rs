@@ -13,7 +13,7 @@ use super::{StateError, StoredChange, StoredEvent, Suppression};
 use crate::frame::{u16_at, u64_at};
 
 /// The keyspaces, in the order of their numbers in checkpoint copies. New ones are added at the end.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 14] = [
     "person",
     "timeline",
     "outbox",
@@ -22,6 +22,12 @@ pub(crate) const NAMES: [&str; 8] = [
     "counter",
     "suppression",
     "meta",
+    "mail",
+    "visit",
+    "about",
+    "due",
+    "cell",
+    "lead",
 ];
 
 const META_INCARNATION: &[u8] = b"incarnation";
@@ -40,6 +46,12 @@ pub(crate) struct Tables {
     pub(crate) counter: Keyspace,
     pub(crate) suppression: Keyspace,
     pub(crate) meta: Keyspace,
+    pub(crate) mail: Keyspace,
+    pub(crate) visit: Keyspace,
+    pub(crate) about: Keyspace,
+    pub(crate) due: Keyspace,
+    pub(crate) cell: Keyspace,
+    pub(crate) lead: Keyspace,
 }
 
 /// A name in state.
@@ -70,8 +82,22 @@ impl Tables {
             .cache_size(cache_bytes)
             .worker_threads(1)
             .open()?;
-        let [person, timeline, outbox, claim, catalogue, counter, suppression, meta] =
-            NAMES.map(|name| db.keyspace(name, KeyspaceCreateOptions::default));
+        let [
+            person,
+            timeline,
+            outbox,
+            claim,
+            catalogue,
+            counter,
+            suppression,
+            meta,
+            mail,
+            visit,
+            about,
+            due,
+            cell,
+            lead,
+        ] = NAMES.map(|name| db.keyspace(name, KeyspaceCreateOptions::default));
         Ok(Self {
             person: person?,
             timeline: timeline?,
@@ -81,12 +107,18 @@ impl Tables {
             counter: counter?,
             suppression: suppression?,
             meta: meta?,
+            mail: mail?,
+            visit: visit?,
+            about: about?,
+            due: due?,
+            cell: cell?,
+            lead: lead?,
             db,
         })
     }
 
     /// Returns the keyspaces in the order of [`NAMES`].
-    pub(crate) fn all(&self) -> [&Keyspace; 8] {
+    pub(crate) fn all(&self) -> [&Keyspace; 14] {
         [
             &self.person,
             &self.timeline,
@@ -96,6 +128,12 @@ impl Tables {
             &self.counter,
             &self.suppression,
             &self.meta,
+            &self.mail,
+            &self.visit,
+            &self.about,
+            &self.due,
+            &self.cell,
+            &self.lead,
         ]
     }
 
@@ -160,9 +198,9 @@ impl Tables {
     }
 
     /// Adds a turn's changes to a batch.
-    pub(crate) fn add(&self, batch: &mut OwnedWriteBatch, turn: &Turn) {
+    pub(crate) fn add(&self, batch: &mut OwnedWriteBatch, turn: &Turn) -> fjall::Result<()> {
         for put in &turn.puts {
-            self.put(batch, put);
+            self.put(batch, put)?;
         }
         let key = [
             META_APPLIED,
@@ -171,6 +209,7 @@ impl Tables {
         ]
         .concat();
         batch.insert(&self.meta, key, turn.position.0.to_le_bytes());
+        Ok(())
     }
 
     /// Adds how far all partitions have come, and the highest id that was minted.
@@ -179,8 +218,9 @@ impl Tables {
         batch.insert(&self.meta, META_LAST_ID, last_id.raw().to_le_bytes());
     }
 
-    fn put(&self, batch: &mut OwnedWriteBatch, put: &Put) {
+    fn put(&self, batch: &mut OwnedWriteBatch, put: &Put) -> fjall::Result<()> {
         match put {
+            Put::Tracked(change) => self.put_tracked(batch, change)?,
             Put::Person { partition, key, value } => {
                 batch.insert(&self.person, person_key(*partition, key), value.as_slice());
             }
@@ -241,6 +281,7 @@ impl Tables {
                 batch.remove(&self.suppression, suppression_key(*list, person, *stream));
             }
         }
+        Ok(())
     }
 
     /// Looks a claimed name up.
@@ -411,6 +452,10 @@ const fn cause_code(cause: SuppressionCause) -> u8 {
 
 pub(crate) fn be_u16(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(offset..offset + 2)?.try_into().ok()?))
+}
+
+pub(crate) fn be_u32(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(offset..offset + 4)?.try_into().ok()?))
 }
 
 pub(crate) fn be_u64(bytes: &[u8], offset: usize) -> Option<u64> {

@@ -9,6 +9,7 @@ use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, Person
 use types::order::Stream;
 use types::time::Timestamp;
 
+use super::tracked::TrackedPut;
 use crate::journal::Position;
 
 /// All changes of state that one append of a runner caused. Written whole or not at all.
@@ -119,6 +120,8 @@ pub enum Put {
         /// From which stream; `None` is the entry for both.
         stream: Option<Stream>,
     },
+    /// Something after delivery.
+    Tracked(TrackedPut),
 }
 
 /// Whose suppression list.
@@ -162,6 +165,12 @@ pub struct OutboxEntry {
 }
 
 impl Turn {
+    /// Returns whether the turn erases what earlier ones wrote.
+    pub(crate) fn erases(&self) -> bool {
+        let erases = |put: &Put| matches!(put, Put::Tracked(TrackedPut::Erase { .. }));
+        self.puts.iter().any(erases)
+    }
+
     /// Estimates the bytes that the turn holds while it waits.
     pub(crate) fn bytes(&self) -> usize {
         let puts: usize = self
@@ -170,6 +179,7 @@ impl Turn {
             .map(|put| match put {
                 Put::Person { value, .. } => value.len(),
                 Put::Timeline { payload, .. } | Put::Catalogue { payload, .. } => payload.len(),
+                Put::Tracked(change) => change.bytes(),
                 _ => 0,
             })
             .sum();

@@ -81,11 +81,19 @@ impl Turns {
         let mut taken = Vec::new();
         let mut bytes = 0;
         while taken.len() < TURNS_MAX && bytes < BATCH_BYTES_MAX {
+            // What is erased must be written before: such a turn is a batch of its own.
+            let alone = queue.turns.front().is_some_and(Turn::erases);
+            if alone && !taken.is_empty() {
+                break;
+            }
             let Some(turn) = queue.turns.pop_front_if(|turn| turn.position.0 <= durable) else {
                 break;
             };
             bytes += turn.bytes();
             taken.push(turn);
+            if alone {
+                break;
+            }
         }
         queue.bytes -= bytes;
         drop(queue);
@@ -131,7 +139,7 @@ impl Writer {
         let began = Instant::now();
         let mut batch = self.tables.db.batch();
         for turn in turns {
-            self.tables.add(&mut batch, turn);
+            self.tables.add(&mut batch, turn)?;
         }
         let (durable, last) = self.commits.heads();
         let through = self.applied.through_with(turns, durable, &last);

@@ -15,10 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use store::{Position, Receipt, Store, Submission};
+use store::{Inbox, Position, Receipt, Store, Submission};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracker::{Deps, Settings, Tracker};
@@ -54,7 +53,7 @@ pub struct World {
     pub store: Store,
     pub stop: CancellationToken,
     pub serving: JoinHandle<()>,
-    inboxes: Vec<mpsc::Receiver<Submission>>,
+    inboxes: Vec<Inbox>,
     _dir: tempfile::TempDir,
 }
 
@@ -247,9 +246,9 @@ impl World {
 
     /// Returns the events that wait, without acknowledging them.
     pub fn waiting(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.inboxes[0].try_recv().ok())
-            .map(|submission| submission.event)
-            .collect()
+        let mut waiting = Vec::new();
+        self.inboxes[0].try_recv_many(&mut waiting, usize::MAX);
+        waiting.into_iter().map(|submission| submission.event).collect()
     }
 
     /// Drops the inbox, as at a drain.
