@@ -116,6 +116,21 @@ impl ShopSpec {
             Stream::Transactional => self.transactional.as_ref(),
         }
     }
+
+    /// Returns whether a host is the shop's own: that of its home page, without `www.`, or one under it.
+    ///
+    /// Links of its campaigns lead there and nowhere else, and what reports a landing from there is believed.
+    pub fn owns_host(&self, host: &str) -> bool {
+        let own = self.url.host().as_bytes();
+        let own = match own.split_at_checked(4) {
+            Some((www, rest)) if www.eq_ignore_ascii_case(b"www.") && !rest.is_empty() => rest,
+            _ => own,
+        };
+        let start = host.len().checked_sub(own.len());
+        start
+            .and_then(|at| host.as_bytes().split_at_checked(at))
+            .is_some_and(|(under, end)| end.eq_ignore_ascii_case(own) && (under.is_empty() || under.ends_with(b".")))
+    }
 }
 
 /// Who a stream's mail comes from. The address's domain is the DKIM `d=` and, with `bounce.` before it, the return path.
@@ -352,4 +367,43 @@ pub enum Scope {
     /// Change the shop's campaigns, templates and suppressions.
     #[n(2)]
     Manage,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(url: &str, host: &str, expected: bool) {
+        let spec = serde_json::json!({
+            "name": "Vini", "url": url, "promotional": { "address": "a@b.example" }, "language": "it", "country": "IT",
+            "postal_address": "Via Roma 1, Roma",
+        });
+        let spec: ShopSpec = serde_json::from_value(spec).expect("a shop");
+        assert_eq!(spec.owns_host(host), expected, "{host} under {url}");
+    }
+
+    #[test]
+    fn a_shop_owns_its_host_and_what_is_under_it() {
+        for url in [
+            "https://vini.example/",
+            "https://www.vini.example/it?x",
+            "https://WWW.Vini.Example:8443/",
+        ] {
+            for host in ["vini.example", "www.vini.example", "shop.vini.example", "VINI.example"] {
+                check(url, host, true);
+            }
+            for host in [
+                "",
+                "example",
+                "evilvini.example",
+                "vini.example.evil.example",
+                "ini.example",
+                ".example",
+            ] {
+                check(url, host, false);
+            }
+        }
+        check("https://shop.vini.example/", "vini.example", false);
+        check("https://www./", "evil.example", false);
+    }
 }
