@@ -2,7 +2,10 @@
 //!
 //! Facts, time and randomness are arguments, so every rule can be proven with tables, properties and simulated time.
 
+pub mod agent;
 pub mod decide;
+pub mod hits;
+pub mod leads;
 pub mod offers;
 pub mod pacing;
 pub mod person;
