@@ -20,8 +20,10 @@ use crate::catalogue::keys;
 use crate::extract::Segments;
 use crate::messages;
 use crate::orders;
+use crate::persons;
 use crate::problem::{Fault, Kind, Problem};
 use crate::router::{fallbacks, measured};
+use crate::stats;
 use crate::story::{MessageStory, OrderStory};
 
 /// How many sites are listed at most.
@@ -30,7 +32,7 @@ const SITES_MAX: usize = 1000;
 /// Builds the admin listener's routes.
 pub(crate) fn router(app: &App) -> Router {
     let metrics = &app.metrics;
-    let table: [(&str, MethodRouter<App>); 11] = [
+    let table: [(&str, MethodRouter<App>); 13] = [
         ("/metrics", get(scrape)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready)),
@@ -42,6 +44,11 @@ pub(crate) fn router(app: &App) -> Router {
         ("/admin/v1/shops/{id}/orders/{order_id}", get(explain)),
         ("/admin/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
         ("/admin/v1/shops/{id}/keys/{key}", delete(keys::delete)),
+        ("/admin/v1/stats", get(stats::for_operator)),
+        (
+            "/admin/v1/persons",
+            get(persons::for_operator).delete(persons::delete_for_operator),
+        ),
     ];
     let mut built = Router::new();
     for (path, methods) in table {

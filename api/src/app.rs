@@ -14,6 +14,7 @@ use types::address::PersonKeyer;
 use types::catalogue::{Catalogue, ShopSpec};
 use types::port::Queues;
 use types::time::{Clock, Timestamp};
+use types::token::TokenKeys;
 
 use crate::auth::Limits;
 use crate::metrics::Metrics;
@@ -22,6 +23,8 @@ use crate::settings::Settings;
 
 /// How long a GET waits for state to reach what was durable when it arrived.
 const FOLD_WAIT: Duration = Duration::from_secs(1);
+/// How many statistics are added up at once; more wait for their turn. Each holds a thread, and some MB at most.
+const STATS_AT_ONCE: usize = 2;
 
 /// A DNS record that a shop's owner must publish before its mail can be sent.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -43,6 +46,10 @@ pub type ShopHook = Arc<dyn Fn(&ShopSpec) -> Result<Vec<DnsRecord>, Box<dyn Erro
 pub struct Deps {
     /// Where everything is kept.
     pub store: Store,
+    /// The keys that click ids and landing secrets are made with.
+    pub tokens: Arc<TokenKeys>,
+    /// The host of tracking links of shops without one of their own; snippets of landing pages name it.
+    pub tracking_host: String,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Where the metrics are registered, and read from by `/metrics`.
@@ -63,6 +70,8 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
+    pub(crate) tokens: Arc<TokenKeys>,
+    pub(crate) tracking_host: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Registry,
     pub(crate) shop_hook: ShopHook,
@@ -75,6 +84,10 @@ pub(crate) struct Shared {
     pub(crate) operator_hash: Option<[u8; 32]>,
     /// Memory for bodies, in KiB.
     pub(crate) bodies: Arc<Semaphore>,
+    /// Statistics that may be added up at once.
+    pub(crate) stats: Semaphore,
+    /// Streams of events that may be open at once.
+    pub(crate) streams: Arc<Semaphore>,
     /// Work that goes on when its client hangs up.
     pub(crate) tasks: TaskTracker,
     /// The API's description, written out once.
@@ -99,10 +112,14 @@ impl App {
             operator_hash: deps.store.secrets().operator_hash(),
             limits: Limits::new(&settings),
             bodies: Arc::new(Semaphore::new(crate::body::places(settings.bodies_bytes_max))),
+            stats: Semaphore::new(STATS_AT_ONCE),
+            streams: Arc::new(Semaphore::new(settings.streams_max)),
             tasks: TaskTracker::new(),
             description: crate::openapi::description(),
             settings: Arc::new(settings),
             store: deps.store,
+            tokens: deps.tokens,
+            tracking_host: deps.tracking_host,
             clock: deps.clock,
             registry: deps.registry,
             shop_hook: deps.shop_hook,

@@ -9,6 +9,7 @@ use types::address::ascii_domain;
 use types::catalogue::{CampaignSpec, Creative, ShopSpec, TemplateSpec};
 use types::money::Money;
 use types::order::{Body, Consent, Content, Grant, MessageRequest, Order, TemplateUse};
+use types::text::HttpsUrl;
 use types::time::Timestamp;
 
 use crate::problem::{Fault, Problem};
@@ -224,6 +225,24 @@ fn price(price: &Money, budget: Option<i64>, faults: &mut Faults) {
         faults.demand(budget >= 0, "/budget", "is negative");
         faults.amount(budget, "/budget");
     }
+}
+
+/// Checks that a campaign leads to its advertiser's own site: the host of the shop's `url`, without `www.`, or one under it.
+pub(crate) fn landing_host(spec: &CampaignSpec, advertiser: &ShopSpec) -> Result<(), Problem> {
+    let host = |url: &HttpsUrl| url.host().trim_end_matches('.').to_ascii_lowercase();
+    let (landing, own) = (host(&spec.landing_url), host(&advertiser.url));
+    let own = own.strip_prefix("www.").unwrap_or(&own);
+    let under = landing
+        .strip_suffix(own)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let mut faults = Faults::default();
+    if !under {
+        faults.push(Fault::new(
+            "/landing_url",
+            format!("leads to {landing}, which is neither the advertiser's host {own} nor one under it"),
+        ));
+    }
+    faults.into_result()
 }
 
 /// Macros that nobody replaces would reach the advertiser as they stand.

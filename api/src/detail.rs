@@ -1,5 +1,7 @@
 //! Events and reasons in sentences, for people who ask what happened to an order.
 
+mod hits;
+
 use types::catalogue::Scope;
 use types::event::{
     AgentClass, AttemptEnded, CatalogueChanged, Clicked, Decided, Event, FailureClass, Outcome, Refusal,
@@ -61,27 +63,36 @@ pub(crate) fn of(event: &Event) -> String {
         Event::CatalogueChanged(changed) => catalogue(changed),
         Event::SuppressionChanged(changed) => suppression(changed),
         Event::Unsubscribed(unsubscribed) => withdrawal(unsubscribed),
-        Event::Opened(opened) => format!("The mail's pixel was fetched by {}.", agent(opened.agent)),
+        Event::Opened(opened) => format!(
+            "The mail's pixel was fetched by {}{}.",
+            agent(opened.agent),
+            hits::in_advance(opened.visit)
+        ),
         Event::Clicked(Clicked {
             campaign,
             slot,
             agent: by,
+            visit,
             ..
         }) => {
             format!(
-                "The link of offer {} (campaign number {}) was followed by {}.",
+                "The link of offer {} (campaign number {}) was followed by {}{}.",
                 u16::from(*slot) + 1,
                 campaign.0,
-                agent(*by)
+                agent(*by),
+                hits::in_advance(*visit)
             )
         }
-        Event::Judged(_) => "Opens and clicks were judged.".to_owned(),
-        Event::Landed(_) => "The advertiser's site was reached.".to_owned(),
-        Event::LeadDecided(_) => "The landing was decided on.".to_owned(),
-        Event::LeadSettled(_) => "The lead was settled.".to_owned(),
-        Event::AggregateCounted(_) => "Hits that name nobody were counted.".to_owned(),
-        Event::PreferenceChanged(_) => "The person changed a preference.".to_owned(),
-        Event::PersonErased(_) => "The person's data were erased.".to_owned(),
+        Event::Judged(judged) => hits::judged(judged),
+        Event::Landed(landed) => hits::landed(landed),
+        Event::LeadDecided(decided) => hits::decided(decided),
+        Event::LeadSettled(settled) => hits::settled(settled),
+        Event::AggregateCounted(counted) => {
+            let count: u64 = counted.hits.iter().map(|hit| u64::from(hit.count)).sum();
+            format!("{count} opens, clicks and landings that name nobody were counted.")
+        }
+        Event::PreferenceChanged(changed) => hits::preference(changed.preference).to_owned(),
+        Event::PersonErased(erased) => hits::erased(erased).to_owned(),
     }
 }
 

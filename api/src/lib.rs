@@ -28,9 +28,11 @@ mod metrics;
 mod once;
 mod openapi;
 mod orders;
+mod persons;
 mod problem;
 mod router;
 mod settings;
+mod stats;
 mod story;
 mod suppressions;
 

@@ -10,8 +10,8 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::catalogue::{campaigns, keys, shops, templates};
-use crate::{messages, orders, problem, suppressions};
+use crate::catalogue::{campaigns, keys, leads, shops, templates};
+use crate::{messages, orders, persons, problem, stats, suppressions};
 
 /// The description.
 #[derive(OpenApi)]
@@ -24,9 +24,10 @@ use crate::{messages, orders, problem, suppressions};
     paths(
         orders::post, orders::get, messages::post, messages::get,
         shops::list, shops::put, shops::get, shops::delete, keys::post, keys::list, keys::delete,
-        campaigns::list, campaigns::put, campaigns::get, campaigns::delete,
+        campaigns::list, campaigns::put, campaigns::get, campaigns::delete, leads::list,
         templates::list, templates::put, templates::get, templates::delete,
         suppressions::list, suppressions::post, suppressions::put, suppressions::lookup, suppressions::delete,
+        persons::get, persons::delete, stats::get,
     ),
     components(schemas(problem::Document, problem::Fault)),
     modifiers(&Common),
@@ -39,6 +40,8 @@ use crate::{messages, orders, problem, suppressions};
         (name = "campaigns", description = "What advertisers offer."),
         (name = "templates", description = "Shops' own templates."),
         (name = "suppressions", description = "Who is not to be mailed."),
+        (name = "persons", description = "What is known of a person, and its erasure."),
+        (name = "stats", description = "Counts of what happened."),
     )
 )]
 struct Api;

@@ -10,15 +10,15 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::app::App;
-use crate::catalogue::{campaigns, keys, shops, templates};
+use crate::catalogue::{campaigns, keys, leads, shops, templates};
 use crate::measure::Measure;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::{messages, orders, suppressions};
+use crate::{messages, orders, persons, stats, suppressions};
 
 /// Builds the API listener's routes.
 pub(crate) fn router(app: &App) -> Router {
-    let table: [(&str, MethodRouter<App>); 16] = [
+    let table: [(&str, MethodRouter<App>); 19] = [
         ("/openapi.json", get(description)),
         ("/v1/orders", post(orders::post)),
         ("/v1/orders/{order_id}", get(orders::get)),
@@ -33,6 +33,7 @@ pub(crate) fn router(app: &App) -> Router {
             "/v1/campaigns/{id}",
             put(campaigns::put).get(campaigns::get).delete(campaigns::delete),
         ),
+        ("/v1/campaigns/{id}/leads", get(leads::list)),
         ("/v1/templates", get(templates::list)),
         (
             "/v1/templates/{id}",
@@ -44,6 +45,8 @@ pub(crate) fn router(app: &App) -> Router {
         ),
         ("/v1/suppressions/lookup", post(suppressions::lookup)),
         ("/v1/suppressions/{person}", delete(suppressions::delete)),
+        ("/v1/persons", get(persons::get).delete(persons::delete)),
+        ("/v1/stats", get(stats::get)),
     ];
     let mut built = Router::new();
     for (path, methods) in table {

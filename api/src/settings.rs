@@ -33,6 +33,8 @@ pub struct Settings {
     pub requests_per_second: NonZeroU32,
     /// Failed attempts to authenticate that one address (an IPv6 /64) may make in a minute.
     pub failed_auth_per_minute: NonZeroU32,
+    /// Streams of events open at once, on both listeners together; each reads the whole journal as it grows.
+    pub streams_max: usize,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             bodies_bytes_max: 256 << 20,
             requests_per_second: per_second(5_000),
             failed_auth_per_minute: per_second(30),
+            streams_max: 32,
         }
     }
 }
@@ -83,6 +86,8 @@ pub struct Config {
     pub requests_per_second: Option<u32>,
     /// See [`Settings::failed_auth_per_minute`]; at least 1.
     pub failed_auth_per_minute: Option<u32>,
+    /// See [`Settings::streams_max`]; 0 to 1,000.
+    pub streams_max: Option<usize>,
 }
 
 impl Config {
@@ -146,6 +151,10 @@ impl Config {
         if !(1..=1_000_000).contains(&connections_max) {
             faults.push("api.connections_max: must be from 1 to 1000000".to_owned());
         }
+        let streams_max = self.streams_max.unwrap_or(default.streams_max);
+        if streams_max > 1000 {
+            faults.push("api.streams_max: must be at most 1000".to_owned());
+        }
         let mut rate = |key: &str, written: Option<u32>, low: u32, default: NonZeroU32| {
             let Some(value) = written else { return default };
             NonZeroU32::new(value)
@@ -178,6 +187,7 @@ impl Config {
                 1,
                 default.failed_auth_per_minute,
             ),
+            streams_max: streams_max.min(1000),
         }
     }
 }

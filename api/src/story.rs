@@ -8,8 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use store::{State, StateError, StoredEvent};
-use types::event::{Decided, Event, Offer, Outcome, Plan, Refusal, Tracking, Verdict};
+use types::event::{
+    Decided, Event, HitClass, HitReason, HitVerdict, Offer, Outcome, Plan, Refusal, Round, Tracking, Verdict,
+};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
+use types::tally::MailCounts;
 use types::text::Slug;
 
 use crate::app::App;
@@ -148,6 +151,46 @@ pub(crate) struct MessageState {
     /// Why it waits, while it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
+    /// What the recipient, and machines, did with it; missing before anything was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    counts: Option<CountsView>,
+}
+
+/// What was done with one message. No count goes beyond 65,535.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct CountsView {
+    /// Pixel fetches.
+    opens: HitCounts,
+    /// Links followed.
+    clicks: HitCounts,
+    /// Landings on advertisers' sites.
+    landings: u16,
+    /// Leads that are not voided.
+    leads: u16,
+}
+
+/// Opens or clicks of one message.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct HitCounts {
+    /// All of them; those made in advance and tests left out.
+    raw: u16,
+    /// Of these, judged to be machines'.
+    machine: u16,
+    /// Of these, judged to be people's.
+    qualified: u16,
+}
+
+/// Who or what an open or click is taken for.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct HitView {
+    /// Who or what it was.
+    class: HitClass,
+    /// Whether this is the last word.
+    #[serde(rename = "final")]
+    is_final: bool,
+    /// What spoke for a machine.
+    reasons: Vec<HitReason>,
 }
 
 /// One event.
@@ -168,6 +211,10 @@ pub(crate) struct TimelineEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false, pattern = "^[a-z2-7]{16}$")]
     message: Option<String>,
+    /// Who or what an open or click is taken for; missing until it is judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    verdict: Option<HitView>,
 }
 
 /// Finds an order by the name it was claimed under.
@@ -212,18 +259,19 @@ pub(crate) async fn message(app: &App, id: PublicId) -> Result<Option<MessageSto
 }
 
 /// All events around one accept.
-struct Told {
+pub(crate) struct Told {
     partition: PartitionId,
-    cause: EventId,
-    shop: ShopNumber,
+    pub(crate) cause: EventId,
+    pub(crate) shop: ShopNumber,
     order_id: Option<String>,
     to: String,
     accepted_at: String,
-    events: Vec<StoredEvent>,
+    pub(crate) events: Vec<StoredEvent>,
+    counts: BTreeMap<EventId, MailCounts>,
 }
 
 /// Gathers what the timelines of the cause and of its messages hold. `None` if there is no accept among it.
-fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateError> {
+pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateError> {
     let PublicId { partition, event } = id;
     let mut events: BTreeMap<EventId, StoredEvent> = BTreeMap::new();
     let mut related = BTreeSet::new();
@@ -243,7 +291,19 @@ fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateError> {
                 .map(|stored| (stored.id, stored)),
         );
     }
-    Ok(Told::of(partition, events.into_values().collect()))
+    let Some(mut told) = Told::of(partition, events.into_values().collect()) else {
+        return Ok(None);
+    };
+    let decided = told.events.iter().filter_map(|stored| match &stored.event {
+        Event::Decided(decided) => plan(decided).map(|plan| plan.message),
+        _ => None,
+    });
+    for message in decided {
+        if let Some((counts, _)) = state.mail(partition, message)? {
+            told.counts.insert(message.event(), counts);
+        }
+    }
+    Ok(Some(told))
 }
 
 impl Told {
@@ -269,6 +329,7 @@ impl Told {
                 to,
                 accepted_at,
                 events,
+                counts: BTreeMap::new(),
             })
     }
 
@@ -342,18 +403,53 @@ impl Told {
             state,
             attempts,
             waiting: if over { None } else { app.queues.waiting(message) },
+            counts: self.counts.get(&message.event()).and_then(CountsView::of),
         }
     }
 
-    fn timeline(&self) -> Vec<TimelineEvent> {
+    pub(crate) fn timeline(&self) -> Vec<TimelineEvent> {
+        let judged = self.events.iter().filter_map(|stored| match &stored.event {
+            Event::Judged(judged) => Some(judged.hits.iter()),
+            _ => None,
+        });
+        // A later verdict on the same hit replaces the earlier one.
+        let verdicts: BTreeMap<EventId, &HitVerdict> = judged.flatten().map(|verdict| (verdict.hit, verdict)).collect();
         let told = |stored: &StoredEvent| TimelineEvent {
             id: self.public(stored.id),
             time: stored.wall.to_string(),
             kind: kind(&stored.event),
             detail: detail::of(&stored.event),
             message: about(&stored.event).map(|message| self.public(message.event())),
+            verdict: verdicts.get(&stored.id).map(|verdict| HitView::of(verdict)),
         };
         self.events.iter().map(told).collect()
+    }
+}
+
+impl CountsView {
+    /// Returns the counts of a mail with which something was done.
+    fn of(counts: &MailCounts) -> Option<Self> {
+        let hits = |[raw, machine, qualified]: [u16; 3]| HitCounts {
+            raw,
+            machine,
+            qualified,
+        };
+        (*counts != MailCounts::default()).then(|| Self {
+            opens: hits(counts.opens),
+            clicks: hits(counts.clicks),
+            landings: counts.landings,
+            leads: counts.leads,
+        })
+    }
+}
+
+impl HitView {
+    fn of(verdict: &HitVerdict) -> Self {
+        Self {
+            class: verdict.class,
+            is_final: verdict.round == Round::Final,
+            reasons: verdict.reasons.clone(),
+        }
     }
 }
 

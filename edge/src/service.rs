@@ -134,7 +134,8 @@ impl Service {
         let (store, replay) =
             opened.with_context(|| format!("opening the data in {}", settings.store.data_dir.display()))?;
         let operator_key = api::auth::ensure_operator_key(store.secrets())?;
-        let tokens = Arc::new(TokenKeys::new(&store.secrets().token_secrets()));
+        let tokens = TokenKeys::new(&store.secrets().token_secrets()).distrust(store.secrets().distrusted_tokens());
+        let tokens = Arc::new(tokens);
         let verp = Arc::new(VerpKey::new(&store.secrets().verp_secret()));
         let withdrawals = Arc::new(Withdrawals::default());
 
@@ -171,6 +172,8 @@ impl Service {
             settings.api.clone(),
             api::Deps {
                 store: store.clone(),
+                tokens: Arc::clone(&tokens),
+                tracking_host: settings.submit.tracking_host.clone(),
                 clock: Arc::clone(&clock),
                 registry: registry.clone(),
                 shop_hook: dns_records(&settings, &store),

@@ -58,7 +58,8 @@ impl CampaignView {
 
 /// Put a campaign
 ///
-/// Creates or replaces it. The advertiser is the key's own shop; the operator may name any.
+/// Creates or replaces it. The advertiser is the key's own shop; the operator may name any. The landing page's host is that of
+/// the advertiser's `url`, without `www.`, or one under it.
 #[utoipa::path(
     put, path = "/v1/campaigns/{id}", tag = "campaigns", operation_id = "putCampaign",
     params(("id" = String, Path, description = "The campaign's id, one in the whole network.", pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")),
@@ -109,14 +110,16 @@ pub(crate) async fn put(
     Ok(put_answer(new, &CampaignView::of(&campaign)))
 }
 
-/// Refuses an advertiser that does not exist, or another than the campaign had: its ledger would change hands.
+/// Refuses an advertiser that does not exist, another than the campaign had (its ledger would change hands), and a landing page
+/// that is not the advertiser's.
 fn advertiser(app: &App, past: Option<&Campaign>, spec: &CampaignSpec) -> Result<(), Problem> {
-    let fault = if app.catalogue().shop(&spec.advertiser).is_none() {
-        "is not a shop"
-    } else if past.is_some_and(|past| past.spec.advertiser != spec.advertiser) {
+    let Some(shop) = app.catalogue().shop(&spec.advertiser).cloned() else {
+        return Err(Problem::invalid(vec![Fault::new("/advertiser", "is not a shop")]));
+    };
+    let fault = if past.is_some_and(|past| past.spec.advertiser != spec.advertiser) {
         "cannot change; put another campaign"
     } else {
-        return Ok(());
+        return check::landing_host(spec, &shop.spec);
     };
     Err(Problem::invalid(vec![Fault::new("/advertiser", fault)]))
 }

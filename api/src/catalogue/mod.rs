@@ -6,6 +6,7 @@
 
 pub(crate) mod campaigns;
 pub(crate) mod keys;
+pub(crate) mod leads;
 pub(crate) mod shops;
 pub(crate) mod templates;
 

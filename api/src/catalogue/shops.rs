@@ -34,6 +34,14 @@ pub(crate) struct ShopView {
     spec: ShopSpec,
     /// TXT records to publish before its mail can be verified.
     dns: Vec<DnsRecord>,
+    /// What an advertiser puts before `</body>` on each page of its site, so that first visits are seen.
+    #[schema(example = "<script src=\"https://t.example.com/landing.js\" defer></script>")]
+    landing_snippet: String,
+    /// What an advertiser's server signs landing calls with, as Standard Webhooks do. Shown to the operator, and to keys with
+    /// the scope `manage`. It changes when the token keys do; calls signed with an earlier one stay valid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false, pattern = "^whsec_")]
+    landing_secret: Option<String>,
 }
 
 /// A page of shops.
@@ -53,8 +61,13 @@ impl App {
         made.map_err(|error| internal("making a shop's signing keys", &error))
     }
 
-    async fn view_shop(&self, shop: &Shop) -> Result<ShopView, Problem> {
+    async fn view_shop(&self, caller: &Caller, shop: &Shop) -> Result<ShopView, Problem> {
+        let host = shop.spec.tracking_host.as_deref().unwrap_or(&self.tracking_host);
+        let secrets = self.tokens.landing_secrets(shop.number);
+        let shown = secrets.first().filter(|_| caller.may(Scope::Manage).is_ok());
         Ok(ShopView {
+            landing_snippet: format!("<script src=\"https://{host}/landing.js\" defer></script>"),
+            landing_secret: shown.map(ToString::to_string),
             id: shop.id.to_string(),
             number: shop.number.0,
             version: shop.version,
@@ -103,7 +116,7 @@ pub(crate) async fn put(
         .await?;
     }
     let shop = find(&app, &id)?;
-    Ok(put_answer(new, &app.view_shop(&shop).await?))
+    Ok(put_answer(new, &app.view_shop(&Caller::Operator, &shop).await?))
 }
 
 /// Refuses an offer template that the shop does not have.
@@ -146,7 +159,7 @@ pub(crate) async fn get(
         return Err(Problem::not_found("shop"));
     }
     let shop = find(&app, &id)?;
-    Ok(axum::Json(app.view_shop(&shop).await?).into_response())
+    Ok(axum::Json(app.view_shop(&caller, &shop).await?).into_response())
 }
 
 /// Delete a shop
@@ -190,7 +203,7 @@ pub(crate) async fn list(
     let (page, next) = page(seen.cloned().collect(), |shop: &Arc<Shop>| shop.id.as_str(), &params)?;
     let mut shops = Vec::with_capacity(page.len());
     for shop in &page {
-        shops.push(app.view_shop(shop).await?);
+        shops.push(app.view_shop(&caller, shop).await?);
     }
     Ok(axum::Json(ShopList { shops, next }).into_response())
 }

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use types::id::MessageId;
 use types::port::{Queues, SiteLimits, SiteView};
 use types::time::{Clock, Timestamp};
+use types::token::TokenKeys;
 
 #[allow(unused_imports, reason = "each test file uses its own part")]
 pub use http::{Answer, Client};
@@ -132,6 +133,8 @@ impl World {
             settings,
             api::Deps {
                 store: store.clone(),
+                tokens: Arc::new(TokenKeys::new(&store.secrets().token_secrets())),
+                tracking_host: "t.staffetta.example".to_owned(),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 registry,
                 shop_hook: Arc::new(|shop| {
@@ -203,9 +206,10 @@ pub fn shop(id: &str) -> Value {
 
 /// A valid campaign.
 pub fn campaign(advertiser: &str) -> Value {
+    let landing_url = format!("https://www.{advertiser}.example/?c={{click_id}}");
     json!({
         "advertiser": advertiser, "price": { "amount": 150, "currency": "EUR" }, "budget": 50_000,
-        "countries": ["IT"], "categories": ["bags"], "landing_url": "https://borse.example/?c={click_id}",
+        "countries": ["IT"], "categories": ["bags"], "landing_url": landing_url,
         "creatives": { "it": { "title": "Borse", "text": "In pelle.", "button": "Guarda" } },
     })
 }
