@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use store::Store;
+use store::state::TrackedPut;
+use store::{Put, Store, Turn};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -182,6 +183,29 @@ impl World {
         let answer = self.operator.post(&path, &json!({ "scopes": scopes })).await;
         assert_eq!(answer.status, 201, "{answer:?}");
         Client::new(self.api, answer.json()["key"].as_str())
+    }
+
+    /// Puts rows into state as a runner does, and waits until the last is there.
+    pub async fn rows(&self, puts: Vec<TrackedPut>) {
+        let last = puts.last().cloned().unwrap();
+        let turn = Turn {
+            // The catalogue's partition, of which the position says nothing new.
+            range: 1024..1025,
+            position: *self.store.journal().durable().borrow(),
+            puts: puts.into_iter().map(Put::Tracked).collect(),
+            released: Vec::new(),
+        };
+        self.store.state().submit(turn);
+        let state = self.store.state();
+        let there = || match &last {
+            TrackedPut::Cell { key, counts } => state.cell(key).unwrap() == *counts,
+            TrackedPut::Lead { campaign, claimed, .. } => state.lead(*campaign, *claimed).unwrap().is_some(),
+            TrackedPut::Mail { partition, message, .. } => state.mail(*partition, *message).unwrap().is_some(),
+            other => panic!("nothing tells whether {other:?} is there"),
+        };
+        while !there() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// The operator, on the admin listener.

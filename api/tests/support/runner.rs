@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
+use store::state::TrackedPut;
 use store::{Batch, Put, Receipt, Store, Submission, SuppressionList, Turn};
 use types::event::{
-    AttemptClaimed, AttemptEnded, Claim, Decided, Event, Offer, Outcome, Plan, Refusal, Tracking, Verdict,
+    AttemptClaimed, AttemptEnded, Claim, Decided, Event, Offer, Outcome, PersonErased, Plan, Refusal, Tracking, Verdict,
 };
 use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
 use types::locale::Language;
@@ -89,6 +90,7 @@ impl Runner<'_> {
             Event::OrderAccepted(accepted) => {
                 self.claim(partition, id, &accepted.claims);
                 self.put(partition, id, id, &event);
+                self.about(accepted.person, accepted.shop, id);
                 let granted = accepted
                     .order
                     .consent
@@ -100,6 +102,7 @@ impl Runner<'_> {
             Event::MessageAccepted(accepted) => {
                 self.claim(partition, id, &accepted.claims);
                 self.put(partition, id, id, &event);
+                self.about(accepted.person, accepted.shop, id);
                 self.decide(partition, id, accepted.shop, accepted.person, true, false);
             }
             Event::CatalogueChanged(_) => {
@@ -124,6 +127,7 @@ impl Runner<'_> {
                     None => Put::SuppressionDelete { list, person, stream },
                 });
             }
+            Event::PersonErased(erased) => self.erase(erased),
             other => panic!("the double knows no {other:?}"),
         }
         (id, event, receipt)
@@ -178,7 +182,33 @@ impl Runner<'_> {
         self.put(partition, cause, id, &decided);
         if send {
             self.put(partition, message.event(), id, &decided);
+            self.about(person, shop, message.event());
             self.deliver(partition, message);
+        }
+    }
+
+    fn about(&mut self, person: PersonKey, shop: ShopNumber, object: EventId) {
+        self.puts.push(Put::Tracked(TrackedPut::About {
+            partition: person.partition(),
+            person,
+            shop,
+            object,
+        }));
+    }
+
+    fn erase(&mut self, erased: &PersonErased) {
+        let (partition, person) = (erased.person.partition(), erased.person);
+        let about = self.store.state().about(partition, &person).unwrap();
+        for (shop, object) in about
+            .into_iter()
+            .filter(|(shop, _)| erased.shop.is_none_or(|of| of == *shop))
+        {
+            self.puts.push(Put::Tracked(TrackedPut::Erase {
+                partition,
+                person,
+                shop,
+                object,
+            }));
         }
     }
 
