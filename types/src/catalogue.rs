@@ -66,6 +66,11 @@ impl Catalogue {
         self.shops.get(id).filter(|shop| !shop.deleted)
     }
 
+    /// Returns the shop put under `id`, deleted or not: links in old mails lead to its pages.
+    pub fn shop_ever(&self, id: &Slug) -> Option<&Arc<Shop>> {
+        self.shops.get(id)
+    }
+
     /// Returns the shop with this number, deleted or not: tokens in old mails name it.
     pub fn shop_by_number(&self, number: ShopNumber) -> Option<&Arc<Shop>> {
         self.shops.get(self.shop_ids.get(&number)?)
