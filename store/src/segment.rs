@@ -203,6 +203,8 @@ impl Maker {
             if let Some(ready) = state.ready.take() {
                 let path = self.kind.path(&self.dir, ready.id);
                 state.freed.push(path);
+                // The next one is to be made in its place.
+                self.wake.notify_all();
             }
             state.next_id += 1;
             state.next_id - 1
