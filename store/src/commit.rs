@@ -235,6 +235,11 @@ impl Commits {
         (progress.durable, progress.ended)
     }
 
+    /// Returns whether the durable position will never rise again.
+    pub(crate) fn ended(&self) -> bool {
+        lock(&self.progress).ended
+    }
+
     /// Refuses appends from now on; what is pending is committed, then the commit thread ends.
     pub(crate) fn drain(&self) {
         let mut pending = lock(&self.pending);
@@ -259,11 +264,10 @@ impl Commits {
             std::mem::take(&mut pending.callbacks)
         };
         self.metrics.failed.set(1);
-        lock(&self.progress).ended = true;
         self.failed.send_replace(true);
+        self.end();
         self.work.notify_all();
         self.moved.notify_all();
-        self.advanced.notify_all();
         for (_, callback) in callbacks {
             callback(Err(CommitFailed));
         }
@@ -322,8 +326,10 @@ impl Commits {
         });
     }
 
+    /// The durable position rises no more: those who wait for it are woken once more.
     fn end(&self) {
         lock(&self.progress).ended = true;
         self.advanced.notify_all();
+        self.durable.send_modify(|_| {});
     }
 }

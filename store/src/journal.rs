@@ -5,7 +5,7 @@
 //! `docs/formats/journal.md` draws the bytes and says what a crash may leave and what is made of it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -180,6 +180,36 @@ impl Segments {
 
     pub(crate) fn list(&self) -> Vec<SegmentInfo> {
         lock(&self.list).clone()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.maker.dir()
+    }
+
+    /// Returns the position of the oldest record that is still held, or of the first to come.
+    pub(crate) fn first(&self) -> u64 {
+        lock(&self.list).first().map_or(1, |segment| segment.first)
+    }
+
+    /// Returns the segment with this position, as id and first position, and the first position of the one after it.
+    /// `None` if it was freed.
+    pub(crate) fn holding(&self, position: u64) -> Option<(u64, u64, Option<u64>)> {
+        let list = lock(&self.list);
+        let after = list.partition_point(|segment| segment.first <= position);
+        let segment = list.get(after.checked_sub(1)?)?;
+        Some((segment.id, segment.first, list.get(after).map(|next| next.first)))
+    }
+
+    /// Returns whether a segment is still held.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        lock(&self.list).iter().any(|segment| segment.id == id)
+    }
+
+    /// Returns the first position of the last segment that was begun before a time, or of the oldest.
+    pub(crate) fn begun_before(&self, at: Timestamp) -> u64 {
+        let list = lock(&self.list);
+        let last = list.iter().rev().find(|segment| segment.begun < at);
+        last.or(list.first()).map_or(1, |segment| segment.first)
     }
 
     /// Gives up the oldest `count` segments; their files become later segments or are removed.

@@ -40,6 +40,7 @@ mod spool_scan;
 pub mod state;
 mod store;
 mod sync;
+pub mod tail;
 
 pub use catalogue::CatalogueHandle;
 pub use claims::{ClaimError, ClaimGuard, Claimed, Claims};
@@ -57,3 +58,4 @@ pub use state::{
     OutboxEntry, Put, State, StateError, StoredChange, StoredClaim, StoredEvent, Suppression, SuppressionList, Turn,
 };
 pub use store::Store;
+pub use tail::{Tail, TailError};

@@ -108,6 +108,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         disk,
         secrets,
         commits,
+        segments: Arc::clone(&segments),
         makers: [Arc::clone(&journal_track.maker), Arc::clone(&spool_track.maker)],
         bell: Arc::default(),
         threads: Mutex::default(),

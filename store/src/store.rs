@@ -15,7 +15,7 @@ use crate::claims::Claims;
 use crate::commit::Commits;
 use crate::disk::Disk;
 use crate::intake::Intake;
-use crate::journal::Journal;
+use crate::journal::{Journal, Segments};
 use crate::keeper::Bell;
 use crate::secrets::Secrets;
 use crate::segment::Maker;
@@ -37,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) disk: Arc<Disk>,
     pub(crate) secrets: Secrets,
     pub(crate) commits: Arc<Commits>,
+    pub(crate) segments: Arc<Segments>,
     pub(crate) makers: [Arc<Maker>; 2],
     pub(crate) bell: Arc<Bell>,
     /// The threads that write, in the order in which they end, and those that help them.
