@@ -27,7 +27,7 @@ impl MailState {
         let judged = ready.filter_map(|kept| {
             let given = known.judge(rules, &kept.hit, now);
             let news = kept.given.as_ref() != Some(&given);
-            news.then(|| HitVerdict {
+            news.then_some(HitVerdict {
                 hit: kept.hit.id,
                 round: given.round,
                 class: given.class,
@@ -59,14 +59,15 @@ impl Rules {
         if visit != Visit::Real {
             return HitClass::Prefetch;
         }
-        match (kind, agent) {
-            (_, AgentClass::Machine | AgentClass::Unknown) => HitClass::Scanner,
-            (_, AgentClass::Client) => HitClass::Human,
+        match (agent, kind) {
+            (AgentClass::Client, _) => HitClass::Human,
+            (AgentClass::ApplePrivacy, HitKind::Open) => HitClass::AppleMpp,
+            (AgentClass::GmailProxy, HitKind::Open) => HitClass::GmailProxy,
+            (AgentClass::Proxy, HitKind::Open) => HitClass::OtherProxy,
             // Proxies fetch images; what follows links under their names is something else.
-            (HitKind::Click | HitKind::Landing, _) => HitClass::Scanner,
-            (HitKind::Open, AgentClass::ApplePrivacy) => HitClass::AppleMpp,
-            (HitKind::Open, AgentClass::GmailProxy) => HitClass::GmailProxy,
-            (HitKind::Open, AgentClass::Proxy) => HitClass::OtherProxy,
+            (AgentClass::Machine | AgentClass::Unknown, _) | (_, HitKind::Click | HitKind::Landing) => {
+                HitClass::Scanner
+            }
         }
     }
 }
@@ -81,21 +82,21 @@ impl Known {
             return final_verdict(alone, vec![HitReason::InAdvance]);
         }
         let own = own_reasons(rules, hit, alone);
-        let is_certain = !own.is_empty();
-        let reasons: Vec<_> = own.into_iter().chain(self.reasons_around(rules, hit)).collect();
-        let (class, reasons) = match (reasons.is_empty(), alone) {
-            (false, _) => (HitClass::Scanner, reasons),
-            (true, HitClass::Human) => (HitClass::Human, reasons),
+        if !own.is_empty() {
+            return final_verdict(HitClass::Scanner, own);
+        }
+        let around: Vec<_> = self.reasons_around(rules, hit).collect();
+        let (class, reasons) = match (around.is_empty(), alone) {
+            (false, _) => (HitClass::Scanner, around),
+            (true, HitClass::Human) => (HitClass::Human, around),
             (true, proxy) => (proxy, vec![HitReason::ProxyAgent]),
         };
-        if is_certain || now >= hit.at + FINAL_AFTER {
-            return final_verdict(class, reasons);
-        }
-        Given {
-            round: Round::Provisional,
-            class,
-            reasons,
-        }
+        let round = if now >= hit.at + FINAL_AFTER {
+            Round::Final
+        } else {
+            Round::Provisional
+        };
+        Given { round, class, reasons }
     }
 
     /// Returns what the hits and the landing around a hit, and the delivery before it, say against a person.

@@ -160,7 +160,12 @@ impl MailState {
         self.known.is_none()
     }
 
-    /// Returns the mail's stream; `None` once it is erased, as for all that follow.
+    /// Returns when the mail was decided: the time of its id. `None` once it is erased, as for all that follow.
+    pub fn mailed_at(&self) -> Option<Timestamp> {
+        self.known.as_ref().map(|known| known.message.event().time())
+    }
+
+    /// Returns the mail's stream.
     pub fn stream(&self) -> Option<Stream> {
         self.known.as_ref().map(|known| known.stream)
     }

@@ -55,6 +55,7 @@ struct File {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the keys of the file carry their unit")]
 struct WrittenTooSoon {
     click_seconds: u64,
     open_seconds: u64,
