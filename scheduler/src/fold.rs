@@ -1,4 +1,25 @@
 //! The fold: what each event changes in state. The same for events that happen and events that are replayed.
+//!
+//! Whatever an event changes follows from the event and from what was folded before it, never from the clock, the catalogue or
+//! chance. So a replay from any earlier state makes the same rows.
+//!
+//! | file | folds |
+//! |---|---|
+//! | `outbox.rs` | mails until they end |
+//! | `mails.rs` | mails after that: opens, clicks, verdicts, landings |
+//! | `leads.rs` | first visits and leads |
+//! | `cells.rs` | statistics |
+//! | `suppressions.rs` | the lists that are read by shop |
+//! | `erasure.rs` | erasures |
+//! | `dues.rs` | which mails are to be judged |
+
+mod cells;
+mod dues;
+mod erasure;
+mod leads;
+mod mails;
+mod outbox;
+mod suppressions;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -7,20 +28,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use policy::PersonState;
+use policy::hits::MailState;
 use policy::person::Withdrawal;
-use store::state::{OutboxEntry, Put, SuppressionList, Turn};
+use store::state::{OutboxEntry, Put, Turn};
 use store::{StateError, Store};
-use types::event::{
-    AttemptClaimed, AttemptEnded, CatalogueChanged, Claim, Decided, Event, Outcome, Plan, SuppressionCause,
-    SuppressionChanged, UnsubscribeScope, Unsubscribed, Verdict,
-};
-use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId};
-use types::order::Stream;
+use types::address::VisitorKeyer;
+use types::event::{AttemptEnded, CatalogueChanged, Claim, Decided, Event, SuppressionChanged, Verdict};
+use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId};
 use types::time::Timestamp;
 use types::withdrawals::Withdrawals;
 
 use crate::memory::Unapplied;
 use crate::meters::Meters;
+use cells::Cells;
+use erasure::{About, Erasure};
+use leads::Leads;
+use mails::{Cause, Mails};
 
 /// An event with where and when it stands in the journal.
 #[derive(Clone, Debug)]
@@ -33,25 +56,26 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: Bytes,
 }
 
-/// How a mail stands, and whose it is, if that is known without asking state.
-#[derive(Clone, Debug)]
-struct Row {
-    /// `None` means that the mail became terminal.
-    entry: Option<OutboxEntry>,
-    person: Option<PersonKey>,
-}
-
 /// The state of a range of partitions: on disk as far as applied, in memory from there.
 pub(crate) struct Fold {
     range: Range<u16>,
     store: Store,
     meters: Arc<Meters>,
     withdrawals: Arc<Withdrawals>,
+    visitors: VisitorKeyer,
     persons: Unapplied<(PartitionId, PersonKey), PersonState>,
-    rows: Unapplied<(PartitionId, MessageId), Row>,
+    /// Outbox rows; `None` once the mail is terminal.
+    rows: Unapplied<(PartitionId, MessageId), Option<OutboxEntry>>,
+    mails: Mails,
+    leads: Leads,
+    about: Unapplied<About, ()>,
+    cells: Cells,
     counters: HashMap<(PartitionId, CampaignNumber), u64, FixedState>,
+    /// What was accepted in this turn, until it is decided.
+    causes: HashMap<EventId, Cause, FixedState>,
     catalogue_changes: u64,
     puts: Vec<Put>,
+    erasure: Erasure,
     released: Vec<MessageId>,
     withdrawn: Vec<MessageId>,
     catalogue: Vec<(CatalogueChanged, Timestamp)>,
@@ -73,14 +97,21 @@ impl Fold {
         }
         Ok(Self {
             catalogue_changes: store.catalogue().load().version(),
+            visitors: store.secrets().visitor_keyer(),
             range,
             store,
             meters,
             withdrawals,
             persons: Unapplied::default(),
             rows: Unapplied::default(),
+            mails: Mails::default(),
+            leads: Leads::default(),
+            about: Unapplied::default(),
+            cells: Cells::default(),
             counters,
+            causes: HashMap::default(),
             puts: Vec::new(),
+            erasure: Erasure::default(),
             released: Vec::new(),
             withdrawn: Vec::new(),
             catalogue: Vec::new(),
@@ -100,49 +131,34 @@ impl Fold {
     }
 
     /// Returns a person as of the last event folded; someone unknown is a blank.
-    pub(crate) fn person(&self, partition: PartitionId, key: PersonKey) -> Result<PersonState, StateError> {
-        if let Some(person) = self.persons.get(&(partition, key)) {
-            return Ok(person.clone());
+    pub(crate) fn person(&mut self, partition: PartitionId, key: PersonKey) -> Result<&PersonState, StateError> {
+        if self.persons.get(&(partition, key)).is_none() {
+            let person = match self.store.state().person(partition, &key)? {
+                Some(bytes) => PersonState::decode(&bytes)
+                    .map_err(|error| StateError::Malformed(format!("person {key:?}: {error}")))?,
+                None => PersonState::default(),
+            };
+            self.persons.keep((partition, key), person);
         }
-        let Some(bytes) = self.store.state().person(partition, &key)? else {
-            return Ok(PersonState::default());
-        };
-        PersonState::decode(&bytes).map_err(|error| StateError::Malformed(format!("person {key:?}: {error}")))
-    }
-
-    /// Returns whose mail this is, or `None` if there is no such mail.
-    pub(crate) fn person_of(
-        &self,
-        partition: PartitionId,
-        message: MessageId,
-    ) -> Result<Option<PersonKey>, StateError> {
-        // Also of a mail that has ended: its decision may be on its way to state as well.
-        if let Some(Row {
-            person: Some(person), ..
-        }) = self.rows.get(&(partition, message))
-        {
-            return Ok(Some(*person));
-        }
-        let stored = self.store.state().timeline(partition, message.event())?;
-        Ok(stored.into_iter().find_map(|stored| match stored.event {
-            Event::Decided(decided) => Some(decided.person),
-            _ => None,
-        }))
+        Ok(self.persons.get(&(partition, key)).expect("kept just above"))
     }
 
     /// Folds one event in. What it changes is handed over by [`Fold::end_turn`].
     pub(crate) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), StateError> {
-        let own = entry.id;
         match entry.event {
             Event::OrderAccepted(accepted) => {
                 self.claim(entry, &accepted.claims);
-                self.timeline(entry, own);
-                self.change_person(entry, accepted.person)
+                self.accepted(
+                    entry,
+                    accepted.shop,
+                    accepted.person,
+                    Cause::order(entry.wall, accepted),
+                )
             }
             Event::MessageAccepted(accepted) => {
                 self.claim(entry, &accepted.claims);
-                self.timeline(entry, own);
-                self.change_person(entry, accepted.person)
+                let cause = Cause::message(entry.wall, accepted);
+                self.accepted(entry, accepted.shop, accepted.person, cause)
             }
             Event::Decided(decided) => self.decided(entry, decided),
             Event::AttemptClaimed(claimed) => self.claimed(entry, claimed),
@@ -153,31 +169,19 @@ impl Fold {
             }
             Event::SuppressionChanged(changed) => {
                 self.suppression(entry, changed);
+                self.count_complaint(entry, changed)?;
                 self.change_person(entry, changed.person)
             }
-            Event::Unsubscribed(unsubscribed) => {
-                self.timeline(entry, unsubscribed.message.event());
-                let Some(person) = self.person_of(entry.partition, unsubscribed.message)? else {
-                    return Ok(());
-                };
-                self.suppression(entry, &unsubscribed_from(person, unsubscribed));
-                self.change_person(entry, person)
-            }
-            Event::Opened(opened) => {
-                self.timeline(entry, opened.message.event());
-                Ok(())
-            }
-            Event::Clicked(clicked) => {
-                self.timeline(entry, clicked.message.event());
-                Ok(())
-            }
-            Event::Judged(_)
-            | Event::Landed(_)
-            | Event::LeadDecided(_)
-            | Event::LeadSettled(_)
-            | Event::AggregateCounted(_)
-            | Event::PreferenceChanged(_)
-            | Event::PersonErased(_) => Ok(()),
+            Event::Unsubscribed(unsubscribed) => self.unsubscribed(entry, unsubscribed),
+            Event::Opened(opened) => self.opened(entry, opened),
+            Event::Clicked(clicked) => self.clicked(entry, clicked),
+            Event::Judged(judged) => self.judged(entry, judged),
+            Event::Landed(landed) => self.landed(entry, landed),
+            Event::LeadDecided(decided) => self.lead_decided(entry, decided),
+            Event::LeadSettled(settled) => self.lead_settled(entry, settled),
+            Event::AggregateCounted(counted) => self.aggregate(entry, counted),
+            Event::PreferenceChanged(changed) => self.preference(entry, changed),
+            Event::PersonErased(erased) => self.erased(entry, erased),
         }
     }
 
@@ -193,7 +197,7 @@ impl Fold {
             });
         });
         self.rows.settle(position.0, |(partition, message), row| {
-            puts.push(match &row.entry {
+            puts.push(match row {
                 Some(entry) => Put::OutboxSet {
                     partition,
                     message,
@@ -202,16 +206,32 @@ impl Fold {
                 None => Put::OutboxDelete { partition, message },
             });
         });
-        let first = PartitionId::new(self.range.start).unwrap_or(PartitionId::CATALOGUE);
-        let applied = self.store.state().applied(first).0;
-        self.persons.forget(applied);
-        self.rows.forget(applied);
+        self.about
+            .settle(position.0, |about, ()| puts.push(Put::Tracked(about.put())));
+        self.mails.settle(position.0, puts);
+        self.leads.settle(position.0, puts);
+        self.cells.settle(position.0, puts);
+        // Nothing is in the way of these: what they erase was written by earlier turns, or left out of this one.
+        self.erasure.settle(puts);
+        self.causes.clear();
+        self.forget();
         Turn {
             range: self.range.clone(),
             position,
             puts: std::mem::take(&mut self.puts),
             released: std::mem::take(&mut self.released),
         }
+    }
+
+    /// Forgets what state has. At the end of each turn, also of one that changed nothing.
+    pub(crate) fn forget(&mut self) {
+        let applied = self.applied();
+        self.persons.forget(applied);
+        self.rows.forget(applied);
+        self.about.forget(applied);
+        self.mails.forget(applied);
+        self.leads.forget(applied);
+        self.cells.forget(applied);
     }
 
     /// Takes the mails that withdrawals of this turn reach, to be taken out of the queues.
@@ -226,92 +246,63 @@ impl Fold {
 
     /// Returns how many values state does not have yet.
     pub(crate) fn unapplied(&self) -> usize {
-        self.persons.len() + self.rows.len()
+        self.persons.len() + self.rows.len() + self.mails.len()
+    }
+
+    /// Returns the position up to which state has these partitions.
+    fn applied(&self) -> u64 {
+        let first = PartitionId::new(self.range.start).unwrap_or(PartitionId::CATALOGUE);
+        self.store.state().applied(first).0
+    }
+
+    fn accepted(
+        &mut self,
+        entry: &Entry<'_>,
+        shop: types::id::ShopNumber,
+        person: PersonKey,
+        cause: Cause,
+    ) -> Result<(), StateError> {
+        self.timeline(entry, entry.id);
+        self.about.set(
+            About {
+                partition: entry.partition,
+                person,
+                shop,
+                object: entry.id,
+            },
+            (),
+        );
+        self.causes.insert(entry.id, cause);
+        self.change_person(entry, person)
     }
 
     fn decided(&mut self, entry: &Entry<'_>, decided: &Decided) -> Result<(), StateError> {
         self.timeline(entry, decided.cause);
+        let cause = self.causes.remove(&decided.cause);
         if let Verdict::Send(plan) = &decided.verdict {
             self.timeline(entry, plan.message.event());
+            self.about.set(
+                About {
+                    partition: entry.partition,
+                    person: decided.person,
+                    shop: decided.shop,
+                    object: plan.message.event(),
+                },
+                (),
+            );
             for offer in &plan.offers {
-                self.count(entry.partition, offer.campaign);
+                self.count_selection(entry.partition, offer.campaign);
             }
-            let row = Row {
-                entry: Some(outbox_entry(decided.cause, plan, entry.wall)),
-                person: Some(decided.person),
-            };
-            self.rows.set((entry.partition, plan.message), row);
+            self.queue(entry.partition, decided.cause, plan, entry.wall);
+            self.start_mail(entry, decided, plan, cause.as_ref())?;
         }
+        self.count_accepted(entry, decided, cause)?;
         self.change_person(entry, decided.person)
     }
 
-    fn claimed(&mut self, entry: &Entry<'_>, claimed: &AttemptClaimed) -> Result<(), StateError> {
-        self.change_row(entry.partition, claimed.message, |row| {
-            row.attempts = claimed.attempt;
-            row.claimed = true;
-        })?;
-        Ok(())
-    }
-
-    fn ended(&mut self, entry: &Entry<'_>, ended: &AttemptEnded) -> Result<(), StateError> {
-        self.timeline(entry, ended.message.event());
-        if ended.outcome.is_terminal() {
-            let key = (entry.partition, ended.message);
-            let person = match ended.outcome {
-                // Nothing about the person changes, so state need not be asked whose the mail was.
-                Outcome::Delivered => self.rows.get(&key).and_then(|row| row.person),
-                _ => self.person_of(entry.partition, ended.message)?,
-            };
-            self.rows.set(key, Row { entry: None, person });
-            self.released.push(ended.message);
-            return match person {
-                Some(person) if ended.outcome != Outcome::Delivered => self.change_person(entry, person),
-                _ => Ok(()),
-            };
-        }
-        self.change_row(entry.partition, ended.message, |row| {
-            // An end that was told late: the claim that came after it stands.
-            if row.claimed && ended.attempt < row.attempts {
-                return;
-            }
-            row.claimed = false;
-            row.attempts = ended.attempt;
-            if let Outcome::Deferred { until, .. } | Outcome::InDoubt { retry: Some(until) } = ended.outcome {
-                row.due = until;
-            }
-        })?;
-        Ok(())
-    }
-
-    /// Changes the outbox row of a mail. False if the mail is terminal or unknown.
-    fn change_row(
-        &mut self,
-        partition: PartitionId,
-        message: MessageId,
-        change: impl FnOnce(&mut OutboxEntry),
-    ) -> Result<bool, StateError> {
-        let row = match self.rows.get(&(partition, message)) {
-            Some(row) => row.clone(),
-            None => Row {
-                entry: self.store.state().outbox_entry(partition, message)?,
-                person: None,
-            },
-        };
-        let Row {
-            entry: Some(mut entry),
-            person,
-        } = row
-        else {
-            return Ok(false);
-        };
-        change(&mut entry);
-        let entry = Some(entry);
-        self.rows.set((partition, message), Row { entry, person });
-        Ok(true)
-    }
-
     fn change_person(&mut self, entry: &Entry<'_>, key: PersonKey) -> Result<(), StateError> {
-        let mut person = self.person(entry.partition, key)?;
+        self.person(entry.partition, key)?;
+        let person = self.persons.edit((entry.partition, key)).expect("read just above");
         let Withdrawal { sending, tracking } = person.apply(entry.wall, entry.event);
         self.withdrawals.add(tracking);
         for message in sending {
@@ -320,7 +311,6 @@ impl Fold {
                 self.withdrawn.push(message);
             }
         }
-        self.persons.set((entry.partition, key), person);
         Ok(())
     }
 
@@ -332,22 +322,6 @@ impl Fold {
             payload: entry.payload.clone(),
         });
         self.catalogue.push((change.clone(), entry.wall));
-    }
-
-    /// Keeps the lists that are read by shop, beside what each person's own state says.
-    fn suppression(&mut self, entry: &Entry<'_>, changed: &SuppressionChanged) {
-        let list = changed.shop.map_or(SuppressionList::Network, SuppressionList::Shop);
-        let SuppressionChanged { person, stream, .. } = *changed;
-        self.puts.push(match changed.cause {
-            Some(cause) => Put::SuppressionSet {
-                list,
-                person,
-                stream,
-                cause,
-                at: entry.wall,
-            },
-            None => Put::SuppressionDelete { list, person, stream },
-        });
     }
 
     fn claim(&mut self, entry: &Entry<'_>, claims: &[Claim]) {
@@ -373,7 +347,19 @@ impl Fold {
         });
     }
 
-    fn count(&mut self, partition: PartitionId, campaign: CampaignNumber) {
+    /// Adds to a mail's history, unless the mail is erased.
+    fn timeline_of_mail(&mut self, entry: &Entry<'_>, message: MessageId) -> Result<(), StateError> {
+        let erased = self
+            .mail(entry.partition, message)?
+            .is_some_and(MailState::is_forgotten);
+        if !erased {
+            self.timeline(entry, message.event());
+        }
+        Ok(())
+    }
+
+    /// Counts that a mail shows a campaign, for soft budget pacing.
+    fn count_selection(&mut self, partition: PartitionId, campaign: CampaignNumber) {
         let count = self.counters.entry((partition, campaign)).or_default();
         *count += 1;
         self.puts.push(Put::Counter {
@@ -381,33 +367,6 @@ impl Fold {
             campaign,
             value: *count,
         });
-    }
-}
-
-/// Returns the outbox row of a mail that was just decided.
-fn outbox_entry(cause: EventId, plan: &Plan, decided_at: Timestamp) -> OutboxEntry {
-    OutboxEntry {
-        cause,
-        attempts: Attempt(0),
-        claimed: false,
-        due: decided_at,
-        expires: plan.expires,
-        stream: plan.stream,
-        accepted_at: cause.time(),
-        withdrawn: false,
-    }
-}
-
-/// Returns the list entry that an unsubscription amounts to.
-fn unsubscribed_from(person: PersonKey, unsubscribed: &Unsubscribed) -> SuppressionChanged {
-    SuppressionChanged {
-        person,
-        shop: match unsubscribed.scope {
-            UnsubscribeScope::Shop => Some(unsubscribed.shop),
-            UnsubscribeScope::Network => None,
-        },
-        stream: Some(Stream::Promotional),
-        cause: Some(SuppressionCause::Unsubscribed),
     }
 }
 

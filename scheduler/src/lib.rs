@@ -35,6 +35,7 @@ use std::thread::JoinHandle;
 use prometheus::Registry;
 use store::{Replay, Store};
 use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use types::port::{Outbox, Survivor};
 use types::time::Clock;
@@ -74,6 +75,8 @@ impl std::fmt::Debug for Deps {
 pub struct Scheduler {
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
+    /// Where each runner is asked to look at what is due.
+    asks: Vec<mpsc::Sender<oneshot::Sender<usize>>>,
 }
 
 /// Why the runners could not start.
@@ -134,6 +137,7 @@ impl Scheduler {
 
         let stop = CancellationToken::new();
         let mut threads = Vec::new();
+        let mut asks = Vec::new();
         let mut survivors = Vec::new();
         for (((_, inbox), mut runner), mut open) in inboxes.into_iter().zip(runners).zip(opens) {
             recovery::sort_outbox(&deps, settings, runner.range(), &mut open)?;
@@ -141,11 +145,13 @@ impl Scheduler {
             runner.settle(open.settled);
             recovery::render_again(&deps, open.unrendered)?;
             let (stop, runtime, store) = (stop.clone(), deps.runtime.clone(), deps.store.clone());
+            let (ask, asked) = mpsc::channel(1);
+            asks.push(ask);
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
             threads.push(
                 thread
                     .spawn(move || {
-                        let run = AssertUnwindSafe(|| runtime.block_on(runner.run(inbox, stop)));
+                        let run = AssertUnwindSafe(|| runtime.block_on(runner.run(inbox, asked, stop)));
                         if catch_unwind(run).is_err() {
                             // Its partitions would stand still for ever; a restart has them go on.
                             store.fail("a runner", &"it panicked");
@@ -154,7 +160,21 @@ impl Scheduler {
                     .map_err(StartError::Thread)?,
             );
         }
-        Ok((Self { stop, threads }, survivors))
+        Ok((Self { stop, threads, asks }, survivors))
+    }
+
+    /// Has every runner judge, decide and settle what is due now by the clock, as they do by themselves about once a second.
+    /// Returns how many mails they looked at; all is in the journal then, and not yet durable.
+    pub async fn tick(&self) -> usize {
+        let mut looked = 0;
+        for ask in &self.asks {
+            let (answer, answered) = oneshot::channel();
+            // A runner that has ended looks at nothing any more.
+            if ask.send(answer).await.is_ok() {
+                looked += answered.await.unwrap_or(0);
+            }
+        }
+        looked
     }
 
     /// Closes the inboxes, lets the runners finish what is in them, and waits for their threads. Blocks.

@@ -1,7 +1,8 @@
 //! What a runner remembers of its partitions: everything that state does not have yet.
 //!
 //! A value that a turn changed is read from here until state has applied that turn, and from state afterwards. So memory
-//! is bounded by the lag of state, which has a bound of its own, and not by how many persons there are.
+//! is bounded by the lag of state, which has a bound of its own, and not by how many persons there are. A value that was only
+//! read is kept as long, since whoever was asked about once is often asked about again in the same turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -29,11 +30,19 @@ impl<K, V> Default for Unapplied<K, V> {
 
 /// The position of a change that is not in the journal yet.
 const UNSETTLED: u64 = u64::MAX;
+/// The position of a value that was read and did not change: state has applied it.
+const READ: u64 = 0;
 
 impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
     /// Returns the remembered value.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.values.get(key).map(|(_, value)| value)
+    }
+
+    /// Remembers a value as state has it, for as long as what was changed before is remembered.
+    pub(crate) fn keep(&mut self, key: K, value: V) {
+        self.values.insert(key, (READ, value));
+        self.order.push_back((READ, key));
     }
 
     /// Sets the value of a key in this turn.
@@ -45,6 +54,21 @@ impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
         {
             self.changed.push(key);
         }
+    }
+
+    /// Returns a remembered value to change it in this turn, or `None` if state is to be asked.
+    pub(crate) fn edit(&mut self, key: K) -> Option<&mut V> {
+        let (position, value) = self.values.get_mut(&key)?;
+        if *position != UNSETTLED {
+            *position = UNSETTLED;
+            self.changed.push(key);
+        }
+        Some(value)
+    }
+
+    /// Returns the remembered keys, in no order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.values.keys()
     }
 
     /// Ends the turn: what changed in it became part of the journal up to `position`. Hands each changed value to `put`.
@@ -92,6 +116,36 @@ mod tests {
         assert_eq!(memory.get(&1), Some(&"b"));
         memory.forget(20);
         assert_eq!(memory.len(), 0);
+    }
+
+    #[test]
+    fn a_value_that_is_edited_is_put_with_its_turn() {
+        let mut memory = Unapplied::default();
+        assert_eq!(memory.edit(1), None::<&mut i32>);
+        memory.set(1, 5);
+        memory.settle(10, |_, _| {});
+        *memory.edit(1).expect("set above") += 1;
+        *memory.edit(1).expect("set above") += 1;
+        let mut puts = Vec::new();
+        memory.settle(20, |key, value| puts.push((key, *value)));
+        assert_eq!(puts, [(1, 7)]);
+        memory.forget(10);
+        assert_eq!(memory.get(&1), Some(&7));
+    }
+
+    #[test]
+    fn a_value_that_was_read_is_put_only_if_it_changes() {
+        let mut memory = Unapplied::default();
+        memory.set(1, "a");
+        memory.settle(10, |_, _| {});
+        memory.keep(2, "read");
+        memory.keep(3, "read");
+        *memory.edit(3).expect("kept above") = "changed";
+        let mut puts = Vec::new();
+        memory.settle(20, |key, value| puts.push((key, *value)));
+        assert_eq!(puts, [(3, "changed")]);
+        memory.forget(10);
+        assert_eq!((memory.get(&2), memory.get(&3)), (None, Some(&"changed")));
     }
 
     #[test]

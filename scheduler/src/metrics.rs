@@ -1,7 +1,7 @@
 //! What the runners tell an operator.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use types::event::{Refusal, Verdict};
+use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use types::event::{HitClass, HitKind, LeadOutcome, LeadVerdict, Refusal, Verdict, VoidReason};
 
 /// The runners' metrics.
 #[derive(Clone, Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Metrics {
     pub(crate) turn_seconds: Histogram,
     /// Events a turn takes from the inbox.
     ///
-    /// 1 or 2 when idle. Always at the maximum of 128: the runners are the bottleneck.
+    /// 1 or 2 when idle. Always at the maximum (128, and 512 opens and clicks): the runners are the bottleneck.
     pub(crate) turn_submissions: Histogram,
     /// Persons and outbox rows in memory that state does not have yet, of the runner that spoke last.
     ///
@@ -33,6 +33,28 @@ pub(crate) struct Metrics {
     ///
     /// Anything but 0 means that the state folder is damaged: see the log, and rebuild from a checkpoint.
     pub(crate) state_errors: IntCounter,
+    /// Opens and clicks by kind and by the class of their final verdict.
+    ///
+    /// Each mailbox provider has its own mix, and it changes slowly. `scanner` jumping up among clicks: a gateway has changed its
+    /// habits, or someone floods links; `human` jumping up without landings: a scanner that the rules do not know.
+    hits: IntCounterVec,
+    /// How long the mail that is due the longest has waited to be judged, of the runner that spoke last.
+    ///
+    /// Healthy up to 2 seconds. Rising: a runner cannot keep up, see `scheduler_turn_seconds`, or state lags, see `store_*`.
+    pub(crate) judged_lag_seconds: Gauge,
+    /// Landings decided on and leads settled, by what came of it: `claimed`, `confirmed`, `voided_*`, or the reason of the refusal.
+    ///
+    /// `visited_before` and `known_to_site` are normal. `voided_machine` should stay far below `confirmed`; `unproven` or `no_click`
+    /// rising: an advertiser's snippet is on the wrong host, or clicks are dropped, see `tracker_*`.
+    leads: IntCounterVec,
+    /// Opens and clicks that wait in the inbox, of the runner that spoke last.
+    ///
+    /// Near 0. Near its bound of 65,536: people click faster than runners fold, and hits are about to be dropped.
+    pub(crate) tracked_backlog: IntGauge,
+    /// Opens, clicks and landings that were not recorded: the mail is unknown or erased, or its person withdrew.
+    ///
+    /// Few: the tracker's own memory holds back most. Rising after a restart is normal, since that memory starts empty.
+    pub(crate) guarded: IntCounter,
 }
 
 impl Metrics {
@@ -40,7 +62,7 @@ impl Metrics {
         let seconds = vec![
             0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0,
         ];
-        let sizes = vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+        let sizes = vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
         let metrics = Self {
             sends: IntCounterVec::new(
                 Opts::new("scheduler_sends_total", "Decisions to send, by stream."),
@@ -78,6 +100,28 @@ impl Metrics {
                 "Events refused because state could not be read.",
             )
             .expect(VALID),
+            hits: IntCounterVec::new(
+                Opts::new("scheduler_hits_total", "Opens and clicks by their final verdict."),
+                &["kind", "class"],
+            )
+            .expect(VALID),
+            judged_lag_seconds: Gauge::new(
+                "scheduler_judged_lag_seconds",
+                "How long the mail that is due the longest has waited.",
+            )
+            .expect(VALID),
+            leads: IntCounterVec::new(
+                Opts::new("scheduler_leads_total", "Landings decided on and leads settled."),
+                &["verdict"],
+            )
+            .expect(VALID),
+            tracked_backlog: IntGauge::new("scheduler_tracked_backlog", "Opens and clicks that wait in the inbox.")
+                .expect(VALID),
+            guarded: IntCounter::new(
+                "scheduler_hits_guarded_total",
+                "Opens, clicks and landings that must not be recorded.",
+            )
+            .expect(VALID),
         };
         for collector in [
             Box::new(metrics.sends.clone()) as Box<dyn prometheus::core::Collector>,
@@ -87,10 +131,44 @@ impl Metrics {
             Box::new(metrics.turn_submissions.clone()),
             Box::new(metrics.unapplied.clone()),
             Box::new(metrics.state_errors.clone()),
+            Box::new(metrics.hits.clone()),
+            Box::new(metrics.judged_lag_seconds.clone()),
+            Box::new(metrics.leads.clone()),
+            Box::new(metrics.tracked_backlog.clone()),
+            Box::new(metrics.guarded.clone()),
         ] {
             registry.register(collector).expect("each name is registered once");
         }
         metrics
+    }
+
+    /// Counts a final verdict.
+    pub(crate) fn count_hit(&self, kind: HitKind, class: HitClass) {
+        let kind = match kind {
+            HitKind::Open => "open",
+            HitKind::Click => "click",
+            HitKind::Landing => "landing",
+        };
+        self.hits.with_label_values(&[kind, class.as_str()]).inc();
+    }
+
+    /// Counts a decision on a landing.
+    pub(crate) fn count_lead(&self, verdict: &LeadVerdict) {
+        let verdict = match verdict {
+            LeadVerdict::Claimed(_) => "claimed",
+            LeadVerdict::Refused(refusal) => refusal.code(),
+        };
+        self.leads.with_label_values(&[verdict]).inc();
+    }
+
+    /// Counts the settlement of a lead.
+    pub(crate) fn count_settlement(&self, outcome: LeadOutcome) {
+        let outcome = match outcome {
+            LeadOutcome::Confirmed => "confirmed",
+            LeadOutcome::Voided(VoidReason::Machine) => "voided_machine",
+            LeadOutcome::Voided(VoidReason::KnownToSite) => "voided_known_to_site",
+        };
+        self.leads.with_label_values(&[outcome]).inc();
     }
 
     /// Counts a decision.

@@ -115,7 +115,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn follow(&mut self, record: &Record, fold: &Fold) -> Result<(), StartError> {
+    fn follow(&mut self, record: &Record, fold: &mut Fold) -> Result<(), StartError> {
         match &record.event {
             Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
                 let cause = Undecided {

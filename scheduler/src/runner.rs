@@ -1,23 +1,27 @@
-//! One runner: takes what waits in its inbox, a turn at a time.
+//! One runner: takes what waits in its inbox, a turn at a time, and looks at what is due, about once a second.
+
+mod decisions;
+mod verdicts;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use policy::offers::Candidates;
-use policy::{MessageFacts, OrderFacts, PersonState};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use store::intake::{Inbox, Receipt, Submission, SubmitError};
 use store::{Batch, Position, StateError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use types::catalogue::Catalogue;
-use types::event::{AttemptEnded, Decided, Event, MessageAccepted, OrderAccepted, Verdict};
-use types::id::{EventId, MessageId, PartitionId, ShopNumber};
-use types::port::{Admission, Mail, Request};
+use types::address::VisitorKeyer;
+use types::event::{AttemptEnded, Event};
+use types::id::{EventId, PartitionId, ShopNumber};
+use types::port::{Admission, Mail};
 use types::time::Timestamp;
 
 use crate::Deps;
@@ -26,9 +30,14 @@ use crate::meters::Meters;
 use crate::metrics::Metrics;
 use crate::recovery::Undecided;
 use crate::settings::Settings;
+use verdicts::Offer;
 
 /// Submissions a turn takes at most: enough to share an append, few enough to keep a turn under a millisecond or two.
 const TURN_MAX: usize = 128;
+/// Opens and clicks that a turn takes at most, orders or not: they are cheaper, and share more.
+const TRACKED_MAX: usize = 512;
+/// How often a runner looks at what is due.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Who waits for an event to be durable.
 type Waiter = (oneshot::Sender<Result<Receipt, SubmitError>>, EventId);
@@ -41,6 +50,7 @@ pub(crate) struct Runner {
     metrics: Arc<Metrics>,
     /// What each shop may show, for the catalogue version beside it.
     candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
+    visitors: VisitorKeyer,
     random: StdRng,
 }
 
@@ -75,6 +85,7 @@ impl Runner {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            visitors: deps.store.secrets().visitor_keyer(),
             fold,
             settings,
             deps,
@@ -85,24 +96,60 @@ impl Runner {
         }
     }
 
-    /// Works until `stop` fires and the inbox is empty.
-    pub(crate) async fn run(mut self, mut inbox: Inbox, stop: CancellationToken) {
-        let mut waiting = Vec::with_capacity(TURN_MAX);
+    /// Works until `stop` fires and the inbox is empty. Each answer that is `asked` for is how many mails were looked at.
+    pub(crate) async fn run(
+        mut self,
+        mut inbox: Inbox,
+        mut asked: mpsc::Receiver<oneshot::Sender<usize>>,
+        stop: CancellationToken,
+    ) {
+        let mut waiting = Vec::with_capacity(TURN_MAX + TRACKED_MAX);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let count = tokio::select! {
+            tokio::select! {
                 biased;
                 // Closed, the inbox still yields what is in it, and then nothing.
-                () = stop.cancelled(), if !inbox.is_closed() => {
-                    inbox.close();
-                    continue;
+                () = stop.cancelled(), if !inbox.is_closed() => inbox.close(),
+                _ = ticks.tick() => self.scheduled_tick(&mut inbox, &mut waiting, &mut ticks),
+                Some(answer) = asked.recv() => {
+                    // Whoever no longer waits for the answer loses nothing by it.
+                    let _ = answer.send(self.tick_through());
                 }
                 // Cancel-safe: nothing is taken unless the count is returned.
-                count = inbox.recv_many(&mut waiting, TURN_MAX) => count,
-            };
-            if count == 0 {
-                return;
+                count = inbox.recv_many(&mut waiting, TURN_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    inbox.try_recv_tracked(&mut waiting, TRACKED_MAX);
+                    self.turn(&mut waiting);
+                }
             }
-            self.turn(&mut waiting);
+        }
+    }
+
+    /// Looks at what is due. What is left is looked at after one turn of the inbox: neither keeps the other waiting.
+    fn scheduled_tick(&mut self, inbox: &mut Inbox, waiting: &mut Vec<Submission>, ticks: &mut Interval) {
+        self.metrics
+            .tracked_backlog
+            .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
+        if self.tick().more {
+            if inbox.try_recv_many(waiting, TURN_MAX) > 0 {
+                self.turn(waiting);
+            }
+            ticks.reset_immediately();
+        }
+    }
+
+    /// Looks at all that is due; returns how many mails that were.
+    fn tick_through(&mut self) -> usize {
+        let mut looked = 0;
+        loop {
+            let ticked = self.tick();
+            looked += ticked.looked;
+            if !ticked.more {
+                return looked;
+            }
         }
     }
 
@@ -181,156 +228,39 @@ impl Runner {
         event: &Event,
         admission: Admission,
     ) -> Result<EventId, Fault> {
-        match event {
-            // The tracker asks its own memory first; this guard also knows what fell out of it.
-            Event::Opened(opened) if !self.may_record(partition, opened.message, opened.shop)? => {
-                return Err(Fault::Refused("the person withdrew".to_owned()));
-            }
-            Event::Clicked(clicked) if !self.may_record(partition, clicked.message, clicked.shop)? => {
-                return Err(Fault::Refused("the person withdrew".to_owned()));
-            }
-            _ => {}
-        }
+        self.guard(partition, event)?;
         let (id, wall) = self.record(work, partition, event)?;
         match event {
             Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
                 self.decide(work, partition, id, wall, event, admission)?;
             }
             Event::AttemptEnded(ended) => self.suppress_after(work, partition, ended)?,
+            // A landing can turn the verdict on its click, decide it, or void its lead.
+            Event::Landed(landed) => self.look(work, partition, landed.message)?,
             _ => {}
         }
         Ok(id)
     }
 
-    fn may_record(&self, partition: PartitionId, message: MessageId, shop: ShopNumber) -> Result<bool, StateError> {
-        let Some(person) = self.fold.person_of(partition, message)? else {
-            return Ok(false);
-        };
-        Ok(self.fold.person(partition, person)?.may_record(shop, message))
-    }
-
-    /// Decides what an accepted event causes and records the decision.
-    fn decide(
-        &mut self,
-        work: &mut Work,
-        partition: PartitionId,
-        cause: EventId,
-        wall: Timestamp,
-        event: &Event,
-        admission: Admission,
-    ) -> Result<(), Fault> {
-        let catalogue = self.deps.store.catalogue().load();
-        let now = self.deps.clock.now();
-        let (shop, person, verdict, request) = match event {
-            Event::OrderAccepted(accepted) => {
-                let person = self.fold.person(partition, accepted.person)?;
-                let verdict = self.decide_order(&catalogue, accepted, wall, &person, now)?;
-                (
-                    accepted.shop,
-                    accepted.person,
-                    verdict,
-                    Request::Order(Arc::new(accepted.order.clone())),
-                )
-            }
-            Event::MessageAccepted(accepted) => {
-                let person = self.fold.person(partition, accepted.person)?;
-                let verdict = self.decide_message(&catalogue, accepted, wall, &person, now)?;
-                (
-                    accepted.shop,
-                    accepted.person,
-                    verdict,
-                    Request::Message(Arc::new(accepted.request.clone())),
-                )
+    /// Refuses what must not be recorded.
+    fn guard(&mut self, partition: PartitionId, event: &Event) -> Result<(), Fault> {
+        let message = match event {
+            Event::Opened(opened) => opened.message,
+            Event::Clicked(clicked) => clicked.message,
+            Event::Landed(landed) => {
+                let catalogue = self.deps.store.catalogue().load();
+                Offer::of(&catalogue, landed.campaign)
+                    .ok_or_else(|| Fault::Refused("there is no such campaign".to_owned()))?;
+                landed.message
             }
             _ => return Ok(()),
         };
-        self.metrics.count(&verdict);
-        if let Verdict::Send(plan) = &verdict {
-            let plan = plan.clone();
-            work.mails.push(Mail {
-                partition,
-                cause,
-                plan,
-                request,
-                catalogue,
-                shop,
-                accepted_at: wall,
-                admission,
-            });
+        // The tracker asks its own memory first; this guard also knows what fell out of it.
+        if self.fold.may_record(partition, message)? {
+            return Ok(());
         }
-        self.record(
-            work,
-            partition,
-            &Event::Decided(Box::new(Decided {
-                cause,
-                shop,
-                person,
-                verdict,
-            })),
-        )?;
-        Ok(())
-    }
-
-    fn decide_order(
-        &mut self,
-        catalogue: &Arc<Catalogue>,
-        accepted: &OrderAccepted,
-        wall: Timestamp,
-        person: &PersonState,
-        now: Timestamp,
-    ) -> Result<Verdict, Fault> {
-        let shop = catalogue
-            .shop_by_number(accepted.shop)
-            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
-        let candidates = match self.candidates.get(&accepted.shop) {
-            Some((version, candidates)) if *version == catalogue.version() => Arc::clone(candidates),
-            _ => {
-                let candidates = Arc::new(Candidates::of(catalogue, shop));
-                self.candidates
-                    .insert(accepted.shop, (catalogue.version(), Arc::clone(&candidates)));
-                candidates
-            }
-        };
-        let facts = OrderFacts {
-            order: &accepted.order,
-            accepted_at: wall,
-            shop,
-            candidates: &candidates,
-            person,
-            selections: &|campaign| self.meters.selections(campaign),
-            settings: &self.settings.policy,
-        };
-        let decision = policy::decide_order(&facts, now, &mut self.random);
-        let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
-        if let Verdict::Send(plan) = &verdict {
-            for offer in &plan.offers {
-                self.meters.add(offer.campaign, 1);
-            }
-        }
-        Ok(verdict)
-    }
-
-    fn decide_message(
-        &self,
-        catalogue: &Arc<Catalogue>,
-        accepted: &MessageAccepted,
-        wall: Timestamp,
-        person: &PersonState,
-        now: Timestamp,
-    ) -> Result<Verdict, Fault> {
-        let shop = catalogue
-            .shop_by_number(accepted.shop)
-            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
-        let facts = MessageFacts {
-            request: &accepted.request,
-            accepted_at: wall,
-            shop,
-            catalogue: catalogue.version(),
-            person,
-            settings: &self.settings.policy,
-        };
-        let decision = policy::decide_message(&facts, now);
-        Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
+        self.metrics.guarded.inc();
+        Err(Fault::Refused("the mail is unknown, or its person withdrew".to_owned()))
     }
 
     /// A mailbox that does not exist gets no more mail: records that beside the outcome.
@@ -374,6 +304,7 @@ impl Runner {
             mails,
         } = work;
         if batch.is_empty() {
+            self.fold.forget();
             return;
         }
         let changes = self.fold.take_catalogue_changes();

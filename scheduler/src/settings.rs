@@ -1,5 +1,6 @@
 //! The runners' settings. They have no section of their own: the binary takes them from `[policy]` and `[delivery]`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the runners go by.
@@ -9,6 +10,8 @@ pub struct Settings {
     pub policy: policy::Settings,
     /// What a doubtful offer is: held, or tried once more.
     pub in_doubt: InDoubt,
+    /// What opens and clicks are judged by.
+    pub rules: Arc<policy::hits::Rules>,
     /// How late a doubtful message is tried once more: longer than a receiver needs to finish what it began.
     pub in_doubt_wait: Duration,
 }
@@ -18,6 +21,7 @@ impl Default for Settings {
         Self {
             policy: policy::Settings::default(),
             in_doubt: InDoubt::default(),
+            rules: Arc::new(policy::hits::Rules::builtin()),
             in_doubt_wait: Duration::from_mins(15),
         }
     }

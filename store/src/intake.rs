@@ -113,6 +113,16 @@ impl Inbox {
         count + Self::take(&mut self.tracked, out, max - count)
     }
 
+    /// Takes opens and clicks that wait now, at most `max`, whatever else waits.
+    pub fn try_recv_tracked(&mut self, out: &mut Vec<Submission>, max: usize) -> usize {
+        Self::take(&mut self.tracked, out, max)
+    }
+
+    /// Returns how many opens and clicks wait.
+    pub fn tracked_len(&self) -> usize {
+        self.tracked.len()
+    }
+
     /// Takes nothing more in; what is in it can still be received.
     pub fn close(&mut self) {
         self.work.close();

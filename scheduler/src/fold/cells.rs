@@ -1,0 +1,153 @@
+//! The cells of statistics, as absolute counts.
+//!
+//! Busy cells change in every turn, so their counts stay in memory beyond the lag of state: up to [`CELLS_KEPT`] of them, from
+//! which those that state has are forgotten when room is needed. A slot has one runner, so nobody else changes them meanwhile.
+
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
+use store::StateError;
+use store::state::{Put, State, TrackedPut};
+use types::tally::{CellKey, Counts, Measure};
+
+/// Cells in memory beside those that state does not have: some 400 bytes each.
+const CELLS_KEPT: usize = 16_384;
+/// The position of a change that is not in the journal yet.
+const UNSETTLED: u64 = u64::MAX;
+
+#[derive(Debug)]
+struct Cell {
+    counts: Counts,
+    /// The position that changed it last; 0 when it came from state and did not change.
+    changed_at: u64,
+}
+
+/// The counts of a range of slots, newest first in memory, then in state.
+#[derive(Debug)]
+pub(crate) struct Cells {
+    cells: HashMap<CellKey, Cell, FixedState>,
+    /// Changed since the last [`Cells::settle`].
+    changed: Vec<CellKey>,
+    kept_max: usize,
+    forget_from: usize,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self::keeping(CELLS_KEPT)
+    }
+}
+
+impl Cells {
+    fn keeping(kept_max: usize) -> Self {
+        Self {
+            cells: HashMap::default(),
+            changed: Vec::new(),
+            kept_max,
+            forget_from: kept_max,
+        }
+    }
+
+    /// Adds to counts of one cell.
+    pub(crate) fn add(
+        &mut self,
+        state: &State,
+        key: CellKey,
+        changes: impl IntoIterator<Item = (Measure, i64)>,
+    ) -> Result<(), StateError> {
+        self.add_to(key, changes, |key| state.cell(key))
+    }
+
+    fn add_to(
+        &mut self,
+        key: CellKey,
+        changes: impl IntoIterator<Item = (Measure, i64)>,
+        read: impl FnOnce(&CellKey) -> Result<Counts, StateError>,
+    ) -> Result<(), StateError> {
+        let cell = match self.cells.get_mut(&key) {
+            Some(cell) => cell,
+            None => {
+                let counts = read(&key)?;
+                self.cells.entry(key.clone()).or_insert(Cell { counts, changed_at: 0 })
+            }
+        };
+        for (measure, by) in changes {
+            cell.counts.add(measure, by);
+        }
+        if cell.changed_at != UNSETTLED {
+            cell.changed_at = UNSETTLED;
+            self.changed.push(key);
+        }
+        Ok(())
+    }
+
+    /// Ends the turn: what changed in it became part of the journal up to `position`.
+    pub(crate) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
+        for key in self.changed.drain(..) {
+            if let Some(cell) = self.cells.get_mut(&key) {
+                cell.changed_at = position;
+                let counts = cell.counts;
+                puts.push(Put::Tracked(TrackedPut::Cell { key, counts }));
+            }
+        }
+    }
+
+    /// Makes room, if it is needed, by what state has applied.
+    pub(crate) fn forget(&mut self, applied: u64) {
+        if self.cells.len() < self.forget_from {
+            return;
+        }
+        self.cells.retain(|_, cell| cell.changed_at > applied);
+        // What state does not have stays, however much it is; looking again at every turn would be for nothing.
+        self.forget_from = (2 * self.cells.len()).max(self.kept_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use types::id::{CampaignNumber, ShopNumber, Slot};
+    use types::tally::{Dimensions, Hour};
+
+    use super::*;
+
+    fn key(hour: u32) -> CellKey {
+        CellKey {
+            dimensions: Dimensions::Offer {
+                campaign: CampaignNumber(1),
+                publisher: ShopNumber(2),
+            },
+            hour: Hour(hour),
+            slot: Slot::new(3).expect("a slot"),
+        }
+    }
+
+    fn count(cells: &mut Cells, hour: u32) -> u64 {
+        let mut puts = Vec::new();
+        let one = [(Measure::Sent, 1)];
+        let stored = |_: &CellKey| Ok(Counts::default());
+        cells.add_to(key(hour), one, stored).expect("reads");
+        cells.settle(u64::from(hour), &mut puts);
+        match puts.as_slice() {
+            [Put::Tracked(TrackedPut::Cell { counts, .. })] => counts.get(Measure::Sent),
+            puts => panic!("{puts:?}"),
+        }
+    }
+
+    #[test]
+    fn a_cell_is_put_once_a_turn_with_all_it_counted() {
+        let mut cells = Cells::default();
+        assert_eq!(count(&mut cells, 1), 1);
+        assert_eq!(count(&mut cells, 1), 2);
+    }
+
+    #[test]
+    fn what_state_does_not_have_is_never_forgotten() {
+        let mut cells = Cells::keeping(2);
+        for hour in 1..=4 {
+            assert_eq!(count(&mut cells, hour), 1);
+        }
+        cells.forget(2);
+        assert_eq!(cells.cells.len(), 2);
+        assert_eq!((count(&mut cells, 3), count(&mut cells, 1)), (2, 1));
+    }
+}

@@ -1,0 +1,165 @@
+//! Where the scan for mails that are due goes on.
+//!
+//! Due rows stand in state by time, the rows of all runners together. A scan starts where the last one ended, so that it never
+//! passes the tombstones of what was judged before. State lags: a row that a turn has set is not seen before state has applied
+//! that turn, so the scan does not move beyond the earliest of them until then.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use policy::hits::MailState;
+use store::StateError;
+use types::id::{MessageId, PartitionId};
+use types::time::Timestamp;
+
+use super::Fold;
+
+/// Rows read at once.
+const PAGE: usize = 1024;
+/// Pages that one scan reads: all runners' rows are among them, its own are looked up.
+const PAGES_MAX: usize = 16;
+
+/// The scan's place, and what holds it there.
+#[derive(Debug, Default)]
+pub(crate) struct Dues {
+    /// All rows before it are gone, or their deletion is on its way to state.
+    cursor: Timestamp,
+    /// The earliest row of each turn that state does not have yet, by the turn's position.
+    unapplied: VecDeque<(u64, Timestamp)>,
+    /// The earliest row of the running turn.
+    earliest: Option<Timestamp>,
+}
+
+impl Dues {
+    /// Notes a row that the running turn sets.
+    pub(crate) fn set(&mut self, at: Timestamp) {
+        self.cursor = self.cursor.min(at);
+        self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
+    }
+
+    /// Ends the turn, which stands at `position`.
+    pub(crate) fn settle(&mut self, position: u64) {
+        if let Some(earliest) = self.earliest.take() {
+            self.unapplied.push_back((position, earliest));
+        }
+    }
+
+    /// Returns where the scan starts, now that state has applied `applied`.
+    pub(crate) fn start(&mut self, applied: u64) -> Timestamp {
+        while self.unapplied.front().is_some_and(|(position, _)| *position <= applied) {
+            self.unapplied.pop_front();
+        }
+        self.cursor
+    }
+
+    /// Moves the scan's place to `seen`: all rows before it that were in state when the scan started were taken.
+    pub(crate) fn passed(&mut self, seen: Timestamp) {
+        let unapplied = self.unapplied.iter().map(|(_, at)| *at);
+        self.cursor = unapplied.chain(self.earliest).fold(seen, Timestamp::min);
+    }
+}
+
+/// What is due.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// The mails, the longest due first.
+    pub(crate) mails: Vec<(PartitionId, MessageId)>,
+    /// When the first of them was.
+    pub(crate) earliest: Option<Timestamp>,
+    /// Whether the scan ended before it had seen all that are due.
+    pub(crate) more: bool,
+}
+
+impl Fold {
+    /// Returns the mails of these partitions that are due at `now`, up to `max`. Each is handed out once, unless it is still due
+    /// when its turn is over.
+    pub(crate) fn due(&mut self, now: Timestamp, max: usize) -> Result<Due, StateError> {
+        // Read before the scan, so that the scan sees all that is said to be applied.
+        let applied = self.applied();
+        let mut from = self.mails.dues.start(applied);
+        let until = now + Duration::from_millis(1);
+        let mut due = Due::default();
+        let mut page_max = PAGE;
+        for _ in 0..PAGES_MAX {
+            let mut page = self.store.state().due(from, until, page_max)?;
+            let is_last = page.len() < page_max;
+            let seen = match page.last() {
+                Some((last, ..)) if !is_last => *last,
+                _ => until,
+            };
+            // Others may stand at the very moment at which a page ends: they come with the next one.
+            page.retain(|(at, ..)| *at < seen);
+            for (at, partition, message) in page {
+                if due.mails.len() >= max {
+                    due.more = true;
+                    self.mails.dues.passed(at);
+                    return Ok(due);
+                }
+                if self.is_due(now, partition, message)? {
+                    due.earliest.get_or_insert(at);
+                    due.mails.push((partition, message));
+                }
+            }
+            if is_last {
+                self.mails.dues.passed(until);
+                return Ok(due);
+            }
+            // A page of one moment alone is read again, larger.
+            if seen == from {
+                page_max *= 2;
+            }
+            from = seen;
+        }
+        due.more = true;
+        self.mails.dues.passed(from);
+        Ok(due)
+    }
+
+    /// Returns whether a row of state is one of ours that still stands: its deletion may be on its way.
+    fn is_due(&mut self, now: Timestamp, partition: PartitionId, message: MessageId) -> Result<bool, StateError> {
+        if !self.range.contains(&partition.number()) {
+            return Ok(false);
+        }
+        Ok(self
+            .mail(partition, message)?
+            .and_then(MailState::due)
+            .is_some_and(|due| due <= now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_millis(second * 1000)
+    }
+
+    #[test]
+    fn the_scan_waits_for_rows_that_state_does_not_have() {
+        let mut dues = Dues::default();
+        dues.set(at(50));
+        dues.settle(7);
+        dues.set(at(90));
+        dues.settle(9);
+        assert_eq!(dues.start(6), at(0));
+        dues.passed(at(100));
+        assert_eq!(dues.start(7), at(50));
+        dues.passed(at(100));
+        assert_eq!(dues.start(9), at(90));
+        dues.passed(at(100));
+        assert_eq!(dues.start(9), at(100));
+    }
+
+    #[test]
+    fn a_row_that_is_set_in_the_past_takes_the_scan_back() {
+        let mut dues = Dues::default();
+        dues.start(0);
+        dues.passed(at(100));
+        dues.set(at(30));
+        dues.passed(at(110));
+        assert_eq!(dues.start(0), at(30));
+        dues.settle(5);
+        assert_eq!(dues.start(5), at(30));
+    }
+}

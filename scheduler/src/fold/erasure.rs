@@ -1,0 +1,114 @@
+//! Erasures: what is about a person leaves state, what protects the person stays.
+//!
+//! State erases by reading what was written, so an erasure comes after all else of its turn, and what the same turn would still
+//! write of an erased object is left out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::hits::MailState;
+use store::StateError;
+use store::state::{Put, TrackedPut};
+use types::event::{Event, PersonErased};
+use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
+
+use super::{Entry, Fold};
+
+/// An accepted event or a mail is about a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct About {
+    pub(super) partition: PartitionId,
+    pub(super) person: PersonKey,
+    pub(super) shop: ShopNumber,
+    pub(super) object: EventId,
+}
+
+/// What the running turn erases.
+#[derive(Debug, Default)]
+pub(super) struct Erasure(BTreeSet<About>);
+
+impl About {
+    pub(super) fn put(self) -> TrackedPut {
+        let Self {
+            partition,
+            person,
+            shop,
+            object,
+        } = self;
+        TrackedPut::About {
+            partition,
+            person,
+            shop,
+            object,
+        }
+    }
+}
+
+impl Erasure {
+    /// Ends the turn: leaves out what it would still write of erased objects, and erases the rest.
+    pub(super) fn settle(&mut self, puts: &mut Vec<Put>) {
+        if self.0.is_empty() {
+            return;
+        }
+        let erased: BTreeSet<_> = self.0.iter().map(|about| (about.partition, about.object)).collect();
+        puts.retain(|put| match put {
+            Put::Timeline { partition, object, .. } | Put::Tracked(TrackedPut::About { partition, object, .. }) => {
+                !erased.contains(&(*partition, *object))
+            }
+            _ => true,
+        });
+        puts.extend(std::mem::take(&mut self.0).into_iter().map(|about| {
+            let About {
+                partition,
+                person,
+                shop,
+                object,
+            } = about;
+            Put::Tracked(TrackedPut::Erase {
+                partition,
+                person,
+                shop,
+                object,
+            })
+        }));
+    }
+}
+
+impl Fold {
+    pub(super) fn erased(&mut self, entry: &Entry<'_>, erased: &PersonErased) -> Result<(), StateError> {
+        let in_scope = |shop: ShopNumber| erased.shop.is_none_or(|own| own == shop);
+        let objects = self.about(entry.partition, erased.person)?;
+        for (object, shop) in objects.into_iter().filter(|(_, shop)| in_scope(*shop)) {
+            self.erasure.0.insert(About {
+                partition: entry.partition,
+                person: erased.person,
+                shop,
+                object,
+            });
+            // Orders and mails are told apart by having, or not having, the row of a mail.
+            self.change_mail(entry.partition, MessageId::new(object), MailState::forget)?;
+        }
+        // Queued mails are withdrawn with the person's own state, which knows them.
+        self.change_person(entry, erased.person)
+    }
+
+    /// Returns all objects that are about a person, with their shops.
+    fn about(&mut self, partition: PartitionId, key: PersonKey) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
+        let stored = self.store.state().about(partition, &key)?;
+        let mut objects: BTreeMap<_, _> = stored.into_iter().map(|(shop, object)| (object, shop)).collect();
+        let own = |about: &&About| about.partition == partition && about.person == key;
+        objects.extend(self.about.keys().filter(own).map(|about| (about.object, about.shop)));
+        // Mails that an earlier version decided: their histories say what caused them.
+        let sent = self.person(partition, key)?.messages().to_vec();
+        for sent in sent {
+            let message = sent.message.event();
+            if objects.insert(message, sent.shop).is_none() {
+                let history = self.store.state().timeline(partition, message)?;
+                objects.extend(history.into_iter().find_map(|stored| match stored.event {
+                    Event::Decided(decided) => Some((decided.cause, decided.shop)),
+                    _ => None,
+                }));
+            }
+        }
+        Ok(objects)
+    }
+}

@@ -1,0 +1,137 @@
+//! What accepted events cause: policy is asked at once, in the same turn.
+
+use std::sync::Arc;
+
+use policy::offers::Candidates;
+use policy::{MessageFacts, OrderFacts};
+use types::catalogue::Catalogue;
+use types::event::{Decided, Event, MessageAccepted, OrderAccepted, Verdict};
+use types::id::{EventId, MessageId, PartitionId};
+use types::port::{Admission, Mail, Request};
+use types::time::Timestamp;
+
+use super::{Fault, Runner, Work};
+
+impl Runner {
+    /// Decides what an accepted event causes and records the decision.
+    pub(super) fn decide(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        cause: EventId,
+        wall: Timestamp,
+        event: &Event,
+        admission: Admission,
+    ) -> Result<(), Fault> {
+        let catalogue = self.deps.store.catalogue().load();
+        let now = self.deps.clock.now();
+        let (shop, person, verdict, request) = match event {
+            Event::OrderAccepted(accepted) => {
+                let verdict = self.decide_order(&catalogue, partition, accepted, wall, now)?;
+                (
+                    accepted.shop,
+                    accepted.person,
+                    verdict,
+                    Request::Order(Arc::new(accepted.order.clone())),
+                )
+            }
+            Event::MessageAccepted(accepted) => {
+                let verdict = self.decide_message(&catalogue, partition, accepted, wall, now)?;
+                (
+                    accepted.shop,
+                    accepted.person,
+                    verdict,
+                    Request::Message(Arc::new(accepted.request.clone())),
+                )
+            }
+            _ => return Ok(()),
+        };
+        self.metrics.count(&verdict);
+        if let Verdict::Send(plan) = &verdict {
+            let plan = plan.clone();
+            work.mails.push(Mail {
+                partition,
+                cause,
+                plan,
+                request,
+                catalogue,
+                shop,
+                accepted_at: wall,
+                admission,
+            });
+        }
+        self.record(
+            work,
+            partition,
+            &Event::Decided(Box::new(Decided {
+                cause,
+                shop,
+                person,
+                verdict,
+            })),
+        )?;
+        Ok(())
+    }
+
+    fn decide_order(
+        &mut self,
+        catalogue: &Arc<Catalogue>,
+        partition: PartitionId,
+        accepted: &OrderAccepted,
+        wall: Timestamp,
+        now: Timestamp,
+    ) -> Result<Verdict, Fault> {
+        let shop = catalogue
+            .shop_by_number(accepted.shop)
+            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let candidates = match self.candidates.get(&accepted.shop) {
+            Some((version, candidates)) if *version == catalogue.version() => Arc::clone(candidates),
+            _ => {
+                let candidates = Arc::new(Candidates::of(catalogue, shop));
+                self.candidates
+                    .insert(accepted.shop, (catalogue.version(), Arc::clone(&candidates)));
+                candidates
+            }
+        };
+        let facts = OrderFacts {
+            order: &accepted.order,
+            accepted_at: wall,
+            shop,
+            candidates: &candidates,
+            person: self.fold.person(partition, accepted.person)?,
+            selections: &|campaign| self.meters.selections(campaign),
+            settings: &self.settings.policy,
+        };
+        let decision = policy::decide_order(&facts, now, &mut self.random);
+        let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
+        if let Verdict::Send(plan) = &verdict {
+            for offer in &plan.offers {
+                self.meters.add(offer.campaign, 1);
+            }
+        }
+        Ok(verdict)
+    }
+
+    fn decide_message(
+        &mut self,
+        catalogue: &Arc<Catalogue>,
+        partition: PartitionId,
+        accepted: &MessageAccepted,
+        wall: Timestamp,
+        now: Timestamp,
+    ) -> Result<Verdict, Fault> {
+        let shop = catalogue
+            .shop_by_number(accepted.shop)
+            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let facts = MessageFacts {
+            request: &accepted.request,
+            accepted_at: wall,
+            shop,
+            catalogue: catalogue.version(),
+            person: self.fold.person(partition, accepted.person)?,
+            settings: &self.settings.policy,
+        };
+        let decision = policy::decide_message(&facts, now);
+        Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
+    }
+}
