@@ -187,6 +187,7 @@ impl Config {
                 InDoubt::Hold
             },
             in_doubt_wait: delivery.retry.in_doubt(),
+            ..scheduler::Settings::default()
         };
         Settings {
             listen,
