@@ -9,11 +9,12 @@
 //! forbids, then what the network forbids, then what is merely not there.
 
 use rand::Rng;
-use types::catalogue::Shop;
+use types::catalogue::{Sender, Shop, ShopSpec};
 use types::event::{Offer, Plan, Refusal, Tracking, Verdict};
 use types::id::{CampaignNumber, MessageId};
 use types::locale::Language;
 use types::order::{Body, Consent, Customer, MessageRequest, Order, OrderStatus, Stream};
+use types::provider::Provider;
 use types::text::Slug;
 use types::time::Timestamp;
 
@@ -144,7 +145,11 @@ pub fn decide_order(facts: &OrderFacts<'_>, now: Timestamp, random: &mut impl Rn
         offers_max: shop.spec.offers_max,
         exploration: settings.exploration,
     };
-    let Selection { offers, ends_at } = select(facts.candidates, &wanted, facts.selections, random);
+    let Selection {
+        offers,
+        ends_at,
+        advertisers,
+    } = select(facts.candidates, &wanted, facts.selections, random);
     refusals.when(offers.is_empty(), Refusal::NoOffers);
 
     let life = now + settings.offer_life;
@@ -157,7 +162,10 @@ pub fn decide_order(facts: &OrderFacts<'_>, now: Timestamp, random: &mut impl Rn
         tracking: tracking(shop, person, consent.tracking.as_ref()),
         offers,
         late,
-        test: false,
+        test: is_own(&order.customer, &shop.spec)
+            || advertisers
+                .iter()
+                .any(|advertiser| is_own(&order.customer, &advertiser.spec)),
         template: shop.spec.offer_template.clone(),
     })
 }
@@ -193,7 +201,7 @@ pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
         tracking: tracking(shop, person, consent.tracking.as_ref()),
         offers: Vec::new(),
         late: false,
-        test: false,
+        test: is_own(&request.to, &shop.spec),
         template: match &request.body {
             Body::Template(used) => Some(used.id.clone()),
             Body::Content(_) => None,
@@ -297,13 +305,26 @@ fn stands(said: &Said, refused_at: Option<Timestamp>) -> bool {
 
 /// Returns how pixel and links are made: naming the message only if this request's evidence allows it and stands.
 fn tracking(shop: &Shop, person: &PersonState, evidence: Option<&Said>) -> Tracking {
-    let agreed =
-        evidence.is_some_and(|said| said.granted && stands(said, person.refused_at(shop.number, Purpose::Tracking)));
-    if agreed {
+    if evidence.is_some_and(|said| person.may_track(shop.number, said)) {
         Tracking::Individual
     } else {
         Tracking::Aggregate
     }
+}
+
+/// Returns whether the recipient is one of the shop's own people: opens and clicks are tests then.
+///
+/// Told by the address's domain: that of the shop's site or senders, or one under it. A mailbox provider's domain tells nothing, even
+/// where a small shop sends from there.
+fn is_own(to: &Customer, shop: &ShopSpec) -> bool {
+    let domain = to.email.domain();
+    let of_sender = |sender: &Sender| {
+        let rest = domain.strip_suffix(sender.address.domain());
+        rest.is_some_and(|under| under.is_empty() || under.ends_with('.'))
+    };
+    let senders = [Stream::Promotional, Stream::Transactional];
+    let mut senders = senders.into_iter().filter_map(|stream| shop.sender(stream));
+    Provider::of_host(domain) == Provider::Other && (shop.owns_host(domain) || senders.any(of_sender))
 }
 
 /// Returns the language of the recipient's locale if it is one of ours, else the shop's.

@@ -35,6 +35,7 @@ pub struct Candidates {
 #[derive(Clone, Debug)]
 struct Candidate {
     campaign: Arc<Campaign>,
+    advertiser: Arc<Shop>,
     /// In millionths of a minor unit.
     expected_value: u64,
 }
@@ -63,6 +64,8 @@ pub struct Selection {
     pub offers: Vec<Offer>,
     /// When the first of them ends, if any does.
     pub ends_at: Option<Timestamp>,
+    /// Whose they are, in the same order.
+    pub advertisers: Vec<Arc<Shop>>,
 }
 
 impl Candidates {
@@ -81,13 +84,16 @@ impl Candidates {
                 && spec.advertiser != shop.id
                 && !excluded.contains(&spec.advertiser)
                 && !spec.categories.iter().any(|category| conflicting.contains(&**category))
-                && catalogue.shop(&spec.advertiser).is_some()
         };
-        let candidate = |campaign: &Arc<Campaign>| Candidate {
-            campaign: Arc::clone(campaign),
-            expected_value: expected_value(campaign),
+        let candidate = |campaign: &Arc<Campaign>| {
+            Some(Candidate {
+                campaign: Arc::clone(campaign),
+                advertiser: Arc::clone(catalogue.shop(&campaign.spec.advertiser)?),
+                expected_value: expected_value(campaign),
+            })
         };
-        let mut ranked: Vec<_> = catalogue.campaigns().filter(showable).map(candidate).collect();
+        let showable = catalogue.campaigns().filter(showable);
+        let mut ranked: Vec<_> = showable.filter_map(candidate).collect();
         // A tie goes to the older campaign: the sort is stable and the catalogue's order is by number.
         ranked.sort_by_key(|candidate| std::cmp::Reverse(candidate.expected_value));
         Self {
@@ -141,6 +147,7 @@ pub fn select(
             propensity: propensity(at, remaining.len(), wanted.exploration),
             explored,
         });
+        selection.advertisers.push(Arc::clone(&chosen.advertiser));
         selection.ends_at = selection.ends_at.into_iter().chain(spec.ends_at).min();
         remaining.retain(|candidate| candidate.campaign.spec.advertiser != spec.advertiser);
     }

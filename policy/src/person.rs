@@ -5,8 +5,8 @@
 //! same order give the same state, and [`PersonState::fold`] skips what was folded before, so that recovery may
 //! replay from any earlier position.
 //!
-//! Refusals are remembered by their time. Evidence stands against a refusal only if it is later; a person's own
-//! unsubscription is lifted only by a statement with evidence, never by a shop's bare `true`.
+//! Refusals are remembered by their time. Evidence stands against a refusal only if it is later; what a person did, on a mail's page
+//! or by its unsubscribe link, is lifted only by a statement with evidence or by the person, never by a shop's bare `true`.
 //!
 //! The stored form is a CBOR map with integer keys: readers skip keys they do not know, and a number, once used, is never
 //! given to another field. Lists that outgrow their bound lose their oldest; a mail that fell off is out of reach of the
@@ -14,6 +14,7 @@
 
 mod consent;
 mod frequency;
+mod preference;
 mod suppression;
 
 use minicbor::{Decode, Encode};
@@ -145,6 +146,8 @@ impl PersonState {
                 }
             }
             Event::Unsubscribed(unsubscribed) => self.apply_unsubscribed(unsubscribed, wall),
+            Event::PreferenceChanged(changed) => self.change_preference(changed, wall),
+            Event::PersonErased(erased) => self.erase(erased.shop, wall),
             Event::AttemptClaimed(_)
             | Event::CatalogueChanged(_)
             | Event::Opened(_)
@@ -153,9 +156,7 @@ impl PersonState {
             | Event::Landed(_)
             | Event::LeadDecided(_)
             | Event::LeadSettled(_)
-            | Event::AggregateCounted(_)
-            | Event::PreferenceChanged(_)
-            | Event::PersonErased(_) => Withdrawal::default(),
+            | Event::AggregateCounted(_) => Withdrawal::default(),
         }
     }
 

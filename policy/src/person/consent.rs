@@ -57,6 +57,13 @@ impl Said {
             source,
         }
     }
+
+    /// Returns whether this outweighs what the person did at `act_at`: a later yes, with evidence.
+    ///
+    /// A bare `true` is what a shop's plug-in sends with every order; it does not outweigh what the person did.
+    pub(super) fn is_evidence_after(&self, act_at: Option<Timestamp>) -> bool {
+        self.granted && !self.asserted && Some(self.at) > act_at
+    }
 }
 
 /// The history of one purpose at one shop, as far as decisions need it.
@@ -72,6 +79,9 @@ pub(super) struct History {
     /// When we learned of the last withdrawal: mails made until then stay withdrawn for ever.
     #[n(2)]
     withdrawn_at: Option<Timestamp>,
+    /// When the person last withdrew by an own act, as long as no evidence of a later change of mind has come.
+    #[n(3)]
+    own_act_at: Option<Timestamp>,
 }
 
 impl History {
@@ -87,9 +97,16 @@ impl History {
         self.withdrawn_at
     }
 
-    /// Notes a withdrawal that happens as we learn of it.
+    /// Notes that the person withdrew, by an own act that we learn of as it happens.
     pub(super) fn withdraw(&mut self, at: Timestamp, learned_at: Timestamp) {
         self.refused_at = self.refused_at.max(Some(at));
+        self.withdrawn_at = self.withdrawn_at.max(Some(learned_at));
+        self.own_act_at = self.own_act_at.max(Some(at));
+    }
+
+    /// Forgets what was said, and with it the evidence; what forbids stays. Mails made until now are withdrawn.
+    pub(super) fn erase(&mut self, learned_at: Timestamp) {
+        self.last = None;
         self.withdrawn_at = self.withdrawn_at.max(Some(learned_at));
     }
 
@@ -97,6 +114,9 @@ impl History {
     fn note(&mut self, said: Said, learned_at: Timestamp) -> bool {
         let is_last = self.last.as_ref().is_none_or(|last| last.at <= said.at);
         let refuses = !said.granted;
+        if said.is_evidence_after(self.own_act_at) {
+            self.own_act_at = None;
+        }
         if refuses {
             self.refused_at = self.refused_at.max(Some(said.at));
         }
@@ -116,13 +136,16 @@ impl History {
 #[cbor(map)]
 pub(super) struct ShopConsent {
     #[n(0)]
-    shop: ShopNumber,
+    pub(super) shop: ShopNumber,
     #[n(1)]
-    marketing: History,
+    pub(super) marketing: History,
     #[n(2)]
     pub(super) tracking: History,
     #[n(3)]
-    sharing: History,
+    pub(super) sharing: History,
+    /// When the person last said, by an own act, that unsubscribing was a mistake.
+    #[n(4)]
+    pub(super) resumed_at: Option<Timestamp>,
 }
 
 impl ShopConsent {
@@ -153,6 +176,15 @@ impl PersonState {
         }
     }
 
+    /// Returns whether evidence allows to record opens and clicks of a shop's next mail.
+    pub(crate) fn may_track(&self, shop: ShopNumber, evidence: &Said) -> bool {
+        let outweighs = |at: Option<Timestamp>| at.is_none_or(|at| evidence.at > at);
+        let own_act_at = self.consent(shop).and_then(|consent| consent.tracking.own_act_at);
+        evidence.granted
+            && outweighs(self.refused_at(shop, Purpose::Tracking))
+            && (own_act_at.is_none() || evidence.is_evidence_after(own_act_at))
+    }
+
     pub(super) fn consent(&self, shop: ShopNumber) -> Option<&ShopConsent> {
         let at = self.consents.binary_search_by_key(&shop, |consent| consent.shop).ok()?;
         self.consents.get(at)
@@ -167,6 +199,7 @@ impl PersonState {
                     marketing: History::default(),
                     tracking: History::default(),
                     sharing: History::default(),
+                    resumed_at: None,
                 };
                 self.consents.insert(at, new);
                 at

@@ -40,6 +40,11 @@ impl PersonState {
         self.counted.drain(..surplus);
     }
 
+    /// Forgets the counted mails that `of` tells.
+    pub(super) fn uncount(&mut self, of: impl Fn(MessageId) -> bool) {
+        self.counted.retain(|counted| !of(counted.message));
+    }
+
     pub(super) fn give_back(&mut self, message: MessageId) {
         self.counted.retain(|counted| counted.message != message);
     }

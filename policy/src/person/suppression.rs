@@ -32,11 +32,14 @@ impl Suppression {
     }
 
     /// Returns whether later consent lifts the entry: only an unsubscription, and only by a statement with evidence.
-    ///
-    /// A bare `true` is what a shop's plug-in sends with every order; it does not outweigh what the person did.
     fn lifted_by(&self, evidence: &Said) -> bool {
+        self.is_own_act() && evidence.is_evidence_after(Some(self.at))
+    }
+
+    /// Returns whether the person put themselves on the list, and so may take themselves off.
+    fn is_own_act(&self) -> bool {
         match self.cause {
-            SuppressionCause::Unsubscribed => evidence.granted && !evidence.asserted && evidence.at > self.at,
+            SuppressionCause::Unsubscribed => true,
             SuppressionCause::HardBounce | SuppressionCause::Complaint | SuppressionCause::Manual => false,
         }
     }
@@ -70,8 +73,10 @@ impl PersonState {
         stream: Stream,
         evidence: Option<&'a Said>,
     ) -> impl Iterator<Item = &'a Suppression> {
+        let resumed_at = self.consent(shop).and_then(|consent| consent.resumed_at);
+        let resumed = move |entry: &Suppression| entry.is_own_act() && resumed_at > Some(entry.at);
         let covering = self.suppressions.iter().filter(move |entry| entry.covers(shop, stream));
-        covering.filter(move |entry| !evidence.is_some_and(|said| entry.lifted_by(said)))
+        covering.filter(move |entry| !resumed(entry) && !evidence.is_some_and(|said| entry.lifted_by(said)))
     }
 
     /// Puts the person on a list, or takes them off whatever the cause was; returns whether it suppresses.

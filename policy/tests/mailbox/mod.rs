@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use policy::hits::{Change, Hit, Landing, MailState, Recorded, Rules};
 use policy::leads::{EarlierVisit, LeadFacts, decide};
 use types::event::{
-    AgentClass, Decided, HitKind, HitVerdict, Judged, Landed, LandingVia, LeadDecided, LeadOutcome, LeadVerdict, Offer,
-    Plan, Tracking, Verdict, Visit,
+    AgentClass, Decided, HitKind, HitVerdict, Judged, Landed, LandingVia, LeadDecided, LeadOutcome, LeadRefusal,
+    LeadVerdict, Offer, Plan, Tracking, Verdict, Visit,
 };
 use types::id::{CampaignNumber, EventId, MessageId, PersonKey, ShopNumber, VisitorKey};
 use types::locale::Language;
@@ -188,22 +188,31 @@ pub struct Mailbox {
     pub counted: Counted,
     /// How many leads were confirmed.
     pub confirmed: usize,
+    pub settled: Vec<LeadOutcome>,
+    pub refused: Vec<LeadRefusal>,
     visit: Option<EarlierVisit>,
     rules: Rules,
 }
 
 impl Mailbox {
-    /// Lets everything happen in its order of time, looks whenever something is due, and ends when nothing is.
-    pub fn run(offers: u8, test: bool, mut acts: Vec<Act>) -> Self {
-        let mut mailbox = Self {
+    /// Begins with a delivered mail.
+    pub fn started(offers: u8, test: bool) -> Self {
+        Self {
             mail: mail(offers, test),
             told: BTreeMap::new(),
             journal: Vec::new(),
             counted: Counted::default(),
             confirmed: 0,
+            settled: Vec::new(),
+            refused: Vec::new(),
             visit: None,
             rules: Rules::builtin(),
-        };
+        }
+    }
+
+    /// Lets everything happen in its order of time, looks whenever something is due, and ends when nothing is.
+    pub fn run(offers: u8, test: bool, mut acts: Vec<Act>) -> Self {
+        let mut mailbox = Self::started(offers, test);
         acts.sort_by_key(Act::at);
         for act in acts {
             while let Some(due) = mailbox.mail.due().filter(|due| *due <= act.at()) {
@@ -211,16 +220,21 @@ impl Mailbox {
             }
             mailbox.take(act);
         }
-        let mut looks = 0;
-        while let Some(due) = mailbox.mail.due() {
-            mailbox.look(due);
-            looks += 1;
-            assert!(looks < 1_000, "something stays due: {:?}", mailbox.mail);
-        }
+        mailbox.finish();
         mailbox
     }
 
-    fn take(&mut self, act: Act) {
+    /// Looks until nothing is due.
+    pub fn finish(&mut self) {
+        let mut looks = 0;
+        while let Some(due) = self.mail.due() {
+            self.look(due);
+            looks += 1;
+            assert!(looks < 1_000, "something stays due: {:?}", self.mail);
+        }
+    }
+
+    pub fn take(&mut self, act: Act) {
         match act {
             Act::Hit(hit) => {
                 if let Recorded::Counted(change) = self.mail.record(hit) {
@@ -239,7 +253,7 @@ impl Mailbox {
     }
 
     /// Judges, decides and settles, as a runner does.
-    fn look(&mut self, now: Timestamp) {
+    pub fn look(&mut self, now: Timestamp) {
         let verdicts = self.mail.judge(&self.rules, now);
         if !verdicts.is_empty() {
             let judged = judged(verdicts);
@@ -264,18 +278,22 @@ impl Mailbox {
                 withdrawn: false,
                 visit: self.visit,
             });
-            if let LeadVerdict::Claimed(claim) = &verdict {
-                let generation = claim.generation;
-                self.visit = Some(EarlierVisit {
-                    generation,
-                    open: false,
-                });
+            match &verdict {
+                LeadVerdict::Refused(refusal) => self.refused.push(*refusal),
+                LeadVerdict::Claimed(claim) => {
+                    let generation = claim.generation;
+                    self.visit = Some(EarlierVisit {
+                        generation,
+                        open: false,
+                    });
+                }
             }
             let event = EventId::from_raw(decidable.landing.id.raw() + 1_000_000);
             self.mail.decided(event, &lead_decided(&decidable.landing, verdict));
         }
         for settleable in self.mail.settleable() {
             let voided = matches!(settleable.outcome, LeadOutcome::Voided(_));
+            self.settled.push(settleable.outcome);
             self.mail.settled(settleable.lead, voided);
             if voided {
                 let generation = self.visit.unwrap().generation + 1;
