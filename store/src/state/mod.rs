@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use types::catalogue::Catalogue;
 use types::event::{CatalogueChanged, Event, SuppressionCause};
-use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey};
+use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 use types::order::Stream;
 use types::time::Timestamp;
 
@@ -181,6 +181,20 @@ impl State {
             tables::read_event(&key, &value)
         });
         rows.collect()
+    }
+
+    /// Returns whose mail this is: the first event of its history, the decision, says so. `None` if state does not know it
+    /// (yet), or not any more.
+    pub fn shop_of_mail(&self, partition: PartitionId, message: MessageId) -> Result<Option<ShopNumber>, StateError> {
+        let prefix = tables::timeline_prefix(partition, message.event());
+        let Some(entry) = self.tables.timeline.prefix(prefix).next() else {
+            return Ok(None);
+        };
+        let (key, value) = self.checked(entry.into_inner())?;
+        Ok(match tables::read_event(&key, &value)?.event {
+            Event::Decided(decided) => Some(decided.shop),
+            _ => None,
+        })
     }
 
     /// Returns the messages of these partitions that are not terminal, by partition and id.
