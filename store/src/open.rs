@@ -109,6 +109,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         secrets,
         commits,
         segments: Arc::clone(&segments),
+        incarnation,
         makers: [Arc::clone(&journal_track.maker), Arc::clone(&spool_track.maker)],
         bell: Arc::default(),
         threads: Mutex::default(),

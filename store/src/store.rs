@@ -38,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) secrets: Secrets,
     pub(crate) commits: Arc<Commits>,
     pub(crate) segments: Arc<Segments>,
+    pub(crate) incarnation: [u8; 16],
     pub(crate) makers: [Arc<Maker>; 2],
     pub(crate) bell: Arc<Bell>,
     /// The threads that write, in the order in which they end, and those that help them.
@@ -93,6 +94,11 @@ impl Store {
     /// Returns the secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.0.secrets
+    }
+
+    /// Returns what tells this journal from every other: a position means a record only together with it.
+    pub fn incarnation(&self) -> [u8; 16] {
+        self.0.incarnation
     }
 
     /// Returns whether a write, a sync or a read of state has failed; it becomes true once and stays so.
