@@ -28,6 +28,8 @@ fn check(case: &Case, decision: &Decision) {
             "individual" => draft.tracking == Tracking::Individual,
             "aggregate" => draft.tracking == Tracking::Aggregate,
             "late" => draft.late,
+            "test" => draft.test,
+            "no_test" => !draft.test,
             other => panic!("{name}: unknown trait {other}"),
         };
         assert!(holds, "{name}: {trait_} in {draft:?}");
@@ -81,7 +83,7 @@ fn plain_messages_are_decided_as_the_table_says() {
     for case in read("messages.toml") {
         let shop = shop(&case);
         let request = MessageRequest {
-            to: fixture::customer(),
+            to: fixture::customer(case.to.as_deref()),
             stream: case.stream.unwrap_or(Stream::Transactional),
             body: Body::Content(Content {
                 subject: "Ciao".try_into().unwrap(),

@@ -118,7 +118,7 @@ fn windows_end_to_the_millisecond() {
         landing.at = clicked_at + LANDING_AFTER_CLICK + millisecond;
     });
     check(LeadRefusal::OfferOver, |facts, _| {
-        facts.offer_ends_at = Some(clicked_at)
+        facts.offer_ends_at = Some(clicked_at);
     });
     check(LeadRefusal::OfferOver, |facts, _| {
         facts.mailed_at = clicked_at - CLICK_AFTER_MAIL - millisecond;
@@ -242,7 +242,9 @@ fn a_verdict_that_turns_voids_the_pending_lead() {
     );
     let acts = vec![Act::Hit(click), Act::Landing(lands)];
     let mut mailbox = Mailbox::started(1, false);
-    acts.into_iter().for_each(|act| mailbox.take(act));
+    for act in acts {
+        mailbox.take(act);
+    }
     mailbox.look(clicked_at + Duration::from_mins(2));
     assert_eq!(mailbox.mail.counts().leads, 1);
     mailbox.take(Act::Hit(head));

@@ -98,6 +98,71 @@ fn a_hard_bounce_takes_everything_out_of_the_queue() {
 }
 
 #[test]
+fn stopping_tracking_reaches_the_shops_mails_and_leaves_the_queue_alone() {
+    let (mut person, mails) = person(&["mail 4h", "mail transactional 3h", "mail other 2h"]);
+    let withdrawal = person.tell("stop own 1h");
+    assert!(withdrawal.sending.is_empty());
+    assert_eq!(withdrawal.tracking, mails[..2]);
+    assert!(!person.state.may_record(OWN, mails[0]) && person.state.may_record(OTHER, mails[2]));
+    assert_eq!(person.tell("resume own 30m"), policy::person::Withdrawal::default());
+    assert!(
+        !person.state.may_record(OWN, mails[0]),
+        "offers are welcome again, being followed is not"
+    );
+}
+
+#[test]
+fn erasing_what_a_shop_knows_reaches_all_its_mails_and_forgets_them() {
+    let past = [
+        "order marketing yes@5h 5h",
+        "mail 4h",
+        "mail transactional 3h",
+        "mail other 2h",
+    ];
+    let (mut person, mails) = person(&past);
+    let withdrawal = person.tell("erase own 1h");
+    assert_eq!(withdrawal.sending, mails[..2]);
+    assert_eq!(withdrawal.tracking, mails[..2]);
+    assert_eq!(person.state.said(OWN, Purpose::Marketing), None);
+    let kept: Vec<_> = person.state.messages().iter().map(|sent| sent.message).collect();
+    assert_eq!(kept, mails[2..]);
+    assert!(!person.state.may_record(OWN, mails[0]) && person.state.may_record(OTHER, mails[2]));
+}
+
+#[test]
+fn erasing_everything_keeps_what_protects_the_person_alone() {
+    let past = [
+        "mail 4h",
+        "mail other 3h",
+        "order tracking no 2h",
+        "unsubscribe other 2h",
+    ];
+    let (mut person, mails) = person(&past);
+    let before = person.state.encode().len();
+    let withdrawal = person.tell("erase network 1h");
+    assert_eq!((&withdrawal.sending, &withdrawal.tracking), (&mails, &mails));
+    assert!(person.state.messages().is_empty());
+    assert!(
+        mails
+            .iter()
+            .all(|mail| !person.state.may_record(OWN, *mail) && !person.state.may_record(OTHER, *mail))
+    );
+    assert_eq!(person.state.suppressions().len(), 1);
+    assert_eq!(
+        person.state.refused_at(OWN, Purpose::Tracking),
+        Some(fixture::ago("2h"))
+    );
+    assert!(person.state.encode().len() < before);
+    assert!(!person.state.is_capped(
+        &policy::settings::FrequencyCap {
+            mails_max: 1,
+            ..policy::Settings::default().frequency
+        },
+        fixture::now()
+    ));
+}
+
+#[test]
 fn what_was_folded_is_not_folded_again() {
     let past = [
         "mail 3h",
