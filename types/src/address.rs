@@ -248,7 +248,27 @@ mod tests {
         assert_ne!(key("mario+x@example.it"), key("mario@example.it"));
     }
 
+    #[test]
+    fn a_person_is_another_visitor_at_each_advertiser() {
+        let keyer = VisitorKeyer::new(&[7; 32]);
+        let person = PersonKey::from_bytes([3; 16]);
+        let key = keyer.key(ShopNumber(1), &person);
+        assert_eq!(keyer.key(ShopNumber(1), &person), key);
+        assert_ne!(keyer.key(ShopNumber(2), &person), key);
+        assert_ne!(keyer.key(ShopNumber(1), &PersonKey::from_bytes([4; 16])), key);
+        assert_ne!(VisitorKeyer::new(&[8; 32]).key(ShopNumber(1), &person), key);
+        assert_ne!(key.as_bytes(), person.as_bytes());
+        assert_eq!(format!("{keyer:?}"), "VisitorKeyer(secret)");
+    }
+
     proptest! {
+        #[test]
+        fn visitors_of_two_advertisers_have_nothing_in_common(person: [u8; 16], one: u32, other: u32) {
+            let keyer = VisitorKeyer::new(&[7; 32]);
+            let key = |shop| keyer.key(ShopNumber(shop), &PersonKey::from_bytes(person));
+            prop_assert_eq!(key(one) == key(other), one == other);
+        }
+
         #[test]
         fn no_address_carries_a_control_or_a_bracket_outside_quotes(text in "\\PC*|.*@[a-z]{1,9}\\.it") {
             if let Ok(address) = EmailAddress::try_from(text) {

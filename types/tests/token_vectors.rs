@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use types::id::{CampaignNumber, MessageId, PartitionId, ShopNumber};
-use types::token::{AggregateClick, AggregatePixel, ClickToken, PixelToken, TokenKeys, UnsubscribeToken, VerpKey};
+use types::address::VisitorKeyer;
+use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, ShopNumber};
+use types::token::{
+    AggregateClick, AggregatePixel, ClickId, ClickToken, LandingSignature, PixelToken, TokenKeys, UnsubscribeToken,
+    VerpKey,
+};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -23,7 +27,7 @@ fn the_published_vectors_hold() {
     let (_, vectors) = page.split_once("```json\n").expect("the page has vectors");
     let (vectors, _) = vectors.split_once("```").expect("the block ends");
     let vectors: Vec<Value> = serde_json::from_str(vectors).expect("vectors are JSON");
-    assert!(vectors.len() >= 8);
+    assert!(vectors.len() >= 13);
     for vector in vectors {
         check(&vector);
     }
@@ -40,7 +44,8 @@ fn check(vector: &Value) {
     let keys = TokenKeys::new(&[(byte("key_id"), secret)]);
     let (host, expected) = (text("host"), text("token"));
 
-    let message = MessageId::from_raw(u64::from_str_radix(text("message"), 16).unwrap_or_default());
+    let id = |name: &str| u64::from_str_radix(text(name), 16).unwrap_or_default();
+    let message = MessageId::from_raw(id("message"));
     let partition = PartitionId::new(u16::try_from(number("partition")).unwrap()).unwrap();
     let shop = ShopNumber(short("shop"));
     let campaign = CampaignNumber(short("campaign"));
@@ -101,6 +106,37 @@ fn check(vector: &Value) {
             let path = key.return_path(message, partition, host).unwrap();
             assert_eq!(path.as_str(), expected);
             assert_eq!(key.verify(&path), Some((message, partition)));
+        }
+        "click_id" => {
+            let fields = ClickId {
+                click: EventId::from_raw(id("click")),
+                message,
+                partition,
+                campaign,
+                shop,
+                slot,
+                flags: byte("flags"),
+            };
+            assert_eq!(keys.click_id(&fields), expected);
+            assert_eq!(keys.open_click_id(expected), Ok(fields));
+        }
+        "landing_secret" => {
+            let secrets = keys.landing_secrets(shop);
+            assert_eq!(secrets.first().unwrap().to_string(), expected);
+        }
+        "landing_signature" => {
+            let signature = LandingSignature {
+                id: text("id"),
+                timestamp: &number("timestamp").to_string(),
+                signatures: expected,
+            };
+            let body = text("body").as_bytes();
+            assert_eq!(keys.verify_landing(shop, &signature, body, number("timestamp")), Ok(()));
+        }
+        "visitor_key" => {
+            let person = data_encoding::HEXLOWER.decode(text("person").as_bytes()).unwrap();
+            let person = PersonKey::from_bytes(person.try_into().unwrap());
+            assert_eq!(format!("{:?}", VisitorKeyer::new(&secret).key(shop, &person)), expected);
         }
         other => panic!("a vector of unknown kind {other}"),
     }

@@ -104,3 +104,136 @@ impl TokenKeys {
         if fits { Ok(()) } else { Err(BadSignature::Signature) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADVERTISER: ShopNumber = ShopNumber(7);
+    const BODY: &[u8] = br#"{"click_id":"x"}"#;
+    const NOW: u64 = 1_800_000_000;
+
+    fn keys() -> TokenKeys {
+        TokenKeys::new(&[(1, [1; 32]), (2, [2; 32])])
+    }
+
+    /// Signs as an advertiser does, with a secret as it was shown.
+    fn sign(secret: &LandingSecret, id: &str, timestamp: &str, body: &[u8]) -> String {
+        let shown = secret.to_string();
+        let secret = BASE64
+            .decode(shown.trim_start_matches("whsec_").as_bytes())
+            .expect("base64");
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let tag = hmac::sign(&key, &[id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat());
+        format!("v1,{}", BASE64.encode(tag.as_ref()))
+    }
+
+    fn newest() -> LandingSecret {
+        keys()
+            .landing_secrets(ADVERTISER)
+            .first()
+            .expect("one for each root")
+            .clone()
+    }
+
+    fn check(signatures: &str, timestamp: &str, body: &[u8]) -> Result<(), BadSignature> {
+        let signature = LandingSignature {
+            id: "msg_1",
+            timestamp,
+            signatures,
+        };
+        keys().verify_landing(ADVERTISER, &signature, body, NOW)
+    }
+
+    #[test]
+    fn an_advertisers_own_call_is_taken() {
+        let timestamp = NOW.to_string();
+        let good = sign(&newest(), "msg_1", &timestamp, BODY);
+        assert_eq!(check(&good, &timestamp, BODY), Ok(()));
+        assert_eq!(
+            check(&format!("v1,AAAA v2,x {good}"), &timestamp, BODY),
+            Ok(()),
+            "one of several"
+        );
+    }
+
+    #[test]
+    fn whatever_was_signed_cannot_be_changed() {
+        let timestamp = NOW.to_string();
+        let good = sign(&newest(), "msg_1", &timestamp, BODY);
+        let later = (NOW + 1).to_string();
+        let other_id = sign(&newest(), "msg_2", &timestamp, BODY);
+        let other_shop = keys().landing_secrets(ShopNumber(8));
+        let other_shop = sign(
+            other_shop.first().expect("one for each root"),
+            "msg_1",
+            &timestamp,
+            BODY,
+        );
+        for (signatures, timestamp, body) in [
+            (good.as_str(), timestamp.as_str(), b"{}".as_slice()),
+            (&good, &later, BODY),
+            (&other_id, &timestamp, BODY),
+            (&other_shop, &timestamp, BODY),
+            (good.trim_start_matches("v1,"), &timestamp, BODY),
+            (&good[..good.len() - 4], &timestamp, BODY),
+            ("", &timestamp, BODY),
+        ] {
+            assert_eq!(
+                check(signatures, timestamp, body),
+                Err(BadSignature::Signature),
+                "{signatures}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_time_may_be_five_minutes_off() {
+        for (at, expected) in [
+            (NOW - TOLERANCE, Ok(())),
+            (NOW + TOLERANCE, Ok(())),
+            (NOW - TOLERANCE - 1, Err(BadSignature::Timestamp)),
+            (NOW + TOLERANCE + 1, Err(BadSignature::Timestamp)),
+        ] {
+            let timestamp = at.to_string();
+            assert_eq!(
+                check(&sign(&newest(), "msg_1", &timestamp, BODY), &timestamp, BODY),
+                expected
+            );
+        }
+        assert_eq!(check("", "now", BODY), Err(BadSignature::Timestamp));
+    }
+
+    #[test]
+    fn secrets_rotate_with_the_roots() {
+        let timestamp = NOW.to_string();
+        let secrets = keys().landing_secrets(ADVERTISER);
+        assert_eq!(secrets.len(), 2);
+        for secret in &secrets {
+            assert_eq!(
+                check(&sign(secret, "msg_1", &timestamp, BODY), &timestamp, BODY),
+                Ok(())
+            );
+        }
+        let oldest = TokenKeys::new(&[(1, [1; 32])]).landing_secrets(ADVERTISER);
+        assert_eq!(
+            oldest.first().map(ToString::to_string),
+            secrets.last().map(ToString::to_string),
+            "the newest comes first"
+        );
+        let distrusting = keys().distrust(&[1]);
+        assert_eq!(distrusting.landing_secrets(ADVERTISER).len(), 1);
+        assert_eq!(format!("{:?}", newest()), "LandingSecret");
+    }
+
+    #[test]
+    fn only_so_many_signatures_are_tried() {
+        let timestamp = NOW.to_string();
+        let good = sign(&newest(), "msg_1", &timestamp, BODY);
+        let many = "v1,AAAA ".repeat(8);
+        assert_eq!(
+            check(&format!("{many}{good}"), &timestamp, BODY),
+            Err(BadSignature::Signature)
+        );
+    }
+}

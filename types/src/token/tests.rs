@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::address::EmailAddress;
+use crate::id::EventId;
 
 const HOST: &str = "click.scarpe.example";
 
@@ -47,6 +48,15 @@ prop_compose! {
 prop_compose! {
     fn aggregate_pixel()(shop: u32, day: u16) -> AggregatePixel {
         AggregatePixel { shop: ShopNumber(shop), day }
+    }
+}
+
+prop_compose! {
+    fn click_id()(
+        click: u64, (message, partition) in message(), campaign: u32, shop: u32, slot: u8, flags: u8,
+    ) -> ClickId {
+        let (campaign, shop) = (CampaignNumber(campaign), ShopNumber(shop));
+        ClickId { click: EventId::from_raw(click), message, partition, campaign, shop, slot, flags }
     }
 }
 
@@ -124,6 +134,32 @@ proptest! {
     }
 
     #[test]
+    fn click_ids_come_back_and_nothing_else_does(fields in click_id(), other in click_id()) {
+        let text = keys().click_id(&fields);
+        prop_assert_eq!(text.len(), 62);
+        prop_assert_eq!(keys().open_click_id(&text), Ok(fields));
+        prop_assert_eq!(accepted(&keys(), HOST, &text), vec![], "a click id is no token");
+        prop_assert_eq!(Kind::claimed(&text), None);
+        for bit in 0..text.len() * 6 / 8 * 8 {
+            prop_assert!(keys().open_click_id(&flipped(&text, bit)).is_err(), "bit {}", bit);
+        }
+        prop_assert_eq!(keys().open_click_id(&text[1..]), Err(BadToken::Malformed));
+        prop_assert_eq!(keys().open_click_id(&format!("{text}A")), Err(BadToken::Malformed));
+        prop_assert_eq!(TokenKeys::new(&[(3, [3; 32])]).open_click_id(&text), Err(BadToken::UnknownKey));
+        prop_assert_eq!(TokenKeys::new(&[(2, [3; 32])]).open_click_id(&text), Err(BadToken::Mac));
+        // Nothing of the fields can be read off: two ids differ in every part, most of all where their fields are the same.
+        if other != fields {
+            let other = keys().click_id(&other);
+            prop_assert_ne!(&other[3..24], &text[3..24]);
+        }
+    }
+
+    #[test]
+    fn a_token_is_no_click_id(fields in click()) {
+        prop_assert_eq!(keys().open_click_id(&keys().click(HOST, &fields)), Err(BadToken::Malformed));
+    }
+
+    #[test]
     fn return_paths_come_back_in_any_case((message, partition) in message()) {
         let key = VerpKey::new(&[9; 32]);
         let path = key.return_path(message, partition, "bounce.Scarpe.example").expect("a domain");
@@ -148,7 +184,9 @@ proptest! {
     #[test]
     fn no_text_is_a_token_or_a_panic(text in "\\PC*|[A-Za-z0-9_-]{16,48}") {
         prop_assert_eq!(accepted(&keys(), HOST, &text), vec![]);
+        prop_assert!(keys().open_click_id(&text).is_err());
         let _ = Kind::claimed(&text);
+        let _ = keys().trusts(&text);
     }
 }
 
@@ -166,6 +204,38 @@ fn the_newest_key_signs_and_the_older_ones_verify() {
         TokenKeys::new(&[(2, [2; 32])]).verify_aggregate_pixel(HOST, &old),
         Err(BadToken::UnknownKey)
     );
+}
+
+#[test]
+fn click_ids_survive_a_rotation() {
+    let old = TokenKeys::new(&[(1, [1; 32])]);
+    let fields = ClickId {
+        click: EventId::from_raw(1),
+        message: MessageId::from_raw(2),
+        partition: PartitionId::CATALOGUE,
+        campaign: CampaignNumber(3),
+        shop: ShopNumber(4),
+        slot: 5,
+        flags: 0,
+    };
+    let text = old.click_id(&fields);
+    assert_eq!(keys().open_click_id(&text), Ok(fields));
+    assert_ne!(keys().click_id(&fields), text);
+}
+
+#[test]
+fn a_distrusted_key_verifies_and_is_not_trusted() {
+    let token = AggregatePixel {
+        shop: ShopNumber(7),
+        day: 20_778,
+    };
+    let old = TokenKeys::new(&[(1, [1; 32])]).aggregate_pixel(HOST, &token);
+    let distrusting = keys().distrust(&[1]);
+    assert_eq!(distrusting.verify_aggregate_pixel(HOST, &old), Ok(token));
+    assert!(!distrusting.trusts(&old) && keys().trusts(&old));
+    let new = distrusting.aggregate_pixel(HOST, &token);
+    assert!(distrusting.trusts(&new));
+    assert!(!distrusting.trusts("") && !distrusting.trusts("!!!!"));
 }
 
 #[test]
