@@ -25,6 +25,7 @@ use crate::problem::{Fault, Kind, Problem};
 use crate::router::{fallbacks, measured};
 use crate::stats;
 use crate::story::{MessageStory, OrderStory};
+use crate::stream;
 
 /// How many sites are listed at most.
 const SITES_MAX: usize = 1000;
@@ -32,7 +33,7 @@ const SITES_MAX: usize = 1000;
 /// Builds the admin listener's routes.
 pub(crate) fn router(app: &App) -> Router {
     let metrics = &app.metrics;
-    let table: [(&str, MethodRouter<App>); 13] = [
+    let table: [(&str, MethodRouter<App>); 14] = [
         ("/metrics", get(scrape)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready)),
@@ -45,6 +46,7 @@ pub(crate) fn router(app: &App) -> Router {
         ("/admin/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
         ("/admin/v1/shops/{id}/keys/{key}", delete(keys::delete)),
         ("/admin/v1/stats", get(stats::for_operator)),
+        ("/admin/v1/events/stream", get(stream::for_operator)),
         (
             "/admin/v1/persons",
             get(persons::for_operator).delete(persons::delete_for_operator),

@@ -9,7 +9,6 @@ use types::address::ascii_domain;
 use types::catalogue::{CampaignSpec, Creative, ShopSpec, TemplateSpec};
 use types::money::Money;
 use types::order::{Body, Consent, Content, Grant, MessageRequest, Order, TemplateUse};
-use types::text::HttpsUrl;
 use types::time::Timestamp;
 
 use crate::problem::{Fault, Problem};
@@ -227,19 +226,14 @@ fn price(price: &Money, budget: Option<i64>, faults: &mut Faults) {
     }
 }
 
-/// Checks that a campaign leads to its advertiser's own site: the host of the shop's `url`, without `www.`, or one under it.
+/// Checks that a campaign leads to its advertiser's own site.
 pub(crate) fn landing_host(spec: &CampaignSpec, advertiser: &ShopSpec) -> Result<(), Problem> {
-    let host = |url: &HttpsUrl| url.host().trim_end_matches('.').to_ascii_lowercase();
-    let (landing, own) = (host(&spec.landing_url), host(&advertiser.url));
-    let own = own.strip_prefix("www.").unwrap_or(&own);
-    let under = landing
-        .strip_suffix(own)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    let (landing, own) = (spec.landing_url.host(), advertiser.url.host());
     let mut faults = Faults::default();
-    if !under {
+    if !advertiser.owns_host(landing) {
         faults.push(Fault::new(
             "/landing_url",
-            format!("leads to {landing}, which is neither the advertiser's host {own} nor one under it"),
+            format!("leads to {landing}, which is neither the advertiser's {own} (`www.` left out) nor under it"),
         ));
     }
     faults.into_result()

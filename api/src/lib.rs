@@ -34,6 +34,7 @@ mod router;
 mod settings;
 mod stats;
 mod story;
+mod stream;
 mod suppressions;
 
 use std::sync::Arc;

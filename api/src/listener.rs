@@ -8,23 +8,29 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use bytes::Bytes;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use pin_project_lite::pin_project;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use crate::app::App;
 use crate::auth::Peer;
 use crate::connection::{Standing, Watched};
 use crate::metrics::Listener;
@@ -110,6 +116,53 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
+/// Fires when the listener stops: answers without an end must find one. In each request's extensions.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopping(pub(crate) CancellationToken);
+
+impl FromRequestParts<App> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(parts
+            .extensions
+            .get()
+            .cloned()
+            .unwrap_or_else(|| Self(CancellationToken::new())))
+    }
+}
+
+/// In the extensions of an answer whose body goes on for long: the request is at work until it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Streamed;
+
+pin_project! {
+    /// A body that keeps its request at work.
+    struct AtWork {
+        #[pin]
+        body: Body,
+        standing: EndsWork,
+    }
+}
+
+/// Ends a request's work when it is dropped.
+struct EndsWork(Standing);
+
+impl Drop for EndsWork {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+impl hyper::body::Body for AtWork {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        self.project().body.poll_frame(cx)
+    }
+}
+
 /// What a connection's task needs.
 struct Connection {
     router: Router,
@@ -134,17 +187,22 @@ impl Connection {
             &self.settings,
             self.metrics.clone(),
         ));
-        let router = self.router;
+        let (router, stopping) = (self.router, Stopping(self.stop.clone()));
         let service = service_fn(move |request: Request<Incoming>| {
             standing.begin();
             let standing = standing.clone();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer.ip()));
+            request.extensions_mut().insert(stopping.clone());
             let answer = router.clone().call(request);
             async move {
-                let answer = answer.await;
-                standing.end();
-                answer.map_err(|never: Infallible| never)
+                let answer = answer.await.map_err(|never: Infallible| never)?;
+                if answer.extensions().get::<Streamed>().is_none() {
+                    standing.end();
+                    return Ok::<_, Infallible>(answer);
+                }
+                let standing = EndsWork(standing);
+                Ok(answer.map(|body| Body::new(AtWork { body, standing })))
             }
         });
         // `Watched` ends slow heads and idle connections; hyper's own head timer is the second fence behind it.

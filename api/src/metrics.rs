@@ -34,6 +34,8 @@ pub(crate) struct Metrics {
     /// Refusals by the last part of their problem type. `unauthenticated` and `invalid` are the clients' business;
     /// `busy`, `closed`, `disk-full` and `internal` are ours, and stand at 0.
     refused: Vec<(Kind, IntCounter)>,
+    /// Streams of events that are open. At `api.streams_max` further ones are answered 503.
+    streams: IntGauge,
     connections: IntGaugeVec,
     connections_ended: IntCounterVec,
     accept_errors: IntCounterVec,
@@ -60,6 +62,15 @@ pub(crate) struct Listener {
 pub(crate) struct OpenConnection(IntGauge);
 
 impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Counts one open stream until it is dropped.
+pub(crate) struct OpenStream(IntGauge);
+
+impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -94,6 +105,8 @@ impl Metrics {
         registry.register(Box::new(request_seconds.clone()))?;
         let in_flight = IntGauge::new("api_in_flight_requests", "Requests being worked on")?;
         registry.register(Box::new(in_flight.clone()))?;
+        let streams = IntGauge::new("api_streams", "Open streams of events")?;
+        registry.register(Box::new(streams.clone()))?;
         let connections = IntGaugeVec::new(Opts::new("api_connections", "Open connections"), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
         let refused = counters("api_refused_total", "Refusals by problem type", &["reason"])?;
@@ -107,6 +120,7 @@ impl Metrics {
                 .into_iter()
                 .map(|kind| (kind, refused.with_label_values(&[kind.code()])))
                 .collect(),
+            streams,
             connections,
             connections_ended: counters(
                 "api_connections_timed_out_total",
@@ -133,6 +147,12 @@ impl Metrics {
     /// Returns a route's histograms, one for each class of status from 1xx to 5xx.
     pub(crate) fn route(&self, route: &str) -> [Histogram; 5] {
         ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| self.request_seconds.with_label_values(&[route, class]))
+    }
+
+    /// Counts a stream as open.
+    pub(crate) fn open_stream(&self) -> OpenStream {
+        self.streams.inc();
+        OpenStream(self.streams.clone())
     }
 
     /// Counts a refusal.

@@ -11,7 +11,7 @@ use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, R
 use utoipa::{Modify, OpenApi};
 
 use crate::catalogue::{campaigns, keys, leads, shops, templates};
-use crate::{messages, orders, persons, problem, stats, suppressions};
+use crate::{messages, orders, persons, problem, stats, stream, suppressions};
 
 /// The description.
 #[derive(OpenApi)]
@@ -27,7 +27,7 @@ use crate::{messages, orders, persons, problem, stats, suppressions};
         campaigns::list, campaigns::put, campaigns::get, campaigns::delete, leads::list,
         templates::list, templates::put, templates::get, templates::delete,
         suppressions::list, suppressions::post, suppressions::put, suppressions::lookup, suppressions::delete,
-        persons::get, persons::delete, stats::get,
+        persons::get, persons::delete, stats::get, stream::get,
     ),
     components(schemas(problem::Document, problem::Fault)),
     modifiers(&Common),
@@ -42,6 +42,7 @@ use crate::{messages, orders, persons, problem, stats, suppressions};
         (name = "suppressions", description = "Who is not to be mailed."),
         (name = "persons", description = "What is known of a person, and its erasure."),
         (name = "stats", description = "Counts of what happened."),
+        (name = "events", description = "What happens, as it happens."),
     )
 )]
 struct Api;

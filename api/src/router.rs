@@ -14,11 +14,11 @@ use crate::catalogue::{campaigns, keys, leads, shops, templates};
 use crate::measure::Measure;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::{messages, orders, persons, stats, suppressions};
+use crate::{messages, orders, persons, stats, stream, suppressions};
 
 /// Builds the API listener's routes.
 pub(crate) fn router(app: &App) -> Router {
-    let table: [(&str, MethodRouter<App>); 19] = [
+    let table: [(&str, MethodRouter<App>); 20] = [
         ("/openapi.json", get(description)),
         ("/v1/orders", post(orders::post)),
         ("/v1/orders/{order_id}", get(orders::get)),
@@ -47,6 +47,7 @@ pub(crate) fn router(app: &App) -> Router {
         ("/v1/suppressions/{person}", delete(suppressions::delete)),
         ("/v1/persons", get(persons::get).delete(persons::delete)),
         ("/v1/stats", get(stats::get)),
+        ("/v1/events/stream", get(stream::get)),
     ];
     let mut built = Router::new();
     for (path, methods) in table {

@@ -45,6 +45,8 @@ async fn no_answer_is_a_5xx_or_undocumented() {
             .arg(format!("http://{}/openapi.json", world.api))
             .args(["--header", &format!("Authorization: Bearer {}", key.unwrap())])
             .args(["--checks", CHECKS])
+            // Its answer has no end; `streams.rs` proves it.
+            .args(["--exclude-operation-id", "streamEvents"])
             .args(["--mode", "all", "--phases", "examples,coverage,fuzzing"])
             .args(["--seed", SEED, "--max-examples", "1000", "--max-time", &seconds])
             .args([

@@ -42,6 +42,8 @@ async fn schemathesis_finds_no_answer_that_is_not_described() {
             "--suppress-health-check",
             "all",
         ])
+        // Its answer has no end.
+        .args(["--exclude-operation-id", "streamEvents"])
         .args(["--header", &format!("Authorization: Bearer {}", node.operator_key)])
         .arg(format!("http://{}/openapi.json", node.api))
         .current_dir(folder.path())

@@ -1,0 +1,209 @@
+//! `/v1/events/stream`: what happens, as it happens, by server-sent events (WHATWG HTML §9.2).
+//!
+//! Each stream follows the journal by a tail of its own, so none holds up another, and a client that comes back with
+//! `Last-Event-ID` misses nothing that the journal still holds. An id is the journal's incarnation and a position in it:
+//! after a restored backup the positions mean other events, and the client is told of the gap instead.
+//!
+//! A shop sees the events of its own orders and mails, and of its campaigns the landings and leads in everyone's mails, of
+//! which it learns the publisher and nothing that leads to the person or the mail. The operator sees all.
+//!
+//! Bounds: so many streams at once (`api.streams_max`), and one portion of the journal in memory for each. Nothing is read for a
+//! client that does not read, and one that leaves its answer unread for `api.write_timeout` is cut. A drain ends all streams.
+
+mod feed;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::Response;
+use hyper::HeaderMap;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Deserialize;
+use store::journal::Position;
+use tokio::sync::OwnedSemaphorePermit;
+use types::catalogue::Scope;
+use types::text::Slug;
+use types::time::Timestamp;
+
+use crate::app::App;
+use crate::auth::{Caller, Operator};
+use crate::extract::Params;
+use crate::listener::{Stopping, Streamed};
+use crate::metrics::OpenStream;
+use crate::problem::{Fault, Kind, Problem};
+use feed::Feed;
+
+/// What is to be seen.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StreamParams {
+    /// The shop whose events are seen. Missing: the key's own; with the operator's key, all.
+    #[param(required = false)]
+    shop: Option<String>,
+    /// Events of this type alone.
+    #[param(
+        required = false,
+        rename = "type",
+        pattern = "^[a-z_.]{1,64}$",
+        example = "lead.claimed"
+    )]
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// From this moment on, as far as the journal goes back. Missing: from now on. `Last-Event-ID` wins over it.
+    #[param(required = false, format = DateTime)]
+    since: Option<String>,
+}
+
+/// Follow what happens
+///
+/// Server-sent events that do not end: each has the event's type as `event`, and as `data` the JSON that Redis' streams hold. A
+/// comment comes every 15 seconds when nothing else does. Whoever comes back with the last `id` in `Last-Event-ID` misses nothing that
+/// the journal still holds; an event `gap` says that something is missed.
+#[utoipa::path(
+    get, path = "/v1/events/stream", tag = "events", operation_id = "streamEvents",
+    params(StreamParams, ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event seen.", pattern = "^[0-9a-f]{32}-[0-9]{1,20}$")),
+    responses((status = 200, description = "The events, without end.", body = String, content_type = "text/event-stream"))
+)]
+pub(crate) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Params(params): Params<StreamParams>,
+    stopping: Stopping,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    caller.may(Scope::Read)?;
+    let shop = if caller.is_operator() && params.shop.is_none() {
+        None
+    } else {
+        Some(caller.shop(&app, params.shop.as_deref(), Scope::Read)?.id.clone())
+    };
+    open(app, shop, &params, stopping, &headers).await
+}
+
+/// The operator's twin on the admin listener.
+pub(crate) async fn for_operator(
+    state: State<App>,
+    _operator: Operator,
+    params: Params<StreamParams>,
+    stopping: Stopping,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    get(state, Caller::Operator, params, stopping, headers).await
+}
+
+async fn open(
+    app: App,
+    shop: Option<Slug>,
+    params: &StreamParams,
+    Stopping(stop): Stopping,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
+    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
+        Problem::new(Kind::Busy, "as many streams are open as may be").retry_after(Duration::from_secs(30))
+    })?;
+    let start = Start::of(&app, params, headers).await?;
+    let place = Place {
+        _permit: permit,
+        _open: app.metrics.open_stream(),
+    };
+    let feed = Feed::new(app, shop, params.kind.clone(), &start, stop, place);
+    let portions = futures_util::stream::unfold(feed, async |mut feed| {
+        let portion = feed.next().await?;
+        Some((Ok::<_, Infallible>(portion), feed))
+    });
+    let mut response = Response::new(Body::from_stream(portions));
+    response.extensions_mut().insert(Streamed);
+    let answer = response.headers_mut();
+    answer.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    answer.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx would hold events back until its buffer is full.
+    answer.insert(
+        HeaderName::from_static("x-accel-buffering"),
+        HeaderValue::from_static("no"),
+    );
+    Ok(response)
+}
+
+/// Where a stream begins.
+struct Start {
+    from: Position,
+    /// Whether what the client saw last is of another journal.
+    gap: bool,
+}
+
+impl Start {
+    async fn of(app: &App, params: &StreamParams, headers: &HeaderMap) -> Result<Self, Problem> {
+        let next = Position(app.store.journal().durable().borrow().0 + 1);
+        let from_now = |gap| Self { from: next, gap };
+        if let Some(last) = headers.get("last-event-id") {
+            let (incarnation, seen) = last.to_str().ok().and_then(read_id).ok_or_else(|| {
+                Problem::new(Kind::Malformed, "Last-Event-ID is not one of ours")
+                    .with(Fault::new("Last-Event-ID", "is not one of ours"))
+            })?;
+            // A position that lies ahead was never given out by this journal.
+            if incarnation != app.store.incarnation() || seen >= next.0 {
+                return Ok(from_now(true));
+            }
+            return Ok(Self {
+                from: Position(seen + 1),
+                gap: false,
+            });
+        }
+        let Some(since) = &params.since else {
+            return Ok(from_now(false));
+        };
+        let since: Timestamp = since
+            .parse()
+            .map_err(|fault: types::time::NotATime| malformed("since", fault.to_string()))?;
+        let found = app.store.position_at(since).await;
+        let from = found.map_err(|error| crate::app::internal("reading the journal", &error))?;
+        Ok(Self { from, gap: false })
+    }
+}
+
+fn malformed(field: &'static str, fault: String) -> Problem {
+    Problem::new(Kind::Malformed, format!("{field} {fault}")).with(Fault::new(field, fault))
+}
+
+/// Writes an event's id.
+fn write_id(incarnation: [u8; 16], position: u64) -> String {
+    format!("{}-{position}", data_encoding::HEXLOWER.encode(&incarnation))
+}
+
+fn read_id(text: &str) -> Option<([u8; 16], u64)> {
+    let (incarnation, position) = text.split_once('-')?;
+    let incarnation = data_encoding::HEXLOWER.decode(incarnation.as_bytes()).ok()?;
+    let digits = !position.is_empty() && position.bytes().all(|b| b.is_ascii_digit());
+    let position = position.parse().ok().filter(|_| digits)?;
+    Some((incarnation.try_into().ok()?, position))
+}
+
+/// A stream's place among those that may be open, given back when it is dropped.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    _open: OpenStream,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_survive_a_round_trip() {
+        let id = write_id([7; 16], u64::MAX);
+        assert_eq!(read_id(&id), Some(([7; 16], u64::MAX)));
+        for bad in [
+            "",
+            "-",
+            "07-1",
+            "x",
+            &format!("{}-+1", "07".repeat(16)),
+            &format!("{}-", "07".repeat(16)),
+        ] {
+            assert_eq!(read_id(bad), None, "{bad}");
+        }
+    }
+}

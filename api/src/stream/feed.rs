@@ -1,0 +1,152 @@
+//! One stream: from the journal to its client.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use bytes::Bytes;
+use store::journal::{Position, Record};
+use store::notice::Notice;
+use store::{StateError, Tail, TailError};
+use tokio_util::sync::CancellationToken;
+use types::event::Event;
+use types::text::Slug;
+
+use super::{Place, Start, write_id};
+use crate::app::{App, internal};
+
+/// Records that are looked at for one portion.
+pub(super) const RECORDS_MAX: usize = 256;
+/// How often a client hears from us when nothing happens that it may see.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// What tells a client that it missed something.
+const GAP: &str = "event: gap\ndata: {\"type\":\"gap\"}\n";
+
+/// Follows the journal for one client. Dropped, it is over.
+pub(super) struct Feed {
+    app: App,
+    /// Whose events are sent; `None` is all.
+    shop: Option<Slug>,
+    /// The only type of events sent.
+    kind: Option<String>,
+    incarnation: [u8; 16],
+    tail: Tail,
+    /// The position up to which the client has seen all that it may.
+    seen: u64,
+    /// What is sent at once, so that the client knows that it is heard.
+    hello: Option<String>,
+    stop: CancellationToken,
+    _place: Place,
+}
+
+impl Feed {
+    pub(super) fn new(
+        app: App,
+        shop: Option<Slug>,
+        kind: Option<String>,
+        start: &Start,
+        stop: CancellationToken,
+        place: Place,
+    ) -> Self {
+        let mut feed = Self {
+            incarnation: app.store.incarnation(),
+            tail: app.store.tail(start.from),
+            seen: start.from.0.saturating_sub(1),
+            shop,
+            hello: None,
+            app,
+            kind,
+            stop,
+            _place: place,
+        };
+        let mut hello = String::from(": events\nretry: 2000\n");
+        if start.gap {
+            hello.push_str(GAP);
+        }
+        feed.mark(&mut hello);
+        feed.hello = Some(hello);
+        feed
+    }
+
+    /// Returns what is sent next, waiting for it; `None` when the stream is over.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        if let Some(hello) = self.hello.take() {
+            return Some(hello.into());
+        }
+        let keep_alive = tokio::time::sleep(KEEP_ALIVE);
+        let mut keep_alive = std::pin::pin!(keep_alive);
+        loop {
+            let told = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return None,
+                // Cancel-safe: what was read for nobody comes first in the next answer.
+                read = self.tail.next(RECORDS_MAX) => match read {
+                    Ok(records) => {
+                        self.seen = records.last().map_or(self.seen, |record| record.position.0);
+                        self.told(records).await?
+                    }
+                    Err(error) => self.missed(&error)?,
+                },
+                () = &mut keep_alive => {
+                    let mut alive = String::from(": alive\n");
+                    self.mark(&mut alive);
+                    alive
+                }
+            };
+            if !told.is_empty() {
+                return Some(told.into());
+            }
+        }
+    }
+
+    /// Writes what the client may see of these records. Reads the disk, on a thread that may.
+    async fn told(&mut self, records: Vec<Record>) -> Option<String> {
+        // Whose mail was attempted is known from state.
+        if records
+            .iter()
+            .any(|record| matches!(record.event, Event::AttemptEnded(_)))
+        {
+            self.app.fold().await;
+        }
+        let (shop, kind, incarnation) = (self.shop.clone(), self.kind.clone(), self.incarnation);
+        let told = self.app.apart(move |app| {
+            let (catalogue, mut told) = (app.catalogue(), String::new());
+            for record in &records {
+                let notice = app.store.state().notice(record, &catalogue)?;
+                let seen = match &shop {
+                    Some(shop) => notice.and_then(|notice| notice.for_shop(shop)),
+                    None => notice,
+                };
+                let wanted = |notice: &Notice| kind.as_ref().is_none_or(|kind| *kind == notice.kind());
+                if let Some(notice) = seen.filter(wanted) {
+                    let json = serde_json::to_string(&notice).expect("a notice is names and numbers");
+                    let (id, kind) = (write_id(incarnation, record.position.0), notice.kind());
+                    write!(told, "id: {id}\nevent: {kind}\ndata: {json}\n\n").expect("strings take all");
+                }
+            }
+            Ok::<_, StateError>(told)
+        });
+        // A failure is logged, and the client comes back with the last id that it saw.
+        told.await.ok()?.map_err(|error| internal("reading state", &error)).ok()
+    }
+
+    /// Says what the client is told after a failed read, and goes on from there; `None` at the end.
+    fn missed(&mut self, error: &TailError) -> Option<String> {
+        let TailError::Gone { first } = *error else {
+            if !matches!(error, TailError::Ended) {
+                tracing::error!(%error, "a stream of events ends, since the journal cannot be read");
+            }
+            return None;
+        };
+        self.seen = first.0.saturating_sub(1);
+        self.tail = self.app.store.tail(Position(first.0));
+        let mut told = String::from(GAP);
+        self.mark(&mut told);
+        Some(told)
+    }
+
+    /// Ends a block with the id up to which the client has seen all that it may.
+    fn mark(&self, block: &mut String) {
+        write!(block, "id: {}\n\n", write_id(self.incarnation, self.seen)).expect("writing to a string cannot fail");
+    }
+}
