@@ -1,6 +1,10 @@
 //! Ten million forged and mutated tokens, each tried as every kind: none is taken.
 
-#![expect(clippy::unwrap_used, reason = "a test states its expectations by unwrapping")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test states its expectations by panicking"
+)]
 
 use std::thread;
 
@@ -185,14 +189,14 @@ fn try_many(seed: u64, tokens: u64) -> (u64, usize) {
 fn ten_million_forged_tokens_are_refused() {
     let threads = thread::available_parallelism().map_or(1, usize::from).min(16) as u64;
     let share = TOKENS.div_ceil(threads);
-    let tries = thread::scope(|scope| {
-        let tries: Vec<_> = (0..threads)
+    let shares = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
             .map(|seed| scope.spawn(move || try_many(seed, share)))
             .collect();
-        tries.into_iter().map(|tries| tries.join().unwrap()).collect::<Vec<_>>()
+        running.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
     });
-    let tried: u64 = tries.iter().map(|(tried, _)| tried).sum();
-    let accepted: usize = tries.iter().map(|(_, accepted)| accepted).sum();
+    let tried: u64 = shares.iter().map(|(tried, _)| tried).sum();
+    let accepted: usize = shares.iter().map(|(_, accepted)| accepted).sum();
     assert!(tried >= TOKENS);
     assert_eq!(accepted, 0, "of {tried}");
 }
