@@ -33,6 +33,7 @@ mod metrics;
 pub mod notice;
 mod open;
 mod recovery;
+pub mod redis;
 mod secrets;
 mod segment;
 mod settings;

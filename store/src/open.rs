@@ -27,6 +27,7 @@ use crate::keeper::Keeper;
 use crate::medium::{Medium, replace};
 use crate::metrics::Metrics;
 use crate::recovery::{Files, Replay, Tail, read_tail};
+use crate::redis::{Changes, Projector, Sources};
 use crate::secrets::Secrets;
 use crate::segment::Kind;
 use crate::settings::Settings;
@@ -91,7 +92,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
     );
     let catalogue = state.catalogue_at(u64::MAX)?;
     let (disk, intake) = entrance(&settings, &dirs, &metrics);
-    let parts = Parts {
+    let mut parts = Parts {
         journal: Arc::new(Journal {
             commits: Arc::clone(&commits),
             mint: IdMint::new(settings.node, meta.last_id.max(tail.last_id)),
@@ -101,7 +102,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
             commits: Arc::clone(&commits),
             shelf: Arc::clone(&shelf),
         }),
-        catalogue: CatalogueHandle::new(Arc::new(catalogue)),
+        catalogue: Arc::new(CatalogueHandle::new(Arc::new(catalogue))),
         state,
         intake,
         claims,
@@ -112,6 +113,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         incarnation,
         makers: [Arc::clone(&journal_track.maker), Arc::clone(&spool_track.maker)],
         bell: Arc::default(),
+        redis: None,
         threads: Mutex::default(),
         _lock: lock,
     };
@@ -121,7 +123,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         segments: Arc::clone(&segments),
         spool: Arc::clone(&parts.spool),
         maker: Arc::clone(&journal_track.maker),
-        clock,
+        clock: Arc::clone(&clock),
         metrics: metrics.clone(),
         bell: Arc::clone(&parts.bell),
         incarnation,
@@ -131,17 +133,46 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         journal_bytes_max: settings.journal_bytes_max,
         claims_kept: settings.claims_kept,
     };
-    let threads = start(
+    let changes = settings.redis.as_ref().map(|_| Arc::default());
+    let mut threads = start(
         &parts,
         &settings,
         (journal_track, spool_track),
         (segments, shelf),
         keeper,
+        changes.clone(),
         metrics,
     )
     .doing(|| "starting threads".to_owned())?;
+    if let Some((redis, changes)) = settings.redis.clone().zip(changes) {
+        let sources = sources(&parts, clock);
+        let started = Projector::start(redis, sources, changes, registry);
+        let (projector, thread) = started.doing(|| "starting the projector".to_owned())?;
+        parts.redis = Some(projector);
+        threads.push(thread);
+    }
     *crate::sync::lock(&parts.threads) = threads;
     Ok((Store(Arc::new(parts)), replay))
+}
+
+/// Returns what is projected to Redis.
+fn sources(parts: &Parts, clock: Arc<dyn Clock>) -> Sources {
+    let state = &parts.state;
+    let (turns, commits, applied) = (&state.turns, &parts.commits, &state.applied);
+    Sources {
+        state: State::new(
+            Arc::clone(&state.tables),
+            Arc::clone(turns),
+            Arc::clone(commits),
+            Arc::clone(applied),
+        ),
+        commits: Arc::clone(commits),
+        applied: Arc::clone(applied),
+        segments: Arc::clone(&parts.segments),
+        catalogue: Arc::clone(&parts.catalogue),
+        clock,
+        incarnation: parts.incarnation,
+    }
 }
 
 /// Makes what lets work in.
@@ -221,6 +252,7 @@ fn start(
     (journal, spool): (Track, Track),
     (segments, shelf): (Arc<Segments>, Arc<Shelf>),
     keeper: Keeper,
+    changes: Option<Arc<Changes>>,
     metrics: Metrics,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let (syncer, sync) = Syncer::new(Arc::clone(&spool.maker));
@@ -240,6 +272,7 @@ fn start(
         journal: Arc::clone(&parts.journal),
         spool: Arc::clone(&parts.spool),
         claims: parts.claims.clone(),
+        changes,
         metrics,
     };
     let [journal_maker, spool_maker] = parts.makers.clone();

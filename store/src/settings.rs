@@ -9,6 +9,7 @@ use serde::Deserialize;
 use types::setting::{bytes_or, duration_or};
 
 use crate::medium::{Medium, RealMedium};
+use crate::redis;
 
 /// The smallest segment that makes sense; smaller ones are for tests of rotation.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub claims_kept: Duration,
     /// Claims at once whose accept is under way or not yet in state.
     pub claims_pending_max: usize,
+    /// Where events and counts are shipped for others to read; `None`: nowhere.
+    pub redis: Option<redis::Settings>,
     /// Where bytes go; tests put a failing medium here.
     pub medium: Arc<dyn Medium>,
 }
@@ -76,6 +79,7 @@ impl Default for Settings {
             admissions_max: 8192,
             claims_kept: CLAIMS_KEPT_MIN,
             claims_pending_max: 262_144,
+            redis: None,
             medium: Arc::new(RealMedium),
         }
     }

@@ -17,6 +17,7 @@ use crate::disk::Disk;
 use crate::intake::Intake;
 use crate::journal::{Journal, Segments};
 use crate::keeper::Bell;
+use crate::redis::Projector;
 use crate::secrets::Secrets;
 use crate::segment::Maker;
 use crate::spool::Spool;
@@ -33,7 +34,7 @@ pub(crate) struct Parts {
     pub(crate) state: State,
     pub(crate) intake: Intake,
     pub(crate) claims: Claims,
-    pub(crate) catalogue: CatalogueHandle,
+    pub(crate) catalogue: Arc<CatalogueHandle>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) secrets: Secrets,
     pub(crate) commits: Arc<Commits>,
@@ -41,6 +42,7 @@ pub(crate) struct Parts {
     pub(crate) incarnation: [u8; 16],
     pub(crate) makers: [Arc<Maker>; 2],
     pub(crate) bell: Arc<Bell>,
+    pub(crate) redis: Option<Projector>,
     /// The threads that write, in the order in which they end, and those that help them.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held for as long as the directory is ours.
@@ -168,6 +170,9 @@ impl Parts {
         self.state.turns.close();
         self.disk.stop();
         self.bell.stop();
+        if let Some(redis) = &self.redis {
+            redis.stop();
+        }
         let this = thread::current().id();
         for (i, thread) in threads.into_iter().enumerate() {
             // A callback may hold the last handle, and runs on the commit thread, which cannot wait for itself.

@@ -10,6 +10,7 @@ use crate::claims::Claims;
 use crate::commit::Commits;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::redis::Changes;
 use crate::spool::Spool;
 use crate::sync::{lock, wait};
 
@@ -111,6 +112,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Arc<Journal>,
     pub(crate) spool: Arc<Spool>,
     pub(crate) claims: Claims,
+    /// Told what changed, if anyone wants to know.
+    pub(crate) changes: Option<Arc<Changes>>,
     pub(crate) metrics: Metrics,
 }
 
@@ -158,6 +161,10 @@ impl Writer {
             Put::Claim { claim, .. } => Some(&claim.name),
             _ => None,
         }));
+        // Before it is said that they are in state: whoever waits for that finds them noted.
+        if let Some(changes) = &self.changes {
+            changes.note(turns);
+        }
         self.applied.raise(turns);
         Ok(())
     }

@@ -1,0 +1,177 @@
+//! The names and values that readers find in Redis. `docs/formats/redis.md` tells them.
+
+use std::time::Duration;
+
+use data_encoding::HEXLOWER;
+use types::catalogue::Catalogue;
+use types::id::{EventId, LeadId, MessageId, PartitionId, PublicId, ShopNumber, Slot, VisitorKey};
+use types::order::Stream;
+use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts, Measure};
+use types::time::Timestamp;
+
+use crate::state::Visit;
+
+/// Characters of a mail's id that name its hash; the others name its field. Eight hold the partition and all but the last
+/// 18 bits of the millisecond: a hash has the mails of some four minutes of one partition.
+const MAIL_PREFIX: usize = 8;
+/// How long ids with one such prefix are minted.
+const MAIL_SPAN: Duration = Duration::from_millis(1 << 18);
+/// Characters of a visitor's key that name the hash: 256 for each advertiser and slot.
+const VISITOR_PREFIX: usize = 2;
+/// Characters of it that name the field.
+const VISITOR_FIELD: usize = 14;
+
+/// A hash of a slot, but for the slot's own name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(String);
+
+impl Key {
+    /// Returns the whole key.
+    pub(super) fn text(&self, slot: Slot) -> String {
+        format!("{{s{:02}}}:{}", slot.number(), self.0)
+    }
+}
+
+/// One field of one hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cell {
+    pub(super) key: Key,
+    pub(super) field: String,
+    /// `None` is none.
+    pub(super) value: Option<String>,
+    /// Seconds that the key has to live from now; 0 is for ever.
+    pub(super) ttl: u64,
+}
+
+/// What names are made with.
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    pub(super) catalogue: &'a Catalogue,
+    pub(super) now: Timestamp,
+    pub(super) kept: Duration,
+}
+
+impl Naming<'_> {
+    /// Returns the oldest hour whose counts are kept.
+    pub(super) fn oldest(&self) -> Hour {
+        Hour::of(self.now - self.kept)
+    }
+
+    /// Returns the fields of a cell, one for each measure; none if it is too old to be kept.
+    pub(super) fn counts(&self, cell: &CellKey, counts: &Counts) -> Vec<Cell> {
+        let Some(ttl) = self.ttl(cell.hour.begins() + Duration::from_hours(1)) else {
+            return Vec::new();
+        };
+        let hour = hour(cell.hour);
+        let (key, prefix) = match &cell.dimensions {
+            Dimensions::Mails {
+                shop,
+                stream,
+                provider,
+                template,
+            } => {
+                let stream = match stream {
+                    Stream::Transactional => "transactional",
+                    Stream::Promotional => "promotional",
+                };
+                let template = template.as_ref().map_or("-", |template| template.as_str());
+                (
+                    format!("shop:{}:{hour}", self.shop(*shop)),
+                    format!("{stream}:{}:{template}", provider.as_str()),
+                )
+            }
+            Dimensions::Offer { campaign, publisher } => {
+                let found = self.catalogue.campaign_by_number(*campaign);
+                let campaign = found.map_or_else(|| campaign.0.to_string(), |found| found.id.to_string());
+                (format!("campaign:{campaign}:{hour}"), self.shop(*publisher))
+            }
+        };
+        let key = Key(key);
+        let field = |measure: Measure| {
+            let count = counts.get(measure);
+            Cell {
+                key: key.clone(),
+                field: format!("{prefix}:{}", measure.as_str()),
+                value: (count > 0).then(|| count.to_string()),
+                ttl,
+            }
+        };
+        Measure::ALL.into_iter().map(field).collect()
+    }
+
+    /// Returns the field of a mail; none if it is too old to be kept.
+    pub(super) fn mail(&self, partition: PartitionId, message: MessageId, counts: MailCounts) -> Option<Cell> {
+        let event = message.event();
+        let ttl = self.ttl(event.time() + MAIL_SPAN)?;
+        let id = PublicId { partition, event }.to_string();
+        let (prefix, field) = id.split_at(MAIL_PREFIX);
+        let [opened, opened_machine, opened_qualified] = counts.opens;
+        let [clicked, clicked_machine, clicked_qualified] = counts.clicks;
+        let (landings, leads) = (counts.landings, counts.leads);
+        let value = (counts != MailCounts::default()).then(|| {
+            format!(
+                "{opened},{opened_machine},{opened_qualified},{clicked},{clicked_machine},{clicked_qualified},{landings},{leads}"
+            )
+        });
+        Some(Cell {
+            key: Key(format!("mail:{prefix}")),
+            field: field.to_owned(),
+            value,
+            ttl,
+        })
+    }
+
+    /// Returns the field of a first visit.
+    pub(super) fn visit(&self, partition: PartitionId, advertiser: ShopNumber, visit: &Visit) -> Cell {
+        let click = || {
+            let event: EventId = visit.click;
+            format!("click:{}", PublicId { partition, event })
+        };
+        let lead = |lead: LeadId| {
+            if visit.open {
+                format!("void:{lead}")
+            } else {
+                format!("lead:{lead}")
+            }
+        };
+        let VisitorText { prefix, field } = VisitorText::of(&visit.visitor);
+        Cell {
+            key: Key(format!("visit:{}:{prefix}", self.shop(advertiser))),
+            field,
+            value: Some(visit.lead.map_or_else(click, lead)),
+            ttl: 0,
+        }
+    }
+
+    fn shop(&self, number: ShopNumber) -> String {
+        let found = self.catalogue.shop_by_number(number);
+        found.map_or_else(|| number.0.to_string(), |shop| shop.id.to_string())
+    }
+
+    fn ttl(&self, of: Timestamp) -> Option<u64> {
+        let left = (of + self.kept).since(self.now).as_secs();
+        (left > 0).then_some(left)
+    }
+}
+
+/// A visitor's key, split into the ends of a key and a field.
+struct VisitorText {
+    prefix: String,
+    field: String,
+}
+
+impl VisitorText {
+    fn of(visitor: &VisitorKey) -> Self {
+        let mut prefix = HEXLOWER.encode(visitor.as_bytes());
+        let mut field = prefix.split_off(VISITOR_PREFIX);
+        field.truncate(VISITOR_FIELD);
+        Self { prefix, field }
+    }
+}
+
+/// Returns an hour as `2026-11-22T20`, in UTC.
+fn hour(hour: Hour) -> String {
+    let mut text = hour.begins().to_string();
+    text.truncate("2026-11-22T20".len());
+    text
+}
