@@ -1,125 +1,153 @@
-//! A campaign's landing URL with its macros filled in.
+//! `/l`: an advertiser's site was reached, as that site itself says.
 //!
-//! The URL comes from the catalogue, where it was checked to be `https` with a host of its own; what is filled in is
-//! percent-encoded down to RFC 3986's unreserved characters. So no value can change the host, add a parameter or break
-//! out of the header.
+//! | what comes | how | proves |
+//! |---|---|---|
+//! | `POST`, `c=<click id>&n=1` as plain text or a form | the snippet's beacon | the landing, if the page is the advertiser's |
+//! | `POST`, JSON with `webhook-*` headers | the advertiser's server | the landing |
+//! | `GET /l?c=<click id>` | an image, where there is no script | nothing |
+//!
+//! A landing can become a lead, so it is durable before it is answered. Those of people who withdrew are answered and not
+//! recorded; those that name nobody are counted.
 
-use types::catalogue::{Campaign, Shop};
-use types::locale::Language;
+mod call;
 
-/// What the macros stand for.
-pub(crate) struct Macros<'a> {
-    /// `{click_id}`: names the click to us again. The click's own token, which says nothing to others.
-    pub(crate) click_id: &'a str,
-    /// `{campaign}`: the campaign's id.
-    pub(crate) campaign: &'a str,
-    /// `{publisher}`: the id of the shop whose mail it was.
-    pub(crate) publisher: &'a str,
-    /// `{coupon}`: the code to redeem, or empty.
-    pub(crate) coupon: &'a str,
+use types::event::{Event, HitKind, Landed, LandingVia, Visit};
+use types::token::{BadToken, ClickId, Kind};
+
+use crate::Server;
+use crate::click::LANDING;
+use crate::metrics::{Fate, Tracked};
+use crate::reply::{self, Reply};
+use crate::request::{Endpoint, Request};
+
+/// A report of a landing, whatever way it came.
+struct Report {
+    click: ClickId,
+    via: LandingVia,
+    /// Whether the site takes the visitor for new.
+    new_visitor: Option<bool>,
+    /// Whether the report came from one of the advertiser's own hosts, or was signed by it.
+    proven: bool,
 }
 
-impl<'a> Macros<'a> {
-    pub(crate) fn of(click_id: &'a str, campaign: &'a Campaign, publisher: &'a Shop) -> Self {
-        Self {
-            click_id,
-            campaign: campaign.id.as_str(),
-            publisher: publisher.id.as_str(),
-            coupon: coupon(campaign, publisher.spec.language),
+/// The landing did not become durable: say so, and nothing else.
+struct NotDurable;
+
+impl Server {
+    /// Takes a beacon or a signed call.
+    pub(crate) async fn landing(&self, request: &Request<'_>) -> Reply {
+        if request.head.webhook_signature.is_some() {
+            return self.landing_call(request).await;
         }
+        let body = std::str::from_utf8(request.body).unwrap_or_default().trim();
+        let reply = match self.report(body, LandingVia::Snippet, request).await {
+            Ok(Ok(())) => reply::nothing(204),
+            Ok(Err(reason)) => {
+                self.bad_token(Endpoint::Landing, reason, request);
+                reply::text(400, "No click of ours.\n")
+            }
+            Err(NotDurable) => reply::later(503, "5"),
+        };
+        // Any page may read the answer: there is nothing in it.
+        reply.with("access-control-allow-origin", "*")
     }
 
-    fn value(&self, name: &str) -> Option<&'a str> {
-        match name {
-            "click_id" => Some(self.click_id),
-            "campaign" => Some(self.campaign),
-            "publisher" => Some(self.publisher),
-            "coupon" => Some(self.coupon),
+    /// Serves the image; a HEAD, or a GET made in advance, reports nothing.
+    pub(crate) async fn landing_image(&self, request: &Request<'_>) -> Reply {
+        if request.visitor().visit == Visit::Real {
+            match self.report(request.head.query, LandingVia::Image, request).await {
+                Ok(Ok(())) => {}
+                Ok(Err(reason)) => self.bad_token(Endpoint::Landing, reason, request),
+                Err(NotDurable) => return reply::later(503, "5"),
+            }
+        }
+        reply::pixel().with("cross-origin-resource-policy", "cross-origin")
+    }
+
+    /// Records what a page reports by itself. `fields` is `c=<click id>` and perhaps `n=1` (new) or `n=0` (known).
+    async fn report(
+        &self,
+        fields: &str,
+        via: LandingVia,
+        request: &Request<'_>,
+    ) -> Result<Result<(), BadToken>, NotDurable> {
+        let field = |name: &str| {
+            fields
+                .split('&')
+                .filter_map(|field| field.split_once('='))
+                .find(|(own, _)| *own == name)
+        };
+        let text = field("c").map_or("", |(_, value)| value);
+        let keys = &self.deps.tokens;
+        if Kind::claimed(text) == Some(Kind::AggregateClick) {
+            let Ok(token) = keys.verify_aggregate_click(LANDING, text) else {
+                return Ok(Err(BadToken::Mac));
+            };
+            let fate = if keys.trusts(text) {
+                self.count(token.shop, Some(token.campaign), HitKind::Landing, request.visitor())
+            } else {
+                Fate::Untrusted
+            };
+            self.metrics.event(Tracked::Landed, fate);
+            return Ok(Ok(()));
+        }
+        let click = match keys.open_click_id(text) {
+            Ok(click) => click,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if !keys.trusts(text) {
+            self.metrics.event(Tracked::Landed, Fate::Untrusted);
+            return Ok(Ok(()));
+        }
+        let new_visitor = match field("n") {
+            Some((_, "1")) => Some(true),
+            Some((_, "0")) => Some(false),
             _ => None,
-        }
-    }
-}
-
-/// Returns the URL with its macros filled in. Braces around anything else stay as they are.
-pub(crate) fn fill(url: &str, macros: &Macros<'_>) -> String {
-    let mut filled = String::with_capacity(url.len() + 64);
-    let mut rest = url;
-    while let Some((before, after)) = rest.split_once('{') {
-        filled.push_str(before);
-        let known = after
-            .split_once('}')
-            .and_then(|(name, after)| Some((macros.value(name)?, after)));
-        rest = if let Some((value, after)) = known {
-            encode(value, &mut filled);
-            after
-        } else {
-            filled.push('{');
-            after
         };
-    }
-    filled.push_str(rest);
-    filled
-}
-
-/// Appends `value` with all but unreserved characters (RFC 3986 §2.3) percent-encoded.
-fn encode(value: &str, out: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte.into());
-        } else {
-            const HEX: [char; 16] = [
-                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-            ];
-            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
-            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
-}
-
-/// Returns the campaign's code: in the shop's language if there is one, else in any. The token does not name the language.
-fn coupon(campaign: &Campaign, language: Language) -> &str {
-    let creatives = &campaign.spec.creatives;
-    let own = creatives.get(&language).into_iter();
-    let coupon = own
-        .chain(creatives.values())
-        .find_map(|creative| creative.coupon.as_deref());
-    coupon.unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(url: &str, expected: &str) {
-        let macros = Macros {
-            click_id: "EQ_-9",
-            campaign: "autunno.2026",
-            publisher: "scarpe",
-            coupon: "10 % più\r\nSet-Cookie: a=b&host=evil#x",
+        let proven = via == LandingVia::Snippet && self.is_advertisers_page(&click, request);
+        let report = Report {
+            click,
+            via,
+            new_visitor,
+            proven,
         };
-        assert_eq!(fill(url, &macros), expected);
+        self.record_landing(report, request).await.map(Ok)
     }
 
-    #[test]
-    fn macros_are_filled_in() {
-        check("https://a.example/", "https://a.example/");
-        check(
-            "https://a.example/{campaign}?c={click_id}&p={publisher}",
-            "https://a.example/autunno.2026?c=EQ_-9&p=scarpe",
-        );
+    /// Returns whether the page that made the request is the clicked campaign's advertiser's.
+    fn is_advertisers_page(&self, click: &ClickId, request: &Request<'_>) -> bool {
+        let catalogue = self.deps.store.catalogue().load();
+        let advertiser = catalogue
+            .campaign_by_number(click.campaign)
+            .and_then(|campaign| catalogue.shop_ever(&campaign.spec.advertiser));
+        advertiser
+            .zip(request.page_host())
+            .is_some_and(|(advertiser, host)| advertiser.spec.owns_host(host))
     }
 
-    #[test]
-    fn no_value_leaves_its_place() {
-        check(
-            "https://a.example/?k={coupon}&z=1",
-            "https://a.example/?k=10%20%25%20pi%C3%B9%0D%0ASet-Cookie%3A%20a%3Db%26host%3Devil%23x&z=1",
-        );
-    }
-
-    #[test]
-    fn other_braces_stay() {
-        check("https://a.example/{x}{click_id}{", "https://a.example/{x}EQ_-9{");
-        check("https://a.example/{{campaign}}", "https://a.example/{autunno.2026}");
+    /// Records a landing and returns once it is durable.
+    async fn record_landing(&self, report: Report, request: &Request<'_>) -> Result<(), NotDurable> {
+        if self.deps.withdrawals.contains(report.click.message) {
+            self.metrics.event(Tracked::Landed, Fate::Withdrawn);
+            return Ok(());
+        }
+        let visitor = request.visitor();
+        let landed = Landed {
+            click: report.click.click,
+            message: report.click.message,
+            shop: report.click.shop,
+            campaign: report.click.campaign,
+            via: report.via,
+            new_visitor: report.new_visitor,
+            proven: report.proven,
+            network: (report.via != LandingVia::Server).then_some(visitor.network),
+            agent: visitor.agent,
+        };
+        let is_durable = self
+            .submit(report.click.partition, Event::Landed(Box::new(landed)))
+            .await;
+        let fate = if is_durable { Fate::Recorded } else { Fate::Dropped };
+        self.metrics.event(Tracked::Landed, fate);
+        if is_durable { Ok(()) } else { Err(NotDurable) }
     }
 }

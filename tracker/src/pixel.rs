@@ -1,48 +1,50 @@
 //! `/o/{token}.gif`: a mail was opened. Whatever the token, there is an image: a broken one would only puzzle the reader.
 
-use types::event::{Event, Opened};
+use types::event::{Event, HitKind, Opened};
 use types::token::{BadToken, Kind};
 
-use crate::Tracker;
-use crate::metrics::Fate;
+use crate::Server;
+use crate::metrics::{Fate, Tracked};
 use crate::reply::{self, Reply};
-use crate::request::{Endpoint, Visit};
+use crate::request::{Endpoint, Request};
 
-impl Tracker {
+impl Server {
     /// Answers a pixel. Waits for nothing.
-    pub(crate) fn pixel(&self, host: &str, token: &str, visit: Visit) -> Reply {
-        match self.record_open(host, token, visit) {
-            Ok(fate) => self.metrics.event("opened", fate),
-            Err(reason) => self.metrics.bad_token(Endpoint::Pixel, reason),
+    pub(crate) fn pixel(&self, token: &str, request: &Request<'_>) -> Reply {
+        match self.record_open(token, request) {
+            Ok(fate) => self.metrics.event(Tracked::Opened, fate),
+            Err(reason) => self.bad_token(Endpoint::Pixel, reason, request),
         }
         reply::pixel()
     }
 
-    fn record_open(&self, host: &str, token: &str, visit: Visit) -> Result<Fate, BadToken> {
-        let keys = &self.deps.tokens;
-        let individual = if Kind::claimed(token) == Some(Kind::AggregatePixel) {
-            keys.verify_aggregate_pixel(host, token)?;
-            None
-        } else {
-            Some(keys.verify_pixel(host, token)?)
-        };
-        let Visit::Real(agent) = visit else {
-            return Ok(Fate::Prefetched);
-        };
-        let Some(token) = individual else {
-            return Ok(Fate::Aggregate);
-        };
+    fn record_open(&self, text: &str, request: &Request<'_>) -> Result<Fate, BadToken> {
+        let (keys, host) = (&self.deps.tokens, request.head.host);
+        if Kind::claimed(text) == Some(Kind::AggregatePixel) {
+            let token = keys.verify_aggregate_pixel(host, text)?;
+            return Ok(if keys.trusts(text) {
+                self.count(token.shop, None, HitKind::Open, request.visitor())
+            } else {
+                Fate::Untrusted
+            });
+        }
+        let token = keys.verify_pixel(host, text)?;
+        // Unlike a click it leads nowhere, so nothing is left of one that counts for nothing.
+        if !keys.trusts(text) {
+            return Ok(Fate::Untrusted);
+        }
         if self.deps.withdrawals.contains(token.message) {
             return Ok(Fate::Withdrawn);
         }
+        let visitor = request.visitor();
         let opened = Opened {
             message: token.message,
             shop: token.shop,
-            agent,
-            network: None,
-            visit: types::event::Visit::Real,
-            suspect: false,
+            agent: visitor.agent,
+            network: Some(visitor.network),
+            visit: visitor.visit,
+            suspect: self.suspects.contains(visitor.network, request.now),
         };
-        Ok(self.offer(token.partition, Event::Opened(opened)))
+        Ok(self.offer(token.partition, Event::Opened(opened), visitor))
     }
 }

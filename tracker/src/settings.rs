@@ -1,6 +1,7 @@
 //! Settings of the public listener.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,11 +17,15 @@ pub struct Settings {
     pub connections_max: usize,
     /// How long a new connection may stay silent.
     pub first_byte_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub handshake_timeout: Duration,
+    /// The folder of certificates for TLS; `None`: there are none, and every handshake is refused.
+    pub certificates: Option<PathBuf>,
     /// How long a request's head may take, and how long a kept-alive connection may stay idle.
     pub header_timeout: Duration,
-    /// How long the body of a POST may take.
+    /// How long the body of a POST may take, and how long a client may leave an answer unread.
     pub body_timeout: Duration,
-    /// How long an unsubscription may wait to become durable before it is answered with 503.
+    /// How long an unsubscription or a landing may wait to become durable before it is answered with 503.
     pub submit_timeout: Duration,
     /// How long a connection may live, whatever it does.
     pub connection_life: Duration,
@@ -39,6 +44,8 @@ impl Default for Settings {
             safe_page: None,
             connections_max: 10_000,
             first_byte_timeout: Duration::from_secs(5),
+            handshake_timeout: Duration::from_secs(10),
+            certificates: None,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             submit_timeout: Duration::from_secs(20),
@@ -60,6 +67,10 @@ pub struct Config {
     pub connections_max: Option<usize>,
     /// Default `5s`.
     pub first_byte_timeout: Option<String>,
+    /// Default `10s`.
+    pub handshake_timeout: Option<String>,
+    /// A folder of `<host>.pem`, or `<host>.crt` and `<host>.key`. Default: none.
+    pub certificates: Option<PathBuf>,
     /// Default `10s`.
     pub header_timeout: Option<String>,
     /// Default `10s`.
@@ -119,6 +130,8 @@ impl Config {
                 self.first_byte_timeout,
                 default.first_byte_timeout,
             ),
+            handshake_timeout: wait("handshake_timeout", self.handshake_timeout, default.handshake_timeout),
+            certificates: self.certificates,
             header_timeout: wait("header_timeout", self.header_timeout, default.header_timeout),
             body_timeout: wait("body_timeout", self.body_timeout, default.body_timeout),
             submit_timeout: wait("submit_timeout", self.submit_timeout, default.submit_timeout),

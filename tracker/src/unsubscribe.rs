@@ -1,96 +1,97 @@
 //! `/u/{token}`: the way out, by a mail client's one-click POST (RFC 8058) or by the page's buttons.
 //!
 //! GET and HEAD never act: scanners follow every link of a mail. A POST needs no cookie and no context, is answered
-//! without a redirect, and only once the unsubscription is durable; asked again, it succeeds again.
+//! without a redirect, and only once what it asks for is durable; asked again, it succeeds again.
+//!
+//! A link whose key is known to others still stops things, since the way out must never be shut, but takes nothing back.
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::StatusCode;
-use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap};
-use types::event::{Event, UnsubscribeScope, Unsubscribed, UnsubscribedBy};
+use types::event::{Event, Preference, PreferenceChanged, UnsubscribeScope, Unsubscribed, UnsubscribedBy};
 use types::locale::Language;
 use types::token::UnsubscribeToken;
 
-use crate::Tracker;
-use crate::metrics::Fate;
-use crate::page::{self, Page};
+use crate::Server;
+use crate::metrics::{Fate, Tracked};
+use crate::page::{self, Mistake, Page};
 use crate::reply::{self, Reply};
-use crate::request::Endpoint;
-
-/// The largest body that is read: a one-click POST has 26 bytes, as multipart some 150.
-const BODY_BYTES_MAX: usize = 8 * 1024;
+use crate::request::{Endpoint, Request};
 
 /// What a POST asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Asked {
-    scope: UnsubscribeScope,
-    by: UnsubscribedBy,
+enum Asked {
+    Unsubscribe(UnsubscribeScope, UnsubscribedBy),
+    Change(Preference),
 }
 
-impl Tracker {
+impl Server {
     /// Shows the page. Changes nothing.
-    pub(crate) fn unsubscribe_page(&self, host: &str, token: &str, headers: &HeaderMap) -> Reply {
-        match self.deps.tokens.verify_unsubscribe(host, token) {
-            Ok(token) => self.page(&token, headers, Page::Ask),
+    pub(crate) fn unsubscribe_page(&self, token: &str, request: &Request<'_>) -> Reply {
+        match self.deps.tokens.verify_unsubscribe(request.head.host, token) {
+            Ok(token) => self.page(&token, request, Page::Ask),
             Err(reason) => {
-                self.metrics.bad_token(Endpoint::Unsubscribe, reason);
-                self.safe_page(host)
+                self.bad_token(Endpoint::Unsubscribe, reason, request);
+                self.safe_page(request.head.host)
             }
         }
     }
 
-    /// Unsubscribes, and answers once that is durable.
-    pub(crate) async fn unsubscribe(&self, host: &str, token: &str, headers: &HeaderMap, body: Incoming) -> Reply {
-        let token = match self.deps.tokens.verify_unsubscribe(host, token) {
+    /// Does what is asked, and answers once that is durable.
+    pub(crate) async fn unsubscribe(&self, text: &str, request: &Request<'_>) -> Reply {
+        let token = match self.deps.tokens.verify_unsubscribe(request.head.host, text) {
             Ok(token) => token,
             Err(reason) => {
-                self.metrics.bad_token(Endpoint::Unsubscribe, reason);
+                self.bad_token(Endpoint::Unsubscribe, reason, request);
                 return reply::gone();
             }
         };
-        let body = match self.body(body).await {
-            Ok(body) => body,
-            Err(refusal) => return *refusal,
+        let mistake = if self.deps.tokens.trusts(text) {
+            Mistake::Offered
+        } else {
+            Mistake::NotOffered
         };
-        let Some(asked) = asked(headers, &body) else {
-            return reply::text(StatusCode::BAD_REQUEST, "Nothing was asked for.\n");
+        let asked = asked(request.head.content_type, request.body)
+            .filter(|asked| mistake == Mistake::Offered || *asked != Asked::Change(Preference::ResumeOffers));
+        let Some(asked) = asked else {
+            return reply::text(400, "Nothing was asked for.\n");
         };
-        let event = Event::Unsubscribed(Unsubscribed {
-            message: token.message,
-            shop: token.shop,
-            scope: asked.scope,
-            by: asked.by,
-        });
-        let submitted = self.deps.store.intake().submit(token.partition, event);
-        let Ok(Ok(_receipt)) = tokio::time::timeout(self.settings.submit_timeout, submitted).await else {
-            self.metrics.event("unsubscribed", Fate::Dropped);
-            return reply::later(StatusCode::SERVICE_UNAVAILABLE, "30");
+        let (message, shop) = (token.message, token.shop);
+        let (event, tracked) = match asked {
+            Asked::Unsubscribe(scope, by) => {
+                let unsubscribed = Unsubscribed {
+                    message,
+                    shop,
+                    scope,
+                    by,
+                };
+                (Event::Unsubscribed(unsubscribed), Tracked::Unsubscribed)
+            }
+            Asked::Change(preference) => {
+                let changed = PreferenceChanged {
+                    message,
+                    shop,
+                    preference,
+                };
+                (Event::PreferenceChanged(changed), Tracked::PreferenceChanged)
+            }
         };
-        self.metrics.event("unsubscribed", Fate::Recorded);
-        match asked.by {
-            UnsubscribedBy::OneClick => reply::text(StatusCode::OK, "Unsubscribed.\n"),
-            UnsubscribedBy::Page => self.page(&token, headers, Page::Done(asked.scope)),
+        if !self.submit(token.partition, event).await {
+            self.metrics.event(tracked, Fate::Dropped);
+            return reply::later(503, "30");
+        }
+        self.metrics.event(tracked, Fate::Recorded);
+        match asked {
+            Asked::Unsubscribe(_, UnsubscribedBy::OneClick) => reply::text(200, "Unsubscribed.\n"),
+            Asked::Unsubscribe(scope, UnsubscribedBy::Page) => {
+                self.page(&token, request, Page::Unsubscribed { scope, mistake })
+            }
+            Asked::Change(preference) => self.page(&token, request, Page::Changed(preference)),
         }
     }
 
-    async fn body(&self, body: Incoming) -> Result<Bytes, Box<Reply>> {
-        let read = Limited::new(body, BODY_BYTES_MAX).collect();
-        match tokio::time::timeout(self.settings.body_timeout, read).await {
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(_)) => Err(Box::new(reply::text(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "Too much was sent.\n",
-            ))),
-            Err(_) => Err(Box::new(reply::text(StatusCode::REQUEST_TIMEOUT, "Too slow.\n"))),
-        }
-    }
-
-    fn page(&self, token: &UnsubscribeToken, headers: &HeaderMap, page: Page) -> Reply {
+    fn page(&self, token: &UnsubscribeToken, request: &Request<'_>, page: Page) -> Reply {
         let catalogue = self.deps.store.catalogue().load();
         let shop = catalogue.shop_by_number(token.shop);
         let fallback = shop.map_or(Language::En, |shop| shop.spec.language);
-        let language = page::language(headers).unwrap_or(fallback);
+        let language = page::language(request.head.accept_language).unwrap_or(fallback);
         // Numbers are given for ever, so a shop can only be missing while a start-up has not read the catalogue yet.
         let name = shop.map_or("", |shop| &*shop.spec.name);
         reply::page(page::html(page, language, name), page::policy())
@@ -98,9 +99,7 @@ impl Tracker {
 }
 
 /// Reads what a POST asks for, in either encoding; `None` if nothing that we know.
-fn asked(headers: &HeaderMap, body: &[u8]) -> Option<Asked> {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let content_type = content_type.unwrap_or_default();
+fn asked(content_type: &str, body: &[u8]) -> Option<Asked> {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let body = std::str::from_utf8(body).ok()?;
     if kind.eq_ignore_ascii_case("multipart/form-data") {
@@ -116,13 +115,14 @@ fn asked(headers: &HeaderMap, body: &[u8]) -> Option<Asked> {
 
 /// Returns what one form field asks for.
 fn meaning(name: &str, value: &str) -> Option<Asked> {
-    let asked = |scope, by| Some(Asked { scope, by });
     match (name, value.trim()) {
         ("List-Unsubscribe", value) if value.eq_ignore_ascii_case("One-Click") => {
-            asked(UnsubscribeScope::Shop, UnsubscribedBy::OneClick)
+            Some(Asked::Unsubscribe(UnsubscribeScope::Shop, UnsubscribedBy::OneClick))
         }
-        ("scope", "shop") => asked(UnsubscribeScope::Shop, UnsubscribedBy::Page),
-        ("scope", "network") => asked(UnsubscribeScope::Network, UnsubscribedBy::Page),
+        ("choice", "shop") => Some(Asked::Unsubscribe(UnsubscribeScope::Shop, UnsubscribedBy::Page)),
+        ("choice", "network") => Some(Asked::Unsubscribe(UnsubscribeScope::Network, UnsubscribedBy::Page)),
+        ("choice", "tracking") => Some(Asked::Change(Preference::StopTracking)),
+        ("choice", "resume") => Some(Asked::Change(Preference::ResumeOffers)),
         _ => None,
     }
 }
@@ -157,18 +157,17 @@ fn multipart(content_type: &str, body: &str) -> Option<Asked> {
 mod tests {
     use super::*;
 
-    fn check(content_type: &str, body: &str, expected: Option<(UnsubscribeScope, UnsubscribedBy)>) {
-        let mut headers = HeaderMap::new();
-        if !content_type.is_empty() {
-            headers.insert(CONTENT_TYPE, content_type.parse().expect("a header value"));
-        }
-        let asked = asked(&headers, body.as_bytes()).map(|asked| (asked.scope, asked.by));
-        assert_eq!(asked, expected, "{content_type}: {body:?}");
+    fn check(content_type: &str, body: &str, expected: Option<Asked>) {
+        assert_eq!(
+            asked(content_type, body.as_bytes()),
+            expected,
+            "{content_type}: {body:?}"
+        );
     }
 
     #[test]
     fn one_click_is_read_in_both_encodings() {
-        let one_click = Some((UnsubscribeScope::Shop, UnsubscribedBy::OneClick));
+        let one_click = Some(Asked::Unsubscribe(UnsubscribeScope::Shop, UnsubscribedBy::OneClick));
         let form = "application/x-www-form-urlencoded";
         check(form, "List-Unsubscribe=One-Click", one_click);
         check(
@@ -188,14 +187,22 @@ mod tests {
     }
 
     #[test]
-    fn the_page_asks_for_a_scope() {
+    fn the_page_asks_for_its_buttons() {
         let form = "application/x-www-form-urlencoded";
-        check(form, "scope=shop", Some((UnsubscribeScope::Shop, UnsubscribedBy::Page)));
-        check(
-            form,
-            "scope=network",
-            Some((UnsubscribeScope::Network, UnsubscribedBy::Page)),
-        );
+        for (body, asked) in [
+            (
+                "choice=shop",
+                Asked::Unsubscribe(UnsubscribeScope::Shop, UnsubscribedBy::Page),
+            ),
+            (
+                "choice=network",
+                Asked::Unsubscribe(UnsubscribeScope::Network, UnsubscribedBy::Page),
+            ),
+            ("choice=tracking", Asked::Change(Preference::StopTracking)),
+            ("choice=resume", Asked::Change(Preference::ResumeOffers)),
+        ] {
+            check(form, body, Some(asked));
+        }
     }
 
     #[test]
@@ -206,8 +213,9 @@ mod tests {
             "List-Unsubscribe",
             "List-Unsubscribe=",
             "List-Unsubscribe=No",
-            "scope=",
-            "scope=all",
+            "choice=",
+            "choice=all",
+            "scope=shop",
             "a=b",
         ] {
             check(form, body, None);

@@ -25,7 +25,7 @@ use types::catalogue::{CampaignSpec, Catalogue, ShopSpec};
 use types::event::{CatalogueChanged, Event};
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, ShopNumber};
 use types::time::{Clock, Timestamp};
-use types::token::{AggregateClick, AggregatePixel, ClickToken, PixelToken, TokenKeys, UnsubscribeToken};
+use types::token::{AggregateClick, AggregatePixel, ClickId, ClickToken, PixelToken, TokenKeys, UnsubscribeToken};
 use types::withdrawals::Withdrawals;
 
 /// The tracking host of shop 1, "scarpe".
@@ -51,6 +51,7 @@ pub struct World {
     pub withdrawals: Arc<Withdrawals>,
     pub registry: Registry,
     pub store: Store,
+    pub tracker: Tracker,
     pub stop: CancellationToken,
     pub serving: JoinHandle<()>,
     inboxes: Vec<Inbox>,
@@ -67,8 +68,17 @@ pub async fn start_with(settings: Settings) -> World {
     start_full(settings, 4096).await
 }
 
+/// Starts a tracker that distrusts these token keys; 2 signs.
+pub async fn start_distrusting(keys: &[u8]) -> World {
+    start_whole(Settings::default(), 4096, keys).await
+}
+
 /// Starts a tracker whose runner has an inbox of this length.
 pub async fn start_full(settings: Settings, inbox_len: usize) -> World {
+    start_whole(settings, inbox_len, &[]).await
+}
+
+async fn start_whole(settings: Settings, inbox_len: usize, distrusted: &[u8]) -> World {
     let dir = tempfile::tempdir().unwrap();
     let registry = Registry::new();
     let store_settings = store::Settings {
@@ -77,6 +87,7 @@ pub async fn start_full(settings: Settings, inbox_len: usize) -> World {
         segment_bytes: 1 << 20,
         disk_floor_bytes: 0,
         inbox_len,
+        tracked_len: inbox_len,
         ..store::Settings::default()
     };
     let (store, _replay) = store::open(store_settings, Arc::new(Fixed), &registry).unwrap();
@@ -87,7 +98,8 @@ pub async fn start_full(settings: Settings, inbox_len: usize) -> World {
         .into_iter()
         .map(|(_, inbox)| inbox)
         .collect();
-    let keys = Arc::new(TokenKeys::new(&[(1, [1; 32]), (2, [2; 32])]));
+    let keys = TokenKeys::new(&[(1, [1; 32]), (2, [2; 32])]).distrust(distrusted);
+    let keys = Arc::new(keys);
     let withdrawals = Arc::new(Withdrawals::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -99,13 +111,15 @@ pub async fn start_full(settings: Settings, inbox_len: usize) -> World {
         clock: Arc::new(Fixed),
         registry: registry.clone(),
     };
-    let serving = tokio::spawn(Tracker::new(settings, deps).serve(listener, stop.clone()));
+    let tracker = Tracker::new(settings, deps);
+    let serving = tokio::spawn(tracker.clone().serve(listener, stop.clone()));
     World {
         address,
         keys,
         withdrawals,
         registry,
         store,
+        tracker,
         stop,
         serving,
         inboxes,
@@ -227,6 +241,21 @@ impl World {
         client.answer(method).await
     }
 
+    /// Returns a click id of campaign 1's offer, as a redirect hands it on.
+    pub fn click_id(&self) -> (EventId, String) {
+        let click = self.store.journal().mint();
+        let click_id = ClickId {
+            click,
+            message: message(),
+            partition: partition(),
+            campaign: CampaignNumber(1),
+            shop: ShopNumber(1),
+            slot: 2,
+            flags: 0,
+        };
+        (click, self.keys.click_id(&click_id))
+    }
+
     /// Takes the next event out of the inbox and makes it durable, as a runner would.
     pub async fn next_event(&mut self) -> (PartitionId, Event) {
         let submission = self.hold_event().await;
@@ -322,6 +351,20 @@ impl Client {
         }
         write!(head, "\r\n{body}").unwrap();
         self.stream.write_all(head.as_bytes()).await.unwrap();
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Reads one line, with its end.
+    pub async fn read_line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                return String::from_utf8(self.unread.drain(..=end).collect()).unwrap();
+            }
+            assert!(self.more().await, "closed within a line");
+        }
     }
 
     /// Reads one answer.
