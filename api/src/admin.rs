@@ -26,6 +26,7 @@ use crate::router::{fallbacks, measured};
 use crate::stats;
 use crate::story::{MessageStory, OrderStory};
 use crate::stream;
+use crate::verdicts;
 
 /// How many sites are listed at most.
 const SITES_MAX: usize = 1000;
@@ -33,7 +34,7 @@ const SITES_MAX: usize = 1000;
 /// Builds the admin listener's routes.
 pub(crate) fn router(app: &App) -> Router {
     let metrics = &app.metrics;
-    let table: [(&str, MethodRouter<App>); 14] = [
+    let table: [(&str, MethodRouter<App>); 15] = [
         ("/metrics", get(scrape)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready)),
@@ -46,6 +47,7 @@ pub(crate) fn router(app: &App) -> Router {
         ("/admin/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
         ("/admin/v1/shops/{id}/keys/{key}", delete(keys::delete)),
         ("/admin/v1/stats", get(stats::for_operator)),
+        ("/admin/v1/verdicts", post(verdicts::compare)),
         ("/admin/v1/events/stream", get(stream::for_operator)),
         (
             "/admin/v1/persons",

@@ -36,6 +36,7 @@ mod stats;
 mod story;
 mod stream;
 mod suppressions;
+mod verdicts;
 
 use std::sync::Arc;
 

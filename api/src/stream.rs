@@ -55,6 +55,9 @@ pub(crate) struct StreamParams {
     /// From this moment on, as far as the journal goes back. Missing: from now on. `Last-Event-ID` wins over it.
     #[param(required = false, format = DateTime)]
     since: Option<String>,
+    /// Whether the stream goes on when all that has happened is told. Default `true`.
+    #[param(required = false)]
+    follow: Option<bool>,
 }
 
 /// Follow what happens
@@ -109,7 +112,13 @@ async fn open(
         _permit: permit,
         _open: app.metrics.open_stream(),
     };
-    let feed = Feed::new(app, shop, params.kind.clone(), &start, stop, place);
+    let ends = (params.follow == Some(false)).then(|| app.store.journal().durable().borrow().0);
+    let filter = Filter {
+        shop,
+        kind: params.kind.clone(),
+        ends,
+    };
+    let feed = Feed::new(app, filter, &start, stop, place);
     let portions = futures_util::stream::unfold(feed, async |mut feed| {
         let portion = feed.next().await?;
         Some((Ok::<_, Infallible>(portion), feed))
@@ -125,6 +134,16 @@ async fn open(
         HeaderValue::from_static("no"),
     );
     Ok(response)
+}
+
+/// What a stream shows.
+struct Filter {
+    /// Whose events; `None` is all.
+    shop: Option<Slug>,
+    /// The only type of events.
+    kind: Option<String>,
+    /// The position after which it is over.
+    ends: Option<u64>,
 }
 
 /// Where a stream begins.

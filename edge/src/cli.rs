@@ -46,6 +46,60 @@ pub enum Command {
         #[command(flatten)]
         admin: Admin,
     },
+    /// Tell what happened, one line of JSON for each event.
+    Events {
+        /// Go on as things happen; broken connections are made again.
+        #[arg(short, long)]
+        follow: bool,
+        /// The events of this shop alone.
+        #[arg(long)]
+        shop: Option<String>,
+        /// From this moment on (RFC 3339). Default: from now on with --follow, else all that the journal holds.
+        #[arg(long)]
+        since: Option<String>,
+        /// Events of this type alone, such as lead.claimed.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// How to reach the service.
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Show what was sent, opened, clicked and won.
+    Stats {
+        /// What rows are made for, parted by commas: hour or day; shop, stream, template, provider; or campaign, publisher.
+        #[arg(long, default_value = "stream")]
+        by: String,
+        /// From when on (RFC 3339). Default: the last 24 hours.
+        #[arg(long)]
+        from: Option<String>,
+        /// Until when. Default: now.
+        #[arg(long)]
+        to: Option<String>,
+        /// The mails, or with --by campaign the campaigns, of this shop alone.
+        #[arg(long)]
+        shop: Option<String>,
+        /// The offers of this campaign alone.
+        #[arg(long)]
+        campaign: Option<String>,
+        /// How to reach the service.
+        #[command(flatten)]
+        admin: Admin,
+    },
+    /// Show what other rules would say of opens and clicks that were judged. Changes nothing.
+    Judge {
+        /// The rules (TOML), as policy/rules/verdicts.toml.
+        #[arg(long)]
+        rules: PathBuf,
+        /// Hits from this moment on (RFC 3339). Default: all that the journal holds.
+        #[arg(long)]
+        from: Option<String>,
+        /// Hits before this moment. Default: now.
+        #[arg(long)]
+        to: Option<String>,
+        /// How to reach the service.
+        #[command(flatten)]
+        admin: Admin,
+    },
     /// Tell the story of an order.
     Explain {
         /// Whose order.
@@ -101,6 +155,16 @@ pub enum Keygen {
         #[arg(long)]
         domain: String,
         /// Where the keys go: the `secrets` of this service's data.
+        #[command(flatten)]
+        settings: SettingsFile,
+    },
+    /// Make a new key for tracking links; it signs from the next start on, and links made with older keys go on working.
+    Token {
+        /// A key that others came to know: its links lead on and count for nothing from the next start on. A new key is made as
+        /// well if it was the one that signs.
+        #[arg(long, value_name = "ID")]
+        distrust: Option<u8>,
+        /// Which service.
         #[command(flatten)]
         settings: SettingsFile,
     },

@@ -7,10 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap};
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// How long one request may take in all.
 const EXCHANGE_MAX: Duration = Duration::from_secs(30);
@@ -115,6 +117,39 @@ impl Client {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> anyhow::Result<Answer> {
+        let (answer, connection) = self.ask(method, path, headers, body).await?;
+        let (parts, body) = answer.into_parts();
+        let body = Limited::new(body, ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| anyhow::anyhow!(error))?
+            .to_bytes();
+        // The answer is whole; whether the peer closed politely changes nothing.
+        drop(connection.await);
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        })
+    }
+
+    /// Asks with GET for an answer that may have no end, and returns it once its head is there.
+    pub async fn open(&self, path: &str, headers: &[(&str, &str)]) -> anyhow::Result<Response<Incoming>> {
+        let asked = self.ask(Method::GET, path, headers, Bytes::new());
+        let asked = tokio::time::timeout(EXCHANGE_MAX, asked).await;
+        let (answer, _) =
+            asked.with_context(|| format!("{} did not answer within {EXCHANGE_MAX:?}", self.address))??;
+        Ok(answer)
+    }
+
+    /// Sends a request; the connection lives until its answer was read.
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>)> {
         let stream = TcpStream::connect(&self.address)
             .await
             .with_context(|| format!("nobody listens on {}: is the service running?", self.address))?;
@@ -132,19 +167,6 @@ impl Client {
             request = request.header(*name, *value);
         }
         let answer = sender.send_request(request.body(Full::new(body))?).await?;
-        let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX)
-            .collect()
-            .await
-            .map_err(|error| anyhow::anyhow!(error))?
-            .to_bytes();
-        drop(sender);
-        // The answer is whole; whether the peer closed politely changes nothing.
-        drop(connection.await);
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
-        })
+        Ok((answer, connection))
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::cli::{Admin, KeyScope, Keygen, QueueAction};
 use crate::client::Client;
 use crate::settings::Settings;
-use crate::story;
+use crate::{story, watch};
 
 /// Checks a settings file: says that all is well, or lists every fault and fails.
 pub fn check(file: Option<&Path>) -> anyhow::Result<ExitCode> {
@@ -36,6 +36,7 @@ pub fn keygen(keygen: Keygen) -> anyhow::Result<ExitCode> {
             scopes,
             admin,
         } => api_key(&shop, &name, &scopes, &admin),
+        Keygen::Token { distrust, settings } => token_key(distrust, settings.settings.as_deref()),
         Keygen::Dkim { domain, settings } => dkim_keys(&domain, settings.settings.as_deref()),
         Keygen::Operator { settings } => operator_key(settings.settings.as_deref()),
     }
@@ -72,6 +73,25 @@ fn dkim_keys(domain: &str, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let secrets = store::Secrets::open(&settings.store.data_dir).context("opening the secrets")?;
     for record in mta::submit::dkim_records(&settings.submit, &secrets, &domain)? {
         println!("{}. IN TXT {}", record.name, record.zone_text());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn token_key(distrust: Option<u8>, file: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let settings = Settings::read(file)?;
+    let secrets = store::Secrets::open(&settings.store.data_dir).context("opening the secrets")?;
+    let ids: Vec<u8> = secrets.token_secrets().iter().map(|(id, _)| *id).collect();
+    if let Some(id) = distrust {
+        if !ids.contains(&id) {
+            bail!("there is no token key {id}; there are {ids:?}");
+        }
+        secrets.distrust_token_secret(id)?;
+        eprintln!("Links signed with key {id} lead on and count for nothing from the next start on.");
+    }
+    // What signs must be trusted: a distrusted newest key is replaced.
+    if distrust.is_none() || distrust == ids.last().copied() {
+        println!("{}", secrets.rotate_token_secret()?);
+        eprintln!("This key signs from the next start on. Keep the older ones for 400 days: links in mails need them.");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -132,6 +152,61 @@ pub fn explain(admin: &Admin, shop: &str, order_id: &str) -> anyhow::Result<Exit
     let told = ask(admin, |client| async move { client.get(&path).await?.success() })?;
     print!("{}", story::tell(&told));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints events.
+pub fn events(admin: &Admin, follow: bool, filters: &[(&str, Option<String>)]) -> anyhow::Result<ExitCode> {
+    let since = filters.iter().any(|(name, value)| *name == "since" && value.is_some());
+    let mut query = query(filters);
+    if !follow {
+        query.push_str("&follow=false");
+        if !since {
+            query.push_str("&since=1970-01-01T00:00:00Z");
+        }
+    }
+    let path = format!("/admin/v1/events/stream?{}", query.trim_start_matches('&'));
+    ask(admin, |client| async move {
+        watch::print(&client, &path, follow, &mut std::io::stdout().lock()).await?;
+        Ok(Value::Null)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows statistics as a table.
+pub fn stats(admin: &Admin, filters: &[(&str, Option<String>)]) -> anyhow::Result<ExitCode> {
+    let path = format!("/admin/v1/stats?{}", query(filters).trim_start_matches('&'));
+    let told = ask(admin, |client| async move { client.get(&path).await?.success() })?;
+    print!("{}", story::stats(&told));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what other rules would say.
+pub fn judge(admin: &Admin, rules: &Path, from: Option<&str>, to: Option<&str>) -> anyhow::Result<ExitCode> {
+    let rules = std::fs::read_to_string(rules).with_context(|| format!("reading {}", rules.display()))?;
+    let body = json!({ "rules": rules, "from": from, "to": to });
+    let told = ask(admin, |client| async move {
+        client.json(Method::POST, "/admin/v1/verdicts", &body).await?.success()
+    })?;
+    print!("{}", story::verdicts(&told));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what is given as a query, each part with an `&` before it.
+fn query(parts: &[(&str, Option<String>)]) -> String {
+    let given = parts.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    given.fold(String::new(), |mut query, (name, value)| {
+        query.push('&');
+        query.push_str(name);
+        query.push('=');
+        for byte in value.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
+                query.push(byte.into());
+            } else {
+                query.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        query
+    })
 }
 
 fn ask<F: Future<Output = anyhow::Result<Value>>>(

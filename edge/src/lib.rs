@@ -12,3 +12,4 @@ pub mod logging;
 pub mod service;
 pub mod settings;
 pub mod story;
+pub mod watch;

@@ -23,6 +23,31 @@ fn main() -> ExitCode {
         Command::Keygen(keygen) => command::keygen(keygen),
         Command::Queue { admin, action } => command::queue(&admin, action),
         Command::Message { id, admin } => command::message(&admin, &id),
+        Command::Events {
+            follow,
+            shop,
+            since,
+            kind,
+            admin,
+        } => command::events(&admin, follow, &[("shop", shop), ("since", since), ("type", kind)]),
+        Command::Stats {
+            by,
+            from,
+            to,
+            shop,
+            campaign,
+            admin,
+        } => command::stats(
+            &admin,
+            &[
+                ("by", Some(by)),
+                ("from", from),
+                ("to", to),
+                ("shop", shop),
+                ("campaign", campaign),
+            ],
+        ),
+        Command::Judge { rules, from, to, admin } => command::judge(&admin, &rules, from.as_deref(), to.as_deref()),
         Command::Explain { shop, order_id, admin } => command::explain(&admin, &shop, &order_id),
     };
     done.unwrap_or_else(|error| {

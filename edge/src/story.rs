@@ -154,6 +154,89 @@ pub fn sites(sites: &Value) -> String {
     out
 }
 
+/// Writes statistics as a table: what each row is for, then its counts that are not zero; the totals last.
+pub fn stats(stats: &Value) -> String {
+    const NAMES: [&str; 7] = [
+        "time",
+        "shop",
+        "stream",
+        "template",
+        "provider",
+        "campaign",
+        "publisher",
+    ];
+    let mut out = String::new();
+    line(
+        &mut out,
+        format_args!("from {} to {}", text(stats, "from"), text(stats, "to")),
+    );
+    let counted = |counts: Option<&Value>| {
+        let counts = counts.and_then(Value::as_object).into_iter().flatten();
+        let counts = counts.filter(|(_, count)| count.as_u64() != Some(0));
+        let counts: Vec<_> = counts.map(|(measure, count)| format!("{measure} {count}")).collect();
+        counts.join(", ")
+    };
+    for row in items(stats, "rows") {
+        let named = NAMES.iter().filter_map(|name| row.get(name)?.as_str());
+        let named: Vec<_> = named
+            .map(|name| if name.is_empty() { "(built-in)" } else { name })
+            .collect();
+        line(
+            &mut out,
+            format_args!("{:<40} {}", named.join(" "), counted(row.get("counts"))),
+        );
+    }
+    line(
+        &mut out,
+        format_args!("{:<40} {}", "in all", counted(stats.get("totals"))),
+    );
+    out
+}
+
+/// Writes how other rules compare with the verdicts that were given.
+pub fn verdicts(told: &Value) -> String {
+    let mut out = String::new();
+    let given = format!("{} hits of {} mails", number(told, "hits"), number(told, "mails"));
+    line(
+        &mut out,
+        format_args!(
+            "rules {} over {given}; {} mails differ",
+            number(told, "rules"),
+            number(told, "mails_differ")
+        ),
+    );
+    line(&mut out, format_args!("{:<14} {:>9} {:>9}", "class", "given", "tried"));
+    for (class, counted) in told.get("classes").and_then(Value::as_object).into_iter().flatten() {
+        let (given, tried) = (number(counted, "given"), number(counted, "tried"));
+        line(&mut out, format_args!("{class:<14} {given:>9} {tried:>9}"));
+    }
+    for mail in items(told, "differences") {
+        for hit in items(mail, "hits") {
+            let reasons = |key: &str| {
+                let reasons: Vec<_> = items(hit, key).iter().filter_map(Value::as_str).collect();
+                if reasons.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({})", reasons.join(", "))
+                }
+            };
+            line(
+                &mut out,
+                format_args!(
+                    "message {} {}: {}{} would be {}{}",
+                    text(mail, "message"),
+                    text(hit, "at"),
+                    text(hit, "given"),
+                    reasons("given_reasons"),
+                    text(hit, "tried"),
+                    reasons("tried_reasons")
+                ),
+            );
+        }
+    }
+    out
+}
+
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     writeln!(out, "{text}").expect("writing to a string cannot fail");
 }

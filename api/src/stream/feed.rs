@@ -9,9 +9,8 @@ use store::notice::Notice;
 use store::{StateError, Tail, TailError};
 use tokio_util::sync::CancellationToken;
 use types::event::Event;
-use types::text::Slug;
 
-use super::{Place, Start, write_id};
+use super::{Filter, Place, Start, write_id};
 use crate::app::{App, internal};
 
 /// Records that are looked at for one portion.
@@ -25,10 +24,7 @@ const GAP: &str = "event: gap\ndata: {\"type\":\"gap\"}\n";
 /// Follows the journal for one client. Dropped, it is over.
 pub(super) struct Feed {
     app: App,
-    /// Whose events are sent; `None` is all.
-    shop: Option<Slug>,
-    /// The only type of events sent.
-    kind: Option<String>,
+    filter: Filter,
     incarnation: [u8; 16],
     tail: Tail,
     /// The position up to which the client has seen all that it may.
@@ -40,22 +36,14 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(
-        app: App,
-        shop: Option<Slug>,
-        kind: Option<String>,
-        start: &Start,
-        stop: CancellationToken,
-        place: Place,
-    ) -> Self {
+    pub(super) fn new(app: App, filter: Filter, start: &Start, stop: CancellationToken, place: Place) -> Self {
         let mut feed = Self {
             incarnation: app.store.incarnation(),
             tail: app.store.tail(start.from),
             seen: start.from.0.saturating_sub(1),
-            shop,
+            filter,
             hello: None,
             app,
-            kind,
             stop,
             _place: place,
         };
@@ -75,7 +63,7 @@ impl Feed {
         }
         let keep_alive = tokio::time::sleep(KEEP_ALIVE);
         let mut keep_alive = std::pin::pin!(keep_alive);
-        loop {
+        while self.filter.ends.is_none_or(|ends| self.seen < ends) {
             let told = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
@@ -97,6 +85,7 @@ impl Feed {
                 return Some(told.into());
             }
         }
+        None
     }
 
     /// Writes what the client may see of these records. Reads the disk, on a thread that may.
@@ -108,7 +97,7 @@ impl Feed {
         {
             self.app.fold().await;
         }
-        let (shop, kind, incarnation) = (self.shop.clone(), self.kind.clone(), self.incarnation);
+        let (shop, kind, incarnation) = (self.filter.shop.clone(), self.filter.kind.clone(), self.incarnation);
         let told = self.app.apart(move |app| {
             let (catalogue, mut told) = (app.catalogue(), String::new());
             for record in &records {
