@@ -1,0 +1,412 @@
+//! Notices: each event kind is told as `docs/formats/events.md` says, and nothing about a person is in any of them.
+
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "tests state expectations"
+)]
+
+mod common;
+
+use std::fs;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use common::{append, open, partition, raw, scratch, settle, turn};
+use serde_json::{Value, json};
+use store::{Notice, Position, Put, Record, notice_of};
+use types::catalogue::Catalogue;
+use types::event::{
+    AgentClass, AggregateCounted, AggregateHit, AttemptClaimed, AttemptEnded, CatalogueChanged, Claim, Clicked,
+    Decided, Event, EvidenceGrade, FailureClass, HitClass, HitKind, HitReason, HitVerdict, Judged, Landed, LandingVia,
+    LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict, MessageAccepted, Offer, Opened,
+    OrderAccepted, Outcome, PersonErased, Plan, Preference, PreferenceChanged, Refusal, Round, SuppressionCause,
+    SuppressionChanged, Tracking, UnsubscribeScope, Unsubscribed, UnsubscribedBy, Verdict, Visit, VoidReason,
+};
+use types::id::{Attempt, CampaignNumber, LeadId, MessageId, PersonKey, ShopNumber, VisitorKey};
+use types::network::Network;
+use types::order::Stream;
+use types::text::Slug;
+use types::time::Timestamp;
+
+const SHOP: ShopNumber = ShopNumber(1);
+const ADVERTISER: ShopNumber = ShopNumber(2);
+const CAMPAIGN: CampaignNumber = CampaignNumber(1);
+const PERSON: PersonKey = PersonKey::from_bytes(*b"0123456789abcdef");
+const VISITOR: VisitorKey = VisitorKey::from_bytes(*b"fedcba9876543210");
+
+fn slug(text: &str) -> Slug {
+    text.try_into().unwrap()
+}
+
+fn message() -> MessageId {
+    MessageId::from_raw(0x0380_0000_0000_2000)
+}
+
+fn catalogue() -> Catalogue {
+    let mut catalogue = Catalogue::default();
+    for id in ["scarpe-roma", "vini-toscani"] {
+        let spec = json!({
+            "name": id,
+            "url": "https://shop.example/",
+            "promotional": {"address": "ciao@offerte.example"},
+            "language": "it",
+            "country": "IT",
+            "postal_address": "Via Roma 1, 00100 Roma",
+        });
+        let spec = serde_json::from_value(spec).unwrap();
+        catalogue.apply(&CatalogueChanged::ShopPut { id: slug(id), spec }, Timestamp::default());
+    }
+    let spec = json!({
+        "advertiser": "vini-toscani",
+        "price": {"amount": 90, "currency": "EUR"},
+        "landing_url": "https://vini.example/?c={click_id}",
+        "creatives": {"it": {"title": "Vino", "text": "Buono", "button": "Apri"}},
+    });
+    let change = CatalogueChanged::CampaignPut {
+        id: slug("vino-rosso"),
+        spec: serde_json::from_value(spec).unwrap(),
+    };
+    catalogue.apply(&change, Timestamp::default());
+    catalogue
+}
+
+fn record(event: Event) -> Record {
+    Record {
+        position: Position(1),
+        id: raw(0x0380_0000_0000_3000),
+        partition: partition(77),
+        wall: Timestamp::from_millis(1_795_291_200_000),
+        kind: event.kind(),
+        event,
+        payload: Bytes::new(),
+    }
+}
+
+fn ended(outcome: Outcome) -> Event {
+    Event::AttemptEnded(Box::new(AttemptEnded {
+        message: message(),
+        attempt: Attempt(1),
+        outcome,
+        reply: "250 2.1.5 <mario.rossi@example.it> Ok".try_into().unwrap(),
+        peer: "gmail-smtp-in.l.google.com 192.0.2.25".try_into().unwrap(),
+        tls: None,
+    }))
+}
+
+fn accepted() -> [Event; 2] {
+    let claim = Claim {
+        name: [1; 16],
+        body: [2; 16],
+    };
+    let order = json!({
+        "order_id": "rossi-100045",
+        "placed_at": "2026-11-21T20:15:00Z",
+        "status": "confirmed",
+        "customer": {"email": "mario.rossi@example.it", "name": "Mario Rossi"},
+        "total": {"amount": 5990, "currency": "EUR"},
+    });
+    let request = json!({
+        "stream": "transactional",
+        "to": {"email": "mario.rossi@example.it", "name": "Mario Rossi"},
+        "body": {"content": {"subject": "Ciao Mario Rossi", "text": "Ciao"}},
+    });
+    [
+        Event::OrderAccepted(Box::new(OrderAccepted {
+            shop: SHOP,
+            person: PERSON,
+            order: serde_json::from_value(order).unwrap(),
+            claims: vec![claim],
+        })),
+        Event::MessageAccepted(Box::new(MessageAccepted {
+            shop: SHOP,
+            person: PERSON,
+            request: serde_json::from_value(request).unwrap(),
+            claims: vec![claim],
+        })),
+    ]
+}
+
+fn decided(verdict: Verdict) -> Event {
+    Event::Decided(Box::new(Decided {
+        cause: raw(0x0380_0000_0000_1000),
+        shop: SHOP,
+        person: PERSON,
+        verdict,
+    }))
+}
+
+fn plan() -> Plan {
+    Plan {
+        message: message(),
+        stream: Stream::Promotional,
+        language: serde_json::from_value(json!("it")).unwrap(),
+        catalogue: 3,
+        date: Timestamp::from_millis(1_795_291_200_000),
+        expires: Timestamp::from_millis(1_795_377_600_000),
+        tracking: Tracking::Individual,
+        offers: vec![Offer {
+            campaign: CAMPAIGN,
+            id: slug("vino-rosso"),
+            price: serde_json::from_value(json!({"amount": 90, "currency": "EUR"})).unwrap(),
+            expected_value: 900_000,
+            propensity: 1_000_000,
+            explored: false,
+        }],
+        late: false,
+        test: false,
+        template: Some(slug("dopo-ordine")),
+    }
+}
+
+fn network() -> Option<Network> {
+    Some(Network::of(IpAddr::from([198, 51, 100, 7])))
+}
+
+fn lead_decided(verdict: LeadVerdict) -> Event {
+    Event::LeadDecided(Box::new(LeadDecided {
+        message: message(),
+        shop: SHOP,
+        campaign: CAMPAIGN,
+        advertiser: ADVERTISER,
+        click: raw(0x0380_0000_0000_2800),
+        landing: raw(0x0380_0000_0000_2900),
+        verdict,
+    }))
+}
+
+fn lead_settled(outcome: LeadOutcome) -> Event {
+    Event::LeadSettled(LeadSettled {
+        lead: LeadId::new(ADVERTISER, &VISITOR, 0),
+        message: message(),
+        shop: SHOP,
+        campaign: CAMPAIGN,
+        advertiser: ADVERTISER,
+        claimed: raw(0x0380_0000_0000_2a00),
+        outcome,
+    })
+}
+
+fn suppression(cause: Option<SuppressionCause>) -> Event {
+    Event::SuppressionChanged(SuppressionChanged {
+        person: PERSON,
+        shop: Some(SHOP),
+        stream: Some(Stream::Promotional),
+        cause,
+    })
+}
+
+fn aggregate() -> Event {
+    let hit = |shop, campaign, kind, count| AggregateHit {
+        shop,
+        campaign,
+        kind,
+        class: HitClass::Human,
+        count,
+    };
+    Event::AggregateCounted(AggregateCounted {
+        hits: vec![
+            hit(SHOP, None, HitKind::Open, 12),
+            hit(SHOP, Some(CAMPAIGN), HitKind::Click, 2),
+            hit(ADVERTISER, None, HitKind::Open, 5),
+        ],
+    })
+}
+
+/// One event of each type, in the order of the page.
+fn examples() -> Vec<Event> {
+    let [order, plain] = accepted();
+    let class = FailureClass::Greylisted;
+    let until = Timestamp::from_millis(1_795_291_500_000);
+    vec![
+        order,
+        plain,
+        decided(Verdict::Send(plan())),
+        decided(Verdict::Refuse(vec![Refusal::NoMarketingConsent])),
+        ended(Outcome::Delivered),
+        ended(Outcome::Deferred { until, class }),
+        ended(Outcome::Failed {
+            class: FailureClass::BadMailbox,
+        }),
+        ended(Outcome::InDoubt { retry: Some(until) }),
+        ended(Outcome::Expired),
+        ended(Outcome::Withdrawn),
+        suppression(Some(SuppressionCause::Manual)),
+        suppression(None),
+        Event::Unsubscribed(Unsubscribed {
+            message: message(),
+            shop: SHOP,
+            scope: UnsubscribeScope::Shop,
+            by: UnsubscribedBy::OneClick,
+        }),
+        Event::PreferenceChanged(PreferenceChanged {
+            message: message(),
+            shop: SHOP,
+            preference: Preference::StopTracking,
+        }),
+        Event::PersonErased(PersonErased {
+            person: PERSON,
+            shop: Some(SHOP),
+        }),
+        Event::Opened(Opened {
+            message: message(),
+            shop: SHOP,
+            agent: AgentClass::GmailProxy,
+            network: network(),
+            visit: Visit::Real,
+            suspect: false,
+        }),
+        Event::Clicked(Clicked {
+            message: message(),
+            shop: SHOP,
+            campaign: CAMPAIGN,
+            slot: 0,
+            agent: AgentClass::Client,
+            click: Some(raw(0x0380_0000_0000_2800)),
+            network: network(),
+            visit: Visit::Real,
+            suspect: false,
+            untrusted: false,
+        }),
+        Event::Judged(Box::new(Judged {
+            message: message(),
+            shop: SHOP,
+            rules: 1,
+            hits: vec![HitVerdict {
+                hit: raw(0x0380_0000_0000_2700),
+                round: Round::Provisional,
+                class: HitClass::Scanner,
+                reasons: vec![HitReason::TooSoon, HitReason::Burst],
+            }],
+        })),
+        aggregate(),
+        Event::Landed(Box::new(Landed {
+            click: raw(0x0380_0000_0000_2800),
+            message: message(),
+            shop: SHOP,
+            campaign: CAMPAIGN,
+            via: LandingVia::Snippet,
+            new_visitor: Some(true),
+            proven: true,
+            network: network(),
+            agent: AgentClass::Client,
+        })),
+        lead_decided(LeadVerdict::Claimed(LeadClaim {
+            lead: LeadId::new(ADVERTISER, &VISITOR, 0),
+            visitor: VISITOR,
+            generation: 0,
+            price: serde_json::from_value(json!({"amount": 90, "currency": "EUR"})).unwrap(),
+            evidence: EvidenceGrade::HistoryAndBrowser,
+        })),
+        lead_decided(LeadVerdict::Refused(LeadRefusal::VisitedBefore)),
+        lead_settled(LeadOutcome::Confirmed),
+        lead_settled(LeadOutcome::Voided(VoidReason::Machine)),
+    ]
+}
+
+fn tell(event: Event) -> Option<Notice> {
+    notice_of(&record(event), &catalogue())
+}
+
+#[test]
+fn each_type_is_told_as_the_page_says() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats/events.md")).unwrap();
+    let told: Vec<Value> = page
+        .split("```json\n")
+        .skip(1)
+        .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
+        .collect();
+    let mut expected: Vec<_> = examples().into_iter().map(|event| tell(event).unwrap()).collect();
+    // Whose mail was attempted is looked up in state.
+    let attempts = expected
+        .iter_mut()
+        .filter(|notice| notice.kind().starts_with("message."));
+    attempts.for_each(|notice| notice.shop = Some(slug("scarpe-roma")));
+    for (n, notice) in expected.iter().enumerate() {
+        let json = serde_json::to_value(notice).unwrap();
+        assert_eq!(json["type"], notice.kind());
+        assert_eq!(told.get(n), Some(&json), "{}", serde_json::to_string(notice).unwrap());
+    }
+    assert_eq!(told.len(), expected.len());
+}
+
+#[test]
+fn nothing_about_a_person_is_told() {
+    for event in examples() {
+        let json = serde_json::to_string(&tell(event).unwrap()).unwrap().to_lowercase();
+        for secret in [
+            "rossi",
+            "mario",
+            "@",
+            "192.0.2",
+            "198.51",
+            "person",
+            "visitor\":\"",
+            "0123456789",
+            "fedcba",
+        ] {
+            // The one type that is named for what was erased.
+            assert!(!json.replace("person.erased", "").contains(secret), "{secret}: {json}");
+        }
+    }
+}
+
+#[test]
+fn claims_and_changes_of_the_catalogue_are_not_told() {
+    let claimed = Event::AttemptClaimed(AttemptClaimed {
+        message: message(),
+        attempt: Attempt(1),
+    });
+    assert_eq!(tell(claimed), None);
+    let id = slug("scarpe-roma");
+    assert_eq!(
+        tell(Event::CatalogueChanged(Box::new(CatalogueChanged::ShopDeleted { id }))),
+        None
+    );
+}
+
+#[test]
+fn a_shop_sees_its_own_and_an_advertiser_what_it_pays_for() {
+    let (own, advertiser) = (slug("scarpe-roma"), slug("vini-toscani"));
+    let open = tell(examples().swap_remove(15)).unwrap();
+    assert_eq!(open.for_shop(&own).as_ref(), Some(&open));
+    assert_eq!(open.for_shop(&advertiser), None);
+    let lead = tell(lead_settled(LeadOutcome::Confirmed)).unwrap();
+    assert_eq!(lead.for_shop(&own).as_ref(), Some(&lead));
+    let seen = lead.for_shop(&advertiser).unwrap();
+    assert_eq!((seen.message, &seen.what), (None, &lead.what));
+    assert_eq!(lead.for_shop(&slug("other")), None);
+    let seen = serde_json::to_value(tell(aggregate()).unwrap().for_shop(&advertiser).unwrap()).unwrap();
+    assert_eq!(seen["hits"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&seen["hits"][0]["count"], &seen["shop"]),
+        (&json!(5), &json!("vini-toscani"))
+    );
+}
+
+#[tokio::test]
+async fn state_knows_whose_mail_was_attempted() {
+    let dir = scratch();
+    let (store, _) = open(dir.path());
+    let record = record(ended(Outcome::Delivered));
+    let shop = |store: &store::Store| store.state().notice(&record, &catalogue()).unwrap().unwrap().shop;
+    assert_eq!(shop(&store), None);
+    let decision = decided(Verdict::Send(plan()));
+    let mut payload = Vec::new();
+    decision.encode(&mut payload);
+    let mut turn = turn(append(&store, 1));
+    turn.puts = vec![Put::Timeline {
+        partition: record.partition,
+        object: message().event(),
+        id: raw(5),
+        wall: record.wall,
+        kind: decision.kind(),
+        payload: payload.into(),
+    }];
+    store.state().submit(turn);
+    settle(&store).unwrap();
+    assert!(store.fold_reached(std::time::Duration::from_secs(10)).await);
+    assert_eq!(shop(&store), Some(slug("scarpe-roma")));
+}
