@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -142,6 +143,8 @@ impl Journal {
 #[derive(Debug)]
 pub(crate) struct Segments {
     list: Mutex<Vec<SegmentInfo>>,
+    /// The last position that nobody follows up: later records are kept beyond the retention.
+    passed: AtomicU64,
     maker: Arc<Maker>,
     metrics: Metrics,
 }
@@ -161,6 +164,7 @@ impl Segments {
     pub(crate) fn new(list: Vec<SegmentInfo>, maker: Arc<Maker>, metrics: Metrics) -> Self {
         let segments = Self {
             list: Mutex::new(list),
+            passed: AtomicU64::new(u64::MAX),
             maker,
             metrics,
         };
@@ -182,6 +186,10 @@ impl Segments {
         lock(&self.list).clone()
     }
 
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         self.maker.dir()
     }
@@ -198,6 +206,17 @@ impl Segments {
         let after = list.partition_point(|segment| segment.first <= position);
         let segment = list.get(after.checked_sub(1)?)?;
         Some((segment.id, segment.first, list.get(after).map(|next| next.first)))
+    }
+
+    /// Asks that records after `position` be kept beyond their retention, though not beyond the bound of all segments. 0
+    /// keeps all; [`u64::MAX`], which it is at first, none.
+    pub(crate) fn hold_after(&self, position: u64) {
+        self.passed.store(position, Ordering::Relaxed);
+    }
+
+    /// Returns the position after which records are asked for.
+    pub(crate) fn held_after(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     /// Returns whether a segment is still held.

@@ -2,13 +2,21 @@
 //!
 //! A journal segment goes when it is older than the retention, or when all segments together are above their bound, which
 //! wins over the retention. In both cases only after state has synced all its records *and* a checkpoint copy covers them:
-//! that wins over both, so the bound is exceeded rather than a record lost.
+//! that wins over both, so the bound is exceeded rather than a record lost. Whoever ships the journal elsewhere may hold back
+//! what is older than the retention ([`Segments::hold_after`]), but not what is above the bound.
+//!
+//! Claims and histories leave state by their age. Histories are swept a few partitions at a time, so that a round stays
+//! short; first visits, leads, statistics, suppressions and persons are not swept.
+
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use types::id::PartitionId;
 use types::time::Clock;
 
 use crate::checkpoint;
@@ -20,8 +28,12 @@ use crate::spool::Spool;
 use crate::state::Tables;
 use crate::sync::{lock, wait_for};
 
-/// Claims removed in one go.
+/// Claims, or rows of histories, removed in one go.
 const SWEPT_MAX: usize = 10_000;
+/// Partitions whose histories are swept in one round: all of them in 17 rounds.
+const SWEPT_PARTITIONS: u16 = 64;
+/// Portions of histories swept in one round: at a round each 30 s, twice what 5,000 events a second leave behind.
+const SWEPT_PORTIONS: usize = 32;
 /// Spool segments from which on nearly dead ones are emptied.
 const SPOOL_SEGMENTS_MIN: usize = 4;
 /// Bytes of journal that a rebuild of state may always read: seconds of work.
@@ -67,11 +79,14 @@ pub(crate) struct Keeper {
     pub(crate) retention: Duration,
     pub(crate) journal_bytes_max: u64,
     pub(crate) claims_kept: Duration,
+    pub(crate) history_kept: Duration,
+    /// The partition whose histories are swept next.
+    pub(crate) sweeping: u16,
 }
 
 impl Keeper {
     /// Goes round until stopped.
-    pub(crate) fn run(self) {
+    pub(crate) fn run(mut self) {
         while self.bell.wait(self.interval) {
             if *self.commits.failed().borrow() {
                 return;
@@ -83,14 +98,42 @@ impl Keeper {
         }
     }
 
-    fn round(&self) -> fjall::Result<()> {
+    fn round(&mut self) -> fjall::Result<()> {
         // Read before the sync: so much is synced after it.
         let through = self.tables.through()?;
         self.tables.sync()?;
         self.reclaim(through)?;
         let cutoff = self.clock.now() - self.claims_kept;
         while self.tables.sweep_claims(cutoff, SWEPT_MAX)? == SWEPT_MAX {}
+        self.sweep_histories()?;
         self.spool.move_stragglers(SPOOL_SEGMENTS_MIN);
+        self.metrics.keeper_rounds.inc();
+        Ok(())
+    }
+
+    /// Removes what is too old from the histories of the next partitions.
+    fn sweep_histories(&mut self) -> fjall::Result<()> {
+        let cutoff = self.clock.now() - self.history_kept;
+        let mut portions = 0;
+        for _ in 0..SWEPT_PARTITIONS {
+            let Some(partition) = PartitionId::new(self.sweeping) else {
+                self.sweeping = 0;
+                break;
+            };
+            loop {
+                let swept = self.tables.sweep_history(partition, cutoff, SWEPT_MAX)?;
+                self.metrics.history_swept.inc_by(swept as u64);
+                if swept < SWEPT_MAX {
+                    break;
+                }
+                portions += 1;
+                if portions == SWEPT_PORTIONS {
+                    // The next round goes on with the same partition.
+                    return Ok(());
+                }
+            }
+            self.sweeping += 1;
+        }
         Ok(())
     }
 
@@ -99,18 +142,25 @@ impl Keeper {
         let segments = self.segments.list();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let now = self.clock.now();
+        let held_after = self.segments.held_after();
         let mut count = 0;
         let mut needed = 0;
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
             // A segment's last record is older than the next segment's first.
             let old = now.since(next.begun) > self.retention;
-            if next.first - 1 > through || !(old || bytes > self.journal_bytes_max) {
+            let last = next.first - 1;
+            if last > through || !(old && last <= held_after || bytes > self.journal_bytes_max) {
                 break;
             }
             bytes -= segment.bytes;
             count += 1;
-            needed = next.first - 1;
+            needed = last;
         }
+        let held = segments.iter().skip(count + 1);
+        let held = held.take_while(|next| now.since(next.begun) > self.retention && next.first - 1 > held_after);
+        self.metrics
+            .journal_held
+            .set(i64::try_from(held.count()).unwrap_or(i64::MAX));
         let newest = checkpoint::list(&self.copies)?.into_iter().next();
         let covered = newest.as_ref().map_or(0, |(through, _)| *through);
         // Bytes of journal that a rebuild would read beyond the copy. A copy costs as much as it is long, so one is written

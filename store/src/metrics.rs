@@ -21,6 +21,12 @@ pub(crate) struct Metrics {
     pub(crate) pending_bytes: IntGauge,
     /// Journal segments kept for recovery and explanations.
     pub(crate) journal_segments: IntGauge,
+    /// Journal segments older than the retention that are kept until Redis has what is in them.
+    ///
+    /// Healthy: 0. Rising: Redis is away; at `journal_size_max` they go, and its streams will miss what was in them.
+    pub(crate) journal_held: IntGauge,
+    /// Followers of the journal: the projector, subscribers, terminals. Rising without end: someone leaks them.
+    pub(crate) tails: IntGauge,
     /// Spool segments with at least one live message, and the one being filled.
     pub(crate) spool_segments: IntGauge,
     /// Messages in the spool that are not terminal.
@@ -33,6 +39,14 @@ pub(crate) struct Metrics {
     pub(crate) state_lag: IntGauge,
     /// Seconds that one batch of turns took to write to state.
     pub(crate) state_batch_seconds: Histogram,
+    /// Rounds of the keeper: state synced, the journal reclaimed, what is too old swept.
+    ///
+    /// Healthy: one each `checkpoint_interval`. Standing still: a sync of state hangs, or a first sweep is long.
+    pub(crate) keeper_rounds: IntCounter,
+    /// Rows of histories, and mails, removed because they are older than `history_kept`.
+    ///
+    /// Healthy: 0 until the service is that old; from then on, as many as come in.
+    pub(crate) history_swept: IntCounter,
     /// Checkpoint copies written.
     pub(crate) checkpoints: IntCounter,
     /// Bytes free on the data directory's file system. Below the floor, new work is refused with 507.
@@ -79,6 +93,11 @@ impl Metrics {
             spool_synced_bytes: counter("store_spool_synced_bytes_total", "Bytes of spool frames synced")?,
             pending_bytes: gauge("store_pending_bytes", "Bytes of frames that wait for the commit thread")?,
             journal_segments: gauge("store_journal_segments", "Journal segments kept")?,
+            journal_held: gauge(
+                "store_journal_held_segments",
+                "Journal segments kept beyond the retention until Redis has them",
+            )?,
+            tails: gauge("store_tails", "Followers of the journal")?,
             spool_segments: gauge("store_spool_segments", "Spool segments in use")?,
             spool_messages: gauge("store_spool_messages", "Live messages in the spool")?,
             spool_live_bytes: gauge(
@@ -94,6 +113,11 @@ impl Metrics {
                 "store_state_batch_seconds",
                 "Seconds to write one batch of turns to state",
                 seconds,
+            )?,
+            keeper_rounds: counter("store_keeper_rounds_total", "Rounds of the keeper")?,
+            history_swept: counter(
+                "store_history_swept_total",
+                "Rows of histories, and mails, removed for their age",
             )?,
             checkpoints: counter("store_checkpoints_total", "Checkpoint copies written")?,
             disk_free_bytes: gauge(

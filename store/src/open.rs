@@ -132,8 +132,14 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         retention: settings.journal_retention,
         journal_bytes_max: settings.journal_bytes_max,
         claims_kept: settings.claims_kept,
+        history_kept: settings.history_kept,
+        sweeping: 0,
     };
     let changes = settings.redis.as_ref().map(|_| Arc::default());
+    if changes.is_some() {
+        // Until the projector has found out how far Redis is.
+        segments.hold_after(0);
+    }
     let mut threads = start(
         &parts,
         &settings,

@@ -15,6 +15,8 @@ use crate::redis;
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
 /// Claims are promised for 72 hours, so no setting goes below.
 const CLAIMS_KEPT_MIN: Duration = Duration::from_hours(72);
+/// Mails are opened, clicked and withdrawn from for weeks; with their history gone, none of that would be known.
+const HISTORY_KEPT_MIN: Duration = Duration::from_hours(30 * 24);
 
 /// The store's settings as meant.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct Settings {
     pub admissions_max: usize,
     /// How long claimed names are kept; at least 72 hours.
     pub claims_kept: Duration,
+    /// How long the histories of orders and mails are kept, and how mails stand with their recipients; at least 30 days.
+    pub history_kept: Duration,
     /// Claims at once whose accept is under way or not yet in state.
     pub claims_pending_max: usize,
     /// Where events and counts are shipped for others to read; `None`: nowhere.
@@ -78,6 +82,7 @@ impl Default for Settings {
             tracked_len: 65_536,
             admissions_max: 8192,
             claims_kept: CLAIMS_KEPT_MIN,
+            history_kept: Duration::from_hours(400 * 24),
             claims_pending_max: 262_144,
             redis: None,
             medium: Arc::new(RealMedium),
@@ -115,6 +120,8 @@ pub struct Config {
     pub admissions_max: Option<usize>,
     /// How long order ids and idempotency keys are kept, at least 72h. Default: 72h.
     pub claims_kept: Option<String>,
+    /// How long the histories of orders and mails are kept, at least 30d. Default: 400d.
+    pub history_kept: Option<String>,
 }
 
 impl Config {
@@ -175,6 +182,7 @@ impl Config {
             default.checkpoint_interval,
         );
         let claims_kept = time("store.claims_kept", self.claims_kept.as_deref(), default.claims_kept);
+        let history_kept = time("store.history_kept", self.history_kept.as_deref(), default.history_kept);
         let mut checked = |ok: bool, fault: &str| {
             if !ok {
                 faults.push(fault.to_owned());
@@ -200,6 +208,10 @@ impl Config {
             claims_kept >= CLAIMS_KEPT_MIN,
             "store.claims_kept: must be at least 72h",
         );
+        checked(
+            history_kept >= HISTORY_KEPT_MIN,
+            "store.history_kept: must be at least 30d",
+        );
         Settings {
             data_dir: self.data_dir.unwrap_or(default.data_dir),
             node,
@@ -214,6 +226,7 @@ impl Config {
             tracked_len,
             admissions_max,
             claims_kept,
+            history_kept,
             ..Settings::default()
         }
     }
@@ -238,6 +251,7 @@ mod tests {
             runners: Some(0),
             segment_size: Some("1KiB".to_owned()),
             claims_kept: Some("1h".to_owned()),
+            history_kept: Some("29d".to_owned()),
             disk_floor: Some("many".to_owned()),
             ..Config::default()
         };
@@ -248,6 +262,7 @@ mod tests {
             "store.runners",
             "store.segment_size",
             "store.claims_kept",
+            "store.history_kept",
             "store.disk_floor",
         ] {
             assert!(faults.iter().any(|fault| fault.starts_with(key)), "{key}: {faults:?}");

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prometheus::IntGauge;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use types::event::Event;
@@ -63,6 +64,8 @@ pub enum TailError {
 /// Follows the journal from a position on.
 pub struct Tail {
     commits: Arc<Commits>,
+    /// How many tails there are.
+    tails: IntGauge,
     durable: watch::Receiver<Position>,
     /// Lies here between reads.
     reader: Option<Reader>,
@@ -107,8 +110,11 @@ impl Store {
 
 impl Tail {
     pub(crate) fn new(commits: &Arc<Commits>, segments: &Arc<Segments>, from: Position) -> Self {
+        let tails = segments.metrics().tails.clone();
+        tails.inc();
         Self {
             commits: Arc::clone(commits),
+            tails,
             durable: commits.durable(),
             reader: Some(Reader::new(segments, from.0.max(1))),
             reading: None,
@@ -143,6 +149,12 @@ impl Tail {
                 (reader, result)
             }));
         }
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.tails.dec();
     }
 }
 

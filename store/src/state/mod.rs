@@ -6,6 +6,7 @@
 //!
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 
+mod sweep;
 pub(crate) mod tables;
 pub(crate) mod tracked;
 mod turn;

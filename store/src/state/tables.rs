@@ -288,34 +288,6 @@ impl Tables {
     pub(crate) fn claim(&self, name: &[u8; 16]) -> fjall::Result<Option<StoredClaim>> {
         Ok(self.claim.get(claim_key(name))?.and_then(|value| read_claim(&value)))
     }
-
-    /// Removes up to `limit` claims that were made before `cutoff`. Returns how many there were.
-    pub(crate) fn sweep_claims(&self, cutoff: Timestamp, limit: usize) -> fjall::Result<usize> {
-        let mut batch = self.db.batch();
-        let range = claim_age_key(Timestamp::default(), &[0; 16])..claim_age_key(cutoff, &[0; 16]);
-        let mut count = 0;
-        for entry in self.claim.range(range).take(limit) {
-            let key = entry.key()?;
-            count += 1;
-            let name: Option<[u8; 16]> = key.get(9..25).and_then(|name| name.try_into().ok());
-            let at = key.get(1..9).and_then(|at| at.try_into().ok()).map(u64::from_be_bytes);
-            if let (Some(name), Some(at)) = (name, at) {
-                // The name may have been claimed anew since; then another age key stands for it.
-                let stored = self.claim.get(claim_key(&name))?;
-                if stored
-                    .and_then(|value| read_claim(&value))
-                    .is_some_and(|claim| claim.at.as_millis() <= at)
-                {
-                    batch.remove(&self.claim, claim_key(&name).as_slice());
-                }
-            }
-            batch.remove(&self.claim, key);
-        }
-        if count > 0 {
-            batch.commit()?;
-        }
-        Ok(count)
-    }
 }
 
 pub(crate) fn person_key(partition: PartitionId, key: &PersonKey) -> Vec<u8> {
@@ -339,11 +311,11 @@ pub(crate) fn read_object_key(key: &[u8]) -> Option<(PartitionId, EventId)> {
     Some((partition, EventId::from_raw(be_u64(key, 2)?)))
 }
 
-fn claim_key(name: &[u8; 16]) -> Vec<u8> {
+pub(super) fn claim_key(name: &[u8; 16]) -> Vec<u8> {
     [b"n".as_slice(), name].concat()
 }
 
-fn claim_age_key(at: Timestamp, name: &[u8; 16]) -> Vec<u8> {
+pub(super) fn claim_age_key(at: Timestamp, name: &[u8; 16]) -> Vec<u8> {
     [b"a".as_slice(), &at.as_millis().to_be_bytes(), name].concat()
 }
 
@@ -357,7 +329,7 @@ fn claim_value(claim: &Claim, id: PublicId, at: Timestamp) -> Vec<u8> {
     .concat()
 }
 
-fn read_claim(value: &Slice) -> Option<StoredClaim> {
+pub(super) fn read_claim(value: &Slice) -> Option<StoredClaim> {
     Some(StoredClaim {
         body: value.get(..16)?.try_into().ok()?,
         id: PublicId {

@@ -374,7 +374,7 @@ fn visit_key(partition: PartitionId, person: &PersonKey, advertiser: ShopNumber)
     key
 }
 
-fn about_key(partition: PartitionId, person: &PersonKey, shop: ShopNumber, object: EventId) -> Vec<u8> {
+pub(super) fn about_key(partition: PartitionId, person: &PersonKey, shop: ShopNumber, object: EventId) -> Vec<u8> {
     let mut key = visit_key(partition, person, shop);
     key.extend_from_slice(&object.raw().to_be_bytes());
     key
