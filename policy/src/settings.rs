@@ -1,9 +1,10 @@
 //! Settings of the decisions.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Deserialize;
-use types::setting::duration_or;
+use types::setting::duration_in;
 
 use crate::person::{COUNTED_MAX, WINDOW_MAX};
 
@@ -85,16 +86,8 @@ impl Config {
         if percent > 100 {
             faults.push(format!("exploration_percent: {percent} is more than 100"));
         }
-        let mut duration = |key: &str, written: Option<String>, default, range: std::ops::RangeInclusive<Duration>| {
-            let value = duration_or(key, written.as_deref(), default, faults);
-            if !range.contains(&value) {
-                faults.push(format!(
-                    "{key}: {value:?} is not in {:?} to {:?}",
-                    range.start(),
-                    range.end()
-                ));
-            }
-            value
+        let mut duration = |key: &str, written: Option<String>, default, range: RangeInclusive<Duration>| {
+            duration_in(key, written.as_deref(), default, range, faults)
         };
         let window = Duration::from_secs(1)..=WINDOW_MAX;
         Settings {

@@ -1,5 +1,6 @@
 //! Values in the settings file that carry units: durations (`"15m"`) and sizes (`"64MiB"`).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Reads a duration: a whole number with one of `ms`, `s`, `m`, `h`, `d`.
@@ -39,6 +40,22 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// Reads the duration of setting `key` if it was written; a fault is added to `faults` and the default stands in.
 pub fn duration_or(key: &str, written: Option<&str>, default: Duration, faults: &mut Vec<String>) -> Duration {
     or(key, written.map(duration), default, faults)
+}
+
+/// As [`duration_or`]; a duration outside `range` is a fault, too.
+pub fn duration_in(
+    key: &str,
+    written: Option<&str>,
+    default: Duration,
+    range: RangeInclusive<Duration>,
+    faults: &mut Vec<String>,
+) -> Duration {
+    let value = duration_or(key, written, default, faults);
+    if !range.contains(&value) {
+        let (start, end) = range.into_inner();
+        faults.push(format!("{key}: {value:?} is not in {start:?} to {end:?}"));
+    }
+    value
 }
 
 /// Reads the size of setting `key` if it was written; a fault is added to `faults` and the default stands in.
@@ -86,6 +103,16 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
         assert!(bytes("64MB").is_err());
+    }
+
+    #[test]
+    fn a_duration_stays_in_its_range() {
+        let range = Duration::from_secs(1)..=Duration::from_mins(1);
+        for (written, count) in [("1s", 0), ("1m", 0), ("999ms", 1), ("61s", 1), ("x", 1)] {
+            let mut faults = Vec::new();
+            duration_in("a", Some(written), Duration::from_secs(2), range.clone(), &mut faults);
+            assert_eq!(faults.len(), count, "{written}: {faults:?}");
+        }
     }
 
     #[test]
