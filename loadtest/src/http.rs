@@ -58,7 +58,7 @@ impl Connection {
 }
 
 /// Returns status and total length of the answer at the start of `buffer`, once it is whole.
-fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
+pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };

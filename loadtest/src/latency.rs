@@ -114,7 +114,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<serde_json::Valu
     let deadline = due(total) + Duration::from_secs(30);
     while seen < total {
         let arrival = tokio::time::timeout_at(deadline.into(), arrivals.recv()).await;
-        let (recipient, at): (String, Instant) = arrival
+        let sink::Arrival { recipient, at, .. } = arrival
             .with_context(|| format!("{} of {total} mails did not arrive", total - seen))?
             .context("the sink ended")?;
         let number = number_of(&recipient).with_context(|| format!("a mail for {recipient}, which was not ordered"))?;

@@ -4,8 +4,10 @@
 //! CPU. Everything it sends goes to loopback addresses given on the command line, and every run is bounded in count
 //! and time.
 
+mod clicks;
 mod http;
 mod latency;
+mod links;
 mod order;
 mod signing;
 mod sink;
@@ -28,6 +30,10 @@ enum Command {
     Orders(throughput::Arguments),
     /// Post orders at a fixed rate and measure each one's time from POST to the 250 of a sink in this process.
     Latency(latency::Arguments),
+    /// Take mails in a sink of this process and keep the paths of their links and pixels.
+    Links(links::Arguments),
+    /// Follow links, or fetch pixels, and measure the answers.
+    Clicks(clicks::Arguments),
     /// Measure small overwrites with fdatasync, the limit of anything durable on this disk.
     Sync(sync::Arguments),
     /// Measure RSA-2048 and Ed25519 signatures, the limit of anything signed on this processor.
@@ -40,6 +46,8 @@ fn main() -> anyhow::Result<()> {
     let figures = match cli.command {
         Command::Orders(arguments) => runtime.block_on(throughput::run(arguments))?,
         Command::Latency(arguments) => runtime.block_on(latency::run(arguments))?,
+        Command::Links(arguments) => runtime.block_on(links::run(arguments))?,
+        Command::Clicks(arguments) => runtime.block_on(clicks::run(arguments))?,
         Command::Sync(arguments) => sync::run(&arguments)?,
         Command::Signing => signing::run()?,
     };

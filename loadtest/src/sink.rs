@@ -1,4 +1,4 @@
-//! A sink in this process: takes every mail and tells at once for whom and when.
+//! A sink in this process: takes every mail and tells at once for whom, when and what.
 
 use std::time::Instant;
 
@@ -9,8 +9,18 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Listens at `address` and reports each mail's first recipient with the moment its 250 was written. Dropped, it stops.
-pub(crate) async fn start(address: &str, arrived: mpsc::Sender<(String, Instant)>) -> anyhow::Result<JoinSet<()>> {
+/// A mail that was taken.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    /// Its first recipient.
+    pub(crate) recipient: String,
+    /// When its 250 was written.
+    pub(crate) at: Instant,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Listens at `address` and reports each mail. Dropped, it stops.
+pub(crate) async fn start(address: &str, arrived: mpsc::Sender<Arrival>) -> anyhow::Result<JoinSet<()>> {
     let listener = TcpListener::bind(address)
         .await
         .with_context(|| format!("listening on {address}"))?;
@@ -30,24 +40,24 @@ pub(crate) async fn start(address: &str, arrived: mpsc::Sender<(String, Instant)
     Ok(tasks)
 }
 
-async fn session(mut stream: TcpStream, arrived: &mpsc::Sender<(String, Instant)>) -> anyhow::Result<()> {
+async fn session(mut stream: TcpStream, arrived: &mpsc::Sender<Arrival>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut server = Server::new(Settings::default());
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let mut recipients = Vec::new();
+        let mut mails = Vec::new();
         while let Some(event) = server.poll_event() {
-            if let Event::Message(envelope, _) = event {
-                recipients.extend(envelope.to.into_iter().next());
+            if let Event::Message(envelope, bytes) = event {
+                mails.extend(envelope.to.into_iter().next().map(|recipient| (recipient, bytes)));
             }
             server.answer(Answer::Default);
         }
         let output = server.output().to_vec();
         stream.write_all(&output).await?;
         server.wrote(output.len());
-        let now = Instant::now();
-        for recipient in recipients {
-            arrived.send((recipient, now)).await?;
+        let at = Instant::now();
+        for (recipient, bytes) in mails {
+            arrived.send(Arrival { recipient, at, bytes }).await?;
         }
         if server.is_closing() {
             return Ok(());
