@@ -369,7 +369,11 @@ fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result
     if dirs.state.exists() {
         match try_open(dirs, settings) {
             Ok(Some((meta, tables))) => match meta.incarnation {
-                Some(own) if own == incarnation => return Ok((Arc::new(tables), meta)),
+                Some(own) if own == incarnation => {
+                    // Opening makes the keyspaces that a new version brings.
+                    sync_state(dirs, settings)?;
+                    return Ok((Arc::new(tables), meta));
+                }
                 Some(_) => return Err(OpenError::Foreign(dirs.state.clone())),
                 // A crash came between its making and its first sync: it holds nothing that the journal does not.
                 None => {
@@ -393,11 +397,7 @@ fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result
     if let Some((_, copy)) = copies.first() {
         checkpoint::restore(copy, &tables, incarnation)?;
     }
-    // The database syncs its files, but not the folder in which it makes a folder for each keyspace. One whose folder is
-    // missing after a power cut would be opened as an empty one.
-    sync_tree(&*settings.medium, &dirs.state)
-        .and_then(|()| settings.medium.sync_dir(&dirs.data))
-        .doing(|| "making state".to_owned())?;
+    sync_state(dirs, settings)?;
     tables.adopt(incarnation)?;
     let meta = tables.meta()?;
     Ok((Arc::new(tables), meta))
@@ -411,6 +411,16 @@ fn try_open(dirs: &Dirs, settings: &Settings) -> fjall::Result<Option<(Meta, Tab
     };
     // Nothing of ours is touched inside, and what it leaves is only ever moved aside.
     panic::catch_unwind(AssertUnwindSafe(open)).ok().transpose()
+}
+
+/// Makes the folders of the database durable, before anything is written to what they hold.
+///
+/// The database syncs its files, but not the folder in which it makes a folder for each keyspace. One whose folder is
+/// missing after a power cut would be opened as an empty one.
+fn sync_state(dirs: &Dirs, settings: &Settings) -> Result<(), OpenError> {
+    sync_tree(&*settings.medium, &dirs.state)
+        .and_then(|()| settings.medium.sync_dir(&dirs.data))
+        .doing(|| "syncing the folders of state".to_owned())
 }
 
 /// Syncs a directory and all those in it.

@@ -36,8 +36,16 @@ fn number_from_env(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().unwrap())
 }
 
+/// In what the child begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Nothing,
+    /// What the version before this one left, whose state has fewer keyspaces.
+    Older,
+}
+
 /// Runs the workload under strace and returns what it asked of the disk.
-fn record(seed: u64, syncs: bool) -> History {
+fn record(seed: u64, start: Start, syncs: bool) -> History {
     let dir = scratch();
     let trace = dir.path().join("trace");
     let status = Command::new("strace")
@@ -59,6 +67,7 @@ fn record(seed: u64, syncs: bool) -> History {
         .env("POWER_CUT_DIR", dir.path())
         .env("POWER_CUT_SEED", seed.to_string())
         .env("POWER_CUT_SYNC", u8::from(syncs).to_string())
+        .env("POWER_CUT_OLDER", u8::from(start == Start::Older).to_string())
         .stdout(Stdio::null())
         .status()
         .expect("strace is installed");
@@ -67,7 +76,7 @@ fn record(seed: u64, syncs: bool) -> History {
 }
 
 /// Opens `images` disks, each cut at a random moment, and returns what was lost in each that lost something.
-fn cut(history: &History, images: u64, seed: u64) -> Vec<String> {
+fn cut(history: &History, start: Start, images: u64, seed: u64) -> Vec<String> {
     let next = AtomicU64::new(0);
     let run = || {
         let mut losses = Vec::new();
@@ -81,7 +90,7 @@ fn cut(history: &History, images: u64, seed: u64) -> Vec<String> {
             let dir = scratch();
             let data: PathBuf = dir.path().join("data");
             history.build(moment, &mut random, &data);
-            if let Err(loss) = workload::check(&data, &history.acknowledged(moment)) {
+            if let Err(loss) = workload::check(&data, &history.acknowledged(moment), start == Start::Older) {
                 if env::var_os("POWER_CUT_KEEP").is_some() {
                     println!("kept: {}", dir.keep().display());
                 }
@@ -101,14 +110,13 @@ fn seed() -> u64 {
     number_from_env("POWER_CUT_SEED", clock.as_millis() as u64)
 }
 
-#[test]
-fn nothing_acknowledged_is_lost() {
+fn nothing_is_lost(start: Start) {
     let seed = seed();
     let images = number_from_env("POWER_CUT_IMAGES", 1000);
     println!("POWER_CUT_SEED={seed} POWER_CUT_IMAGES={images}");
-    let history = record(seed, true);
+    let history = record(seed, start, true);
     println!("{}", history.summary());
-    let losses = cut(&history, images, seed);
+    let losses = cut(&history, start, images, seed);
     assert!(
         losses.is_empty(),
         "{} of {images} images, seed {seed}:\n{}",
@@ -118,11 +126,21 @@ fn nothing_acknowledged_is_lost() {
 }
 
 #[test]
+fn nothing_acknowledged_is_lost() {
+    nothing_is_lost(Start::Nothing);
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_a_new_version_brings_keyspaces() {
+    nothing_is_lost(Start::Older);
+}
+
+#[test]
 fn without_syncs_something_is_lost() {
     let seed = seed();
     println!("POWER_CUT_SEED={seed}");
-    let history = record(seed, false);
-    let losses = cut(&history, 60, seed);
+    let history = record(seed, Start::Nothing, false);
+    let losses = cut(&history, Start::Nothing, 60, seed);
     assert!(
         !losses.is_empty(),
         "no image lost anything without a single sync: the test proves nothing (seed {seed})"
