@@ -115,6 +115,32 @@ impl Store {
         self.0.commits.fail(what, cause);
     }
 
+    /// Returns what an operator must look at, each as the part concerned and what is wrong with it; empty when healthy.
+    ///
+    /// What mends itself by waiting is none of it: that Redis is away is a metric.
+    pub fn health(&self) -> Vec<(&'static str, String)> {
+        let mut findings = Vec::new();
+        if *self.0.commits.failed().borrow() {
+            let what = "a write, a sync or a read of state failed: nothing is accepted until a restart has recovered";
+            findings.push(("store", what.to_owned()));
+        }
+        if !self.0.disk.accepts() {
+            let free = self.0.disk.free_bytes();
+            findings.push((
+                "disk",
+                format!("{free} bytes are free, below the floor: new work is refused"),
+            ));
+        }
+        let damaged = self.0.segments.metrics().spool_damaged.get();
+        if damaged > 0 {
+            let what = format!("{damaged} records of the spool were found damaged: look at the disk");
+            findings.push(("spool", what));
+        }
+        let redis = self.0.redis.as_ref().and_then(Projector::finding);
+        findings.extend(redis.map(|finding| ("redis", finding)));
+        findings
+    }
+
     /// Waits until state holds all that was appended when this was called. False if `limit` was over before, or the store
     /// has failed.
     pub async fn fold_reached(&self, limit: Duration) -> bool {

@@ -168,3 +168,29 @@ async fn admissions_are_bounded_and_given_back() {
     assert!(inbox.recv().await.is_some());
     second.abort();
 }
+
+#[test]
+fn health_tells_what_an_operator_must_look_at() {
+    let dir = scratch();
+    let medium = Failing::never();
+    let mut with = settings(dir.path());
+    with.disk_floor_bytes = 1 << 20;
+    with.disk_poll = Duration::from_millis(1);
+    with.medium = medium.clone();
+    let (store, _) = open_with(with).unwrap();
+    let parts = || store.health().into_iter().map(|(part, _)| part).collect::<Vec<_>>();
+    let wait_for = |expected: &[&str]| {
+        let began = std::time::Instant::now();
+        while parts() != expected {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", store.health());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait_for(&[]);
+    medium.free.store(1000, Ordering::Relaxed);
+    wait_for(&["disk"]);
+    medium.free.store(u64::MAX, Ordering::Relaxed);
+    wait_for(&[]);
+    store.fail("a part of the test", &"it was told to");
+    wait_for(&["store"]);
+}

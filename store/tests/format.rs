@@ -14,9 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{append, numbers, open_with, scratch, settings, settle};
-use store::OpenError;
+use store::state::{TrackedPut, Visit};
+use store::{OpenError, Put};
 use tempfile::TempDir;
 use types::event::EventError;
+use types::id::{PersonKey, ShopNumber, VisitorKey};
+use types::time::Timestamp;
 
 fn fixture(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}"))
@@ -131,4 +134,73 @@ fn a_newer_record_format_refuses_the_start() {
         ),
         "{error}"
     );
+}
+
+/// A checkpoint copy as version 1 wrote it, by the definition in `docs/formats/state.md`: keyspaces 0 to 7 alone.
+fn copy(incarnation: &[u8], through: u64, entries: &[(u8, Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+    let mut copy = [
+        b"STAFCKPT".as_slice(),
+        &1_u16.to_le_bytes(),
+        &[0; 6],
+        incarnation,
+        &through.to_le_bytes(),
+    ]
+    .concat();
+    for (number, key, value) in entries {
+        copy.push(*number);
+        for len in [key.len(), value.len()] {
+            copy.extend_from_slice(&u32::try_from(len).unwrap().to_le_bytes());
+        }
+        copy.extend_from_slice(key);
+        copy.extend_from_slice(value);
+    }
+    copy.push(255);
+    copy.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+    let crc = crc32fast::hash(&copy);
+    copy.extend_from_slice(&crc.to_le_bytes());
+    copy
+}
+
+#[test]
+fn a_checkpoint_copy_of_version_1_is_restored_and_the_newer_keyspaces_are_usable() {
+    let (identity, journal) = v1();
+    let dir = data_dir(&identity, &journal);
+    let person = PersonKey::from_bytes([7; 16]);
+    let home = person.partition();
+    let entries = [
+        (
+            0,
+            [home.number().to_be_bytes().as_slice(), &[7; 16]].concat(),
+            b"known".to_vec(),
+        ),
+        (7, b"through".to_vec(), 3_u64.to_le_bytes().to_vec()),
+    ];
+    fs::create_dir(dir.path().join("checkpoint")).unwrap();
+    let path = dir.path().join("checkpoint").join(format!("{:020}.copy", 3));
+    fs::write(path, copy(&identity[16..], 3, &entries)).unwrap();
+    let visit = Visit {
+        visitor: VisitorKey::from_bytes([3; 16]),
+        lead: None,
+        click: common::raw(9),
+        at: Timestamp::from_millis(1),
+        generation: 0,
+        open: false,
+    };
+    let (store, replay) = open_with(settings(dir.path())).unwrap();
+    assert_eq!(numbers(replay), [4, 5]);
+    assert_eq!(store.state().person(home, &person).unwrap(), Some(b"known".to_vec()));
+    assert_eq!(store.state().visits(home, &person).unwrap(), []);
+    let mut turn = common::turn(append(&store, 6));
+    turn.puts = vec![Put::Tracked(TrackedPut::Visit {
+        partition: home,
+        person,
+        advertiser: ShopNumber(2),
+        visit,
+    })];
+    store.state().submit(turn);
+    settle(&store).unwrap();
+    drop(store);
+    let (store, _) = open_with(settings(dir.path())).unwrap();
+    assert_eq!(store.state().visit(home, &person, ShopNumber(2)).unwrap(), Some(visit));
+    assert_eq!(store.state().person(home, &person).unwrap(), Some(b"known".to_vec()));
 }
