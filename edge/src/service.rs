@@ -30,6 +30,8 @@ pub struct Addresses {
     pub api: SocketAddr,
     /// Pixels, links, unsubscription.
     pub tracker: SocketAddr,
+    /// The same over TLS, if it is served.
+    pub tracker_tls: Option<SocketAddr>,
     /// Metrics, health, `/admin/v1`.
     pub admin: SocketAddr,
 }
@@ -72,7 +74,7 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 pub fn serve(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let settings = Settings::read(file)?;
     let runtime = runtime()?;
-    let service = runtime.block_on(Service::start(settings, runtime.handle()))?;
+    let service = runtime.block_on(Service::start(settings, Arc::new(SystemClock), runtime.handle()))?;
     if let Some(key) = &service.operator_key {
         // Printed, not logged: logs are kept and read by many.
         println!("operator key, shown this once: {key}");
@@ -124,9 +126,8 @@ pub async fn stop_signal() {
 }
 
 impl Service {
-    /// Recovers and starts every part; returns when the listeners accept.
-    pub async fn start(settings: Settings, runtime: &Handle) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    /// Recovers and starts every part; returns when the listeners accept. `clock` is the real one, but for tests.
+    pub async fn start(settings: Settings, clock: Arc<dyn Clock>, runtime: &Handle) -> anyhow::Result<Self> {
         let registry = Registry::new();
 
         let opening = (settings.store.clone(), Arc::clone(&clock), registry.clone());
@@ -191,6 +192,10 @@ impl Service {
                 registry,
             },
         );
+        let for_tracker_tls = match settings.listen.tracker_tls {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let (for_api, for_admin, for_tracker) = (
             bind(settings.listen.api).await?,
             bind(settings.listen.admin).await?,
@@ -199,14 +204,24 @@ impl Service {
         let addresses = Addresses {
             api: for_api.local_addr()?,
             tracker: for_tracker.local_addr()?,
+            tracker_tls: for_tracker_tls.as_ref().map(TcpListener::local_addr).transpose()?,
             admin: for_admin.local_addr()?,
         };
         listeners.spawn(api.clone().serve_api(for_api, stop.clone()));
+        if let Some(listener) = for_tracker_tls {
+            listeners.spawn(tracker.clone().serve_tls(listener, stop.clone()));
+        }
         listeners.spawn(tracker.serve(for_tracker, stop.clone()));
         // The admin listener outlives the drain: whoever watches sees it end.
         let admin = tokio::spawn(api.serve_admin(for_admin, stop_admin.clone()));
         ready.send_replace(true);
-        tracing::info!(api = %addresses.api, tracker = %addresses.tracker, admin = %addresses.admin, "ready");
+        tracing::info!(
+            api = %addresses.api,
+            tracker = %addresses.tracker,
+            tracker_tls = addresses.tracker_tls.map(tracing::field::display),
+            admin = %addresses.admin,
+            "ready"
+        );
         Ok(Self {
             addresses,
             operator_key,

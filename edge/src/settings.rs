@@ -39,6 +39,8 @@ pub struct Listen {
     pub api: SocketAddr,
     /// Pixels, links and unsubscription, for recipients.
     pub tracker: SocketAddr,
+    /// The same over TLS, without a proxy; `None`: not at all.
+    pub tracker_tls: Option<SocketAddr>,
     /// Metrics, health and `/admin/v1`, for operators.
     pub admin: SocketAddr,
 }
@@ -49,6 +51,7 @@ impl Default for Listen {
         Self {
             api: loopback(8025),
             tracker: loopback(8026),
+            tracker_tls: None,
             admin: loopback(8027),
         }
     }
@@ -66,6 +69,7 @@ pub struct Config {
     submit: mta::submit::Config,
     delivery: mta::Config,
     policy: policy::Config,
+    redis: store::redis::Config,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -73,6 +77,7 @@ pub struct Config {
 struct ListenConfig {
     api: Option<String>,
     tracker: Option<String>,
+    tracker_tls: Option<String>,
     admin: Option<String>,
 }
 
@@ -176,8 +181,18 @@ impl Config {
         let listen = Listen {
             api: address("listen.api", self.listen.api, default.api, faults),
             tracker: address("listen.tracker", self.listen.tracker, default.tracker, faults),
+            tracker_tls: self
+                .listen
+                .tracker_tls
+                .map(|text| address("listen.tracker_tls", Some(text), default.tracker, faults)),
             admin: address("listen.admin", self.listen.admin, default.admin, faults),
         };
+        let tracker = section("tracker", faults, |faults| self.tracker.resolve(faults));
+        if listen.tracker_tls.is_some() && tracker.certificates.is_none() {
+            faults.push("tracker.certificates: is missing: listen.tracker_tls needs certificates".to_owned());
+        }
+        let mut store = section("store", faults, |faults| self.store.resolve(faults));
+        store.redis = section("redis", faults, |faults| self.redis.resolve(faults));
         let delivery = section("delivery", faults, |faults| self.delivery.resolve(faults));
         let scheduler = scheduler::Settings {
             policy: section("policy", faults, |faults| self.policy.resolve(faults)),
@@ -197,9 +212,9 @@ impl Config {
                 Duration::from_secs(30),
                 faults,
             ),
-            store: section("store", faults, |faults| self.store.resolve(faults)),
+            store,
             api: section("api", faults, |faults| self.api.resolve(faults)),
-            tracker: section("tracker", faults, |faults| self.tracker.resolve(faults)),
+            tracker,
             submit: section("submit", faults, |faults| self.submit.resolve(faults)),
             delivery,
             scheduler,

@@ -13,8 +13,9 @@ use std::process::Command;
 fn every_fault_is_listed_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bad.toml");
-    let text = "drain_grace = \"soon\"\nbogus = 1\n[strange]\na = 1\n[listen]\napi = \"here\"\n[store]\nsegment_size = \"0B\"\nnode = \"one\"\n\
-         sgement_size = \"1MiB\"\n[delivery]\nconnections_max = 0\nports = [25]\n[policy]\nexploration_percent = 400\n";
+    let text = "drain_grace = \"soon\"\nbogus = 1\n[strange]\na = 1\n[listen]\napi = \"here\"\ntracker_tls = \"127.0.0.1:0\"\n[store]\nsegment_size = \"0B\"\nnode = \"one\"\n\
+         sgement_size = \"1MiB\"\n[delivery]\nconnections_max = 0\nports = [25]\n[policy]\nexploration_percent = 400\n\
+         [redis]\nurl = \"http://here\"\nstream_len = 0\n[api]\nstreams_max = 5000\n";
     std::fs::write(&file, text).unwrap();
     for command in [&["check"][..], &["serve"]] {
         let ended = Command::new(env!("CARGO_BIN_EXE_staffetta"))
@@ -30,12 +31,16 @@ fn every_fault_is_listed_at_once() {
             "bogus",
             "strange",
             "listen.api",
+            "tracker.certificates",
             "store.segment_size",
             "store.node",
             "store.sgement_size",
             "connections_max",
             "delivery.ports",
             "exploration_percent",
+            "redis.url",
+            "redis.stream_len",
+            "api.streams_max",
         ] {
             assert!(told.contains(key), "{key} is missing in:\n{told}");
         }

@@ -34,8 +34,9 @@ pub(crate) struct ShopView {
     spec: ShopSpec,
     /// TXT records to publish before its mail can be verified.
     dns: Vec<DnsRecord>,
-    /// What an advertiser puts before `</body>` on each page of its site, so that first visits are seen.
-    #[schema(example = "<script src=\"https://t.example.com/landing.js\" defer></script>")]
+    /// What an advertiser puts on each page of its site, so that first visits are seen; `data-param` names the parameter with the
+    /// click id if a landing URL has one of its own, and `data-consent="granted"` tells that the visitor agreed to storage.
+    #[schema(example = "<script async src=\"https://t.example.com/landing.js\"></script>")]
     landing_snippet: String,
     /// What an advertiser's server signs landing calls with, as Standard Webhooks do. Shown to the operator, and to keys with
     /// the scope `manage`. It changes when the token keys do; calls signed with an earlier one stay valid.
@@ -66,7 +67,7 @@ impl App {
         let secrets = self.tokens.landing_secrets(shop.number);
         let shown = secrets.first().filter(|_| caller.may(Scope::Manage).is_ok());
         Ok(ShopView {
-            landing_snippet: format!("<script src=\"https://{host}/landing.js\" defer></script>"),
+            landing_snippet: format!("<script async src=\"https://{host}/landing.js\"></script>"),
             landing_secret: shown.map(ToString::to_string),
             id: shop.id.to_string(),
             number: shop.number.0,

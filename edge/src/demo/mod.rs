@@ -12,6 +12,7 @@ pub mod world;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -63,7 +64,7 @@ async fn relay(folder: &Path, once: bool) -> anyhow::Result<()> {
     );
 
     let settings = settings(folder, dns.address, sink.address).await?;
-    let running = Service::start(settings, &tokio::runtime::Handle::current()).await?;
+    let running = Service::start(settings, Arc::new(SystemClock), &tokio::runtime::Handle::current()).await?;
     let operator_key = running
         .operator_key
         .clone()
@@ -281,7 +282,9 @@ fn check(told: &Value, received: &Received, verified: &[Verified]) -> anyhow::Re
 
 /// Prints what to try next.
 fn invite(running: &Service, shop_key: &str, received: &Received) {
-    let Addresses { api, tracker, admin } = running.addresses;
+    let Addresses {
+        api, tracker, admin, ..
+    } = running.addresses;
     let link = mail::first_click(&received.bytes, world::TRACKING_HOST).unwrap_or_default();
     println!(
         "\nTry next (mail for @{domain} goes to this process; Ctrl-C ends it):\n\n\

@@ -12,6 +12,9 @@
     reason = "tests state expectations by unwrapping"
 )]
 
+pub mod redis;
+pub mod stage;
+
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -270,7 +273,11 @@ pub async fn buyers_dns() -> (DnsServer, Zone) {
 
 /// Puts the demo's shops and campaigns and returns a key of the publishing shop.
 pub async fn furnish(node: &Node) -> String {
-    let operator = node.operator();
+    furnish_with(&node.operator(), &node.admin()).await
+}
+
+/// The same by clients with the operator key.
+pub async fn furnish_with(operator: &Client, admin: &Client) -> String {
     for (id, document) in world::shops() {
         operator
             .json(Method::PUT, &format!("/v1/shops/{id}"), &document)
@@ -289,13 +296,7 @@ pub async fn furnish(node: &Node) -> String {
     }
     let body = json!({ "id": "story", "scopes": ["send", "read", "manage"] });
     let path = format!("/admin/v1/shops/{}/keys", world::SHOP);
-    let answer = node
-        .admin()
-        .json(Method::POST, &path, &body)
-        .await
-        .unwrap()
-        .success()
-        .unwrap();
+    let answer = admin.json(Method::POST, &path, &body).await.unwrap().success().unwrap();
     answer["key"].as_str().unwrap().to_owned()
 }
 
