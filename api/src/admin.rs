@@ -71,9 +71,14 @@ async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-/// Whether the process answers at all.
-async fn healthy() -> &'static str {
-    "ok\n"
+/// Whether anything needs a person: each finding is a line. It is no reason to restart.
+async fn healthy(State(app): State<App>) -> Response {
+    let findings = app.store.health();
+    if findings.is_empty() {
+        return "ok\n".into_response();
+    }
+    let lines = findings.iter().map(|(part, finding)| format!("{part}: {finding}\n"));
+    (StatusCode::SERVICE_UNAVAILABLE, lines.collect::<String>()).into_response()
 }
 
 /// Whether the service takes work: recovered, and not stopping.
