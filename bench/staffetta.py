@@ -20,7 +20,7 @@ def shop_document(shop, category, dkim):
 
 
 class Staffetta:
-    def __init__(self, scratch, sink_port, dkim="rsa", settings="", env=None):
+    def __init__(self, scratch, sink_port, dkim="rsa", settings="", env=None, listen=""):
         self.data = scratch.dir / "data"
         file = scratch.dir / "staffetta.toml"
         file.write_text(
@@ -28,6 +28,7 @@ class Staffetta:
 api = "127.0.0.1:0"
 tracker = "127.0.0.1:0"
 admin = "127.0.0.1:0"
+{listen}
 [store]
 data_dir = "{self.data}"
 [delivery]
@@ -39,7 +40,7 @@ routes = [{{ domain = "*", host = "127.0.0.1", port = {sink_port} }}]
         self.log = scratch.dir / "staffetta.log"
         self.child = scratch.spawn([str(BINARY), "serve", "--settings", str(file)], "staffetta.log", env)
         ready = self._wait_for("ready")
-        self.api, self.admin = ready["api"], ready["admin"]
+        self.api, self.admin, self.tracker = ready["api"], ready["admin"], ready["tracker"]
         self.operator = self._operator_key()
         self.key = self._furnish(dkim)
 
@@ -96,11 +97,11 @@ routes = [{{ domain = "*", host = "127.0.0.1", port = {sink_port} }}]
                                      "text": "Tre miscele tostate a legna, macinate il giorno della spedizione.", "button": "Guarda"}}})
         return self.ask("POST", "/admin/v1/shops/publisher/keys", {"id": "bench", "scopes": ["send", "read"]}, self.admin)["key"]
 
-    def metric(self, name):
-        """The sum of a metric over its labels."""
+    def metric(self, name, label=""):
+        """The sum of a metric over its labels, or over those with one label's value."""
         total = 0.0
         for line in self.ask("GET", "/metrics", address=self.admin).decode().splitlines():
-            if line.startswith((name + "{", name + " ")):
+            if line.startswith((name + "{", name + " ")) and label in line:
                 total += float(line.rsplit(" ", 1)[1])
         return total
 

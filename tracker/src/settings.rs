@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
-use types::setting::duration_or;
+use types::setting::duration_in;
 use types::text::HttpsUrl;
 
 /// The settings of the public listener, as meant.
@@ -115,12 +115,10 @@ impl Config {
             default.requests_per_second,
         );
         let requests_burst = rate("requests_burst", self.requests_burst, default.requests_burst);
+        // A wait of nothing would refuse everybody, and one of more than a day is a slip of the unit.
+        let waits = Duration::from_millis(1)..=Duration::from_hours(24);
         let mut wait = |key: &str, written: Option<String>, default| {
-            let wait = duration_or(key, written.as_deref(), default, faults);
-            if wait.is_zero() {
-                faults.push(format!("{key}: must be more than 0"));
-            }
-            wait
+            duration_in(key, written.as_deref(), default, waits.clone(), faults)
         };
         Settings {
             safe_page,
