@@ -12,7 +12,7 @@ use mailbox::{Act, Counted, Mailbox, delivered_at};
 use policy::hits::{FINAL_AFTER, HITS_MAX, Hit, LANDINGS_MAX, MailState, Recorded, Rules};
 use proptest::prelude::*;
 use serde::Deserialize;
-use types::event::{AgentClass, HitClass, HitKind, LandingVia, Round, Visit};
+use types::event::{AgentClass, HitClass, HitKind, HitVerdict, LandingVia, Round, Visit};
 use types::id::{CampaignNumber, EventId};
 use types::network::Network;
 use types::tally::Measure;
@@ -54,6 +54,15 @@ fn profiles_are_judged_as_the_table_says() {
             assert_eq!(verdict.round, Round::Final, "{}", case.name);
         }
         let counts = mailbox.mail.counts();
+        let uncounted = |verdict: &&&HitVerdict| matches!(verdict.class, HitClass::Prefetch | HitClass::Test);
+        let counted = told.len() - told.values().filter(uncounted).count();
+        assert_eq!(
+            usize::from(counts.opens[0] + counts.clicks[0]),
+            counted,
+            "{}",
+            case.name
+        );
+        assert!(!case.test || counts.landings == 0, "{}", case.name);
         assert_eq!([counts.opens[2], counts.clicks[2]], case.qualified, "{}", case.name);
     }
 }
@@ -243,7 +252,7 @@ proptest! {
         prop_assert!(mailbox.mail.encode().len() < 8 * 1024);
         prop_assert_eq!(mailbox.counted.sum(Measure::ClicksRaw), i64::try_from(hits).unwrap());
         prop_assert_eq!(mailbox.counted.sum(Measure::ClicksQualified), i64::try_from(hits).unwrap());
-        prop_assert_eq!(mailbox.counted.sum(Measure::ClicksUnique), 1);
+        prop_assert_eq!(mailbox.counted.by_hour(Measure::ClicksUnique), vec![1], "where the first click was, for ever");
     }
 }
 
@@ -271,6 +280,43 @@ fn a_flood_does_not_push_out_the_person_who_came_once() {
     let mailbox = Mailbox::run(3, false, acts);
     assert_eq!(mailbox.told[&EventId::from_raw(500)].class, HitClass::Human);
     assert_eq!(mailbox.confirmed, 1);
+}
+
+#[test]
+fn a_click_is_kept_as_long_as_its_landing_is_open() {
+    // Everybody in the office follows the link of a forwarded mail, while the server's word on the first of them is still out.
+    let at = |second| delivered_at() + Duration::from_secs(second);
+    let first = mailbox::hit(500, at(60), Some(0), Some(network("home")));
+    let mut acts = vec![
+        Act::Landing(mailbox::landing(501, at(61), &first, LandingVia::Image, None)),
+        Act::Landing(mailbox::landing(502, at(1_200), &first, LandingVia::Server, None)),
+        Act::Hit(first),
+    ];
+    for number in 0..200 {
+        acts.push(Act::Hit(mailbox::hit(
+            number,
+            at(100 + number),
+            Some(0),
+            Some(network("home")),
+        )));
+    }
+    let mailbox = Mailbox::run(3, false, acts);
+    assert_eq!((mailbox.confirmed, mailbox.refused.len()), (1, 0));
+}
+
+#[test]
+fn the_unique_count_stands_in_the_hour_of_the_first_hit_however_late_it_was_recorded() {
+    let mut mail = mailbox::mail(1, false);
+    let (early, late) = (after_delivery("10m"), after_delivery("3h"));
+    mail.record(mailbox::hit(2, late, Some(0), None));
+    mail.record(mailbox::hit(1, early, Some(0), None));
+    let mut counted = Counted::default();
+    let judged = mailbox::judged(mail.judge(&Rules::builtin(), late + FINAL_AFTER));
+    for change in mail.apply(&judged) {
+        counted.add(&change);
+    }
+    assert_eq!(counted.in_hour_of(early, Measure::ClicksUnique), 1);
+    assert_eq!(counted.in_hour_of(late, Measure::ClicksUnique), 0);
 }
 
 #[test]
@@ -411,7 +457,13 @@ fn every_fault_of_rules_is_told() {
     assert!(Rules::parse(&format!("{text}\nunknown = 1")).is_err());
 }
 
-/// A click of the mail's first offer, for tests of one rule.
+#[test]
+fn the_first_delivery_stands() {
+    let mut mail = mailbox::mail(1, false);
+    mail.delivered(after_delivery("1h"), types::provider::Provider::Yahoo);
+    assert_eq!(mail.delivered_at(), Some(delivered_at()));
+}
+
 #[test]
 fn a_hit_is_recorded_once() {
     let mut mail = mailbox::mail(1, false);

@@ -220,6 +220,17 @@ fn a_site_that_knew_the_visitor_voids_the_pending_lead() {
 }
 
 #[test]
+fn a_site_that_contradicts_itself_knew_the_visitor() {
+    for (first, then) in [(true, false), (false, true)] {
+        let mailbox = reported(&[
+            (2, LandingVia::Server, Some(first)),
+            (3, LandingVia::Server, Some(then)),
+        ]);
+        assert_eq!(mailbox.refused, [LeadRefusal::KnownToSite]);
+    }
+}
+
+#[test]
 fn a_site_that_says_so_after_the_lead_was_confirmed_changes_nothing_here() {
     let mailbox = reported(&[(2, LandingVia::Snippet, None), (2_000, LandingVia::Server, Some(false))]);
     assert_eq!(mailbox.settled, [LeadOutcome::Confirmed]);

@@ -155,6 +155,10 @@ impl Counted {
         cells.map(|(_, count)| *count).collect()
     }
 
+    pub fn in_hour_of(&self, at: Timestamp, measure: Measure) -> i64 {
+        self.cells.get(&(measure, Hour::of(at))).copied().unwrap_or_default()
+    }
+
     /// Returns the lowest that any count ever was.
     pub fn lowest(&self) -> i64 {
         self.lowest
