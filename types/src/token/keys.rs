@@ -276,7 +276,7 @@ pub(super) fn derive(root: &[u8; 32], label: &[u8], context: &[u8]) -> hmac::Key
     hmac::Key::new(hmac::HMAC_SHA256, &derive_bytes(root, label, context))
 }
 
-/// As [`derive`], for keys of another algorithm.
+/// As [`derive()`], for keys of another algorithm.
 pub(super) fn derive_bytes(root: &[u8; 32], label: &[u8], context: &[u8]) -> [u8; 32] {
     let mut expand = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, root));
     expand.update(label);
