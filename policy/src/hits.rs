@@ -26,6 +26,7 @@ mod unique;
 use std::time::Duration;
 
 pub use hit::{Change, Hit, Recorded};
+pub use judge::class_of;
 pub use landing::{ClickSeen, Decidable, Landing, Settleable};
 pub use mail::{MailState, Shown};
 pub use rules::{Faults, Rules};

@@ -9,8 +9,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use policy::hits::class_of;
 use store::Intake;
-use types::event::{AgentClass, AggregateCounted, AggregateHit, Event, HitClass, HitKind};
+use types::event::{AgentClass, AggregateCounted, AggregateHit, Event, HitClass, HitKind, Visit};
 use types::id::{CampaignNumber, PERSON_PARTITIONS, PartitionId, ShopNumber};
 
 /// How often counts are handed on.
@@ -50,7 +51,7 @@ impl Aggregates {
         kind: HitKind,
         agent: AgentClass,
     ) -> Result<(), Full> {
-        self.add((shop, campaign, kind, class(agent)), 1)
+        self.add((shop, campaign, kind, class_of(kind, agent, Visit::Real)), 1)
     }
 
     fn add(&self, key: Key, count: u32) -> Result<(), Full> {
@@ -102,16 +103,6 @@ fn partition(shop: ShopNumber) -> PartitionId {
     let spread = shop.0.wrapping_mul(0x9e37_79b9) >> 16;
     let number = u16::try_from(spread).unwrap_or_default() % PERSON_PARTITIONS;
     PartitionId::new(number).expect("below the partitions of persons")
-}
-
-const fn class(agent: AgentClass) -> HitClass {
-    match agent {
-        AgentClass::Client => HitClass::Human,
-        AgentClass::ApplePrivacy => HitClass::AppleMpp,
-        AgentClass::GmailProxy => HitClass::GmailProxy,
-        AgentClass::Proxy => HitClass::OtherProxy,
-        AgentClass::Machine | AgentClass::Unknown => HitClass::Scanner,
-    }
 }
 
 /// Counts cannot be left half changed, so a poisoned lock is as good as another.

@@ -53,28 +53,9 @@ impl MailState {
     }
 }
 
-impl Rules {
-    /// Returns what a hit is taken for by what it says itself: all there is when it names no mail, and nothing is kept.
-    pub fn class_of(&self, kind: HitKind, agent: AgentClass, visit: Visit) -> HitClass {
-        if visit != Visit::Real {
-            return HitClass::Prefetch;
-        }
-        match (agent, kind) {
-            (AgentClass::Client, _) => HitClass::Human,
-            (AgentClass::ApplePrivacy, HitKind::Open) => HitClass::AppleMpp,
-            (AgentClass::GmailProxy, HitKind::Open) => HitClass::GmailProxy,
-            (AgentClass::Proxy, HitKind::Open) => HitClass::OtherProxy,
-            // Proxies fetch images; what follows links under their names is something else.
-            (AgentClass::Machine | AgentClass::Unknown, _) | (_, HitKind::Click | HitKind::Landing) => {
-                HitClass::Scanner
-            }
-        }
-    }
-}
-
 impl Known {
     fn judge(&self, rules: &Rules, hit: &Hit, now: Timestamp) -> Given {
-        let alone = rules.class_of(hit.kind, hit.agent, hit.visit);
+        let alone = class_of(hit.kind, hit.agent, hit.visit);
         if self.test {
             return final_verdict(HitClass::Test, vec![HitReason::OwnPeople]);
         }
@@ -211,6 +192,21 @@ impl Known {
 impl Kept {
     fn is_final(&self) -> bool {
         self.given.as_ref().is_some_and(|given| given.round == Round::Final)
+    }
+}
+
+/// Returns what a hit is taken for by what it says itself: all there is when it names no mail, and nothing is kept.
+pub fn class_of(kind: HitKind, agent: AgentClass, visit: Visit) -> HitClass {
+    if visit != Visit::Real {
+        return HitClass::Prefetch;
+    }
+    match (agent, kind) {
+        (AgentClass::Client, _) => HitClass::Human,
+        (AgentClass::ApplePrivacy, HitKind::Open) => HitClass::AppleMpp,
+        (AgentClass::GmailProxy, HitKind::Open) => HitClass::GmailProxy,
+        (AgentClass::Proxy, HitKind::Open) => HitClass::OtherProxy,
+        // Proxies fetch images; what follows links under their names is something else.
+        (AgentClass::Machine | AgentClass::Unknown, _) | (_, HitKind::Click | HitKind::Landing) => HitClass::Scanner,
     }
 }
 
