@@ -42,7 +42,7 @@ class Browser:
         words = [
             "chromium", "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu",
             "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking", "--disable-extensions",
-            "--hide-scrollbars", "--ignore-certificate-errors", f"--user-agent={AGENT}", f"--user-data-dir={folder}",
+            "--hide-scrollbars", "--ignore-certificate-errors", "--accept-lang=it-IT,it", f"--user-agent={AGENT}", f"--user-data-dir={folder}",
             "--host-resolver-rules=" + ", ".join([*rules, "MAP * ~NOTFOUND"]),
         ]
         # The browser reads from descriptor 3 and writes to 4.
