@@ -123,7 +123,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         segments: Arc::clone(&segments),
         spool: Arc::clone(&parts.spool),
         maker: Arc::clone(&journal_track.maker),
-        clock: Arc::clone(&clock),
+        clock,
         metrics: metrics.clone(),
         bell: Arc::clone(&parts.bell),
         incarnation,
@@ -135,28 +135,16 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         history_kept: settings.history_kept,
         sweeping: 0,
     };
-    let changes = settings.redis.as_ref().map(|_| Arc::default());
-    if changes.is_some() {
-        // Until the projector has found out how far Redis is.
-        segments.hold_after(0);
-    }
-    let mut threads = start(
-        &parts,
+    let threads = start(
+        &mut parts,
         &settings,
         (journal_track, spool_track),
         (segments, shelf),
         keeper,
-        changes.clone(),
         metrics,
+        registry,
     )
     .doing(|| "starting threads".to_owned())?;
-    if let Some((redis, changes)) = settings.redis.clone().zip(changes) {
-        let sources = sources(&parts, clock);
-        let started = Projector::start(redis, sources, changes, registry);
-        let (projector, thread) = started.doing(|| "starting the projector".to_owned())?;
-        parts.redis = Some(projector);
-        threads.push(thread);
-    }
     *crate::sync::lock(&parts.threads) = threads;
     Ok((Store(Arc::new(parts)), replay))
 }
@@ -253,13 +241,13 @@ fn survey(settings: &Settings) -> Result<Survey, OpenError> {
 
 /// Starts all threads; the commit thread's handle is the first.
 fn start(
-    parts: &Parts,
+    parts: &mut Parts,
     settings: &Settings,
     (journal, spool): (Track, Track),
     (segments, shelf): (Arc<Segments>, Arc<Shelf>),
     keeper: Keeper,
-    changes: Option<Arc<Changes>>,
     metrics: Metrics,
+    registry: &Registry,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let (syncer, sync) = Syncer::new(Arc::clone(&spool.maker));
     let committer = Committer {
@@ -270,6 +258,7 @@ fn start(
         shelf,
         syncer,
     };
+    let changes = settings.redis.as_ref().map(|_| Arc::<Changes>::default());
     let writer = Writer {
         tables: Arc::clone(&parts.state.tables),
         turns: Arc::clone(&parts.state.turns),
@@ -278,13 +267,14 @@ fn start(
         journal: Arc::clone(&parts.journal),
         spool: Arc::clone(&parts.spool),
         claims: parts.claims.clone(),
-        changes,
+        changes: changes.clone(),
         metrics,
     };
     let [journal_maker, spool_maker] = parts.makers.clone();
     let (disk, poll) = (Arc::clone(&parts.disk), settings.disk_poll);
+    let sources = sources(parts, Arc::clone(&keeper.clock));
     let commits = &parts.commits;
-    Ok(vec![
+    let mut threads = vec![
         spawn("store-commit", commits, move || committer.run())?,
         spawn("store-spool-sync", commits, sync)?,
         spawn("store-journal-files", commits, move || journal_maker.run())?,
@@ -292,7 +282,13 @@ fn start(
         spawn("store-state", commits, move || writer.run())?,
         spawn("store-keeper", commits, move || keeper.run())?,
         spawn("store-disk", commits, move || disk.run(poll))?,
-    ])
+    ];
+    if let Some((redis, changes)) = settings.redis.clone().zip(changes) {
+        let (projector, thread) = Projector::start(redis, sources, changes, registry)?;
+        parts.redis = Some(projector);
+        threads.push(thread);
+    }
+    Ok(threads)
 }
 
 /// Starts a thread. Its panic fails the store: nobody would do its work, and others would wait for it for ever.

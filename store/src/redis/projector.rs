@@ -80,6 +80,8 @@ impl Projector {
         registry: &Registry,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let metrics = Metrics::register(registry).map_err(io::Error::other)?;
+        // The client takes the process's provider. Whoever has chosen one before has chosen the same.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (stop, stopped) = watch::channel(false);
         let finding = Finding::default();
         let mut projection = Projection {
