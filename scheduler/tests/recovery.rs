@@ -120,6 +120,7 @@ async fn a_mail_that_was_withdrawn_before_the_crash_is_not_queued_again() {
     let mail = node.mailed("mario@example.it").await;
     node.spool(&mail);
     node.submit(mail.partition, mail.unsubscribed()).await;
+    node.settled().await;
     assert_eq!(*node.outbox.withdrawn.lock().unwrap(), [mail.message]);
     // The queues are gone before they have recorded the end.
     node.stop().await;
@@ -137,6 +138,7 @@ async fn a_withdrawal_reaches_for_the_mails_that_have_not_ended() {
     let mail = node.mailed("mario@example.it").await;
     node.submit(mail.partition, mail.ended(1, Outcome::Delivered)).await;
     node.submit(mail.partition, mail.unsubscribed()).await;
+    node.settled().await;
     assert!(node.outbox.withdrawn.lock().unwrap().is_empty());
     node.stop().await;
 }
@@ -170,6 +172,7 @@ async fn unsubscribing_by_a_mail_that_state_does_not_know_yet_counts() {
     let (_, again) = node.order(PUBLISHER, "mario@example.it");
     node.outbox.mails.lock().unwrap().clear();
     node.store.intake().accept(partition, again).await.unwrap();
+    node.settled().await;
     assert!(
         node.outbox.mails.lock().unwrap().is_empty(),
         "mailed although unsubscribed"
