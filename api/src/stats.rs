@@ -168,7 +168,8 @@ enum Whose {
     Mails {
         shops: Vec<ShopNumber>,
         stream: Option<Stream>,
-        template: Option<Option<Slug>>,
+        /// Empty is the built-in one.
+        template: Option<String>,
         provider: Option<Provider>,
     },
     Offers(Vec<CampaignNumber>),
@@ -304,8 +305,8 @@ fn mails_of(app: &App, caller: &Caller, params: &StatsParams) -> Result<Whose, P
     };
     let template = match params.template.as_deref() {
         None => None,
-        Some("") => Some(None),
-        Some(id) => Some(Some(existing(id, "template")?)),
+        Some("") => Some(String::new()),
+        Some(id) => Some(existing(id, "template")?.into()),
     };
     let provider = |name: &str| Provider::ALL.into_iter().find(|provider| provider.as_str() == name);
     let unknown = || narrow("provider", "is none of those in the description");

@@ -101,7 +101,7 @@ async fn open(
     app: App,
     shop: Option<Slug>,
     params: &StreamParams,
-    Stopping(stop): Stopping,
+    Stopping(end): Stopping,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
@@ -118,7 +118,7 @@ async fn open(
         kind: params.kind.clone(),
         ends,
     };
-    let feed = Feed::new(app, filter, &start, stop, place);
+    let feed = Feed::new(app, filter, &start, end, place);
     let portions = futures_util::stream::unfold(feed, async |mut feed| {
         let portion = feed.next().await?;
         Some((Ok::<_, Infallible>(portion), feed))

@@ -118,7 +118,9 @@ pub(crate) async fn compare(
             portion.into_iter().map(mail).collect::<Result<Vec<_>, _>>()
         });
         let judged = judged.await?.map_err(|error| internal("reading state", &error))?;
-        judged.into_iter().for_each(|judgement| comparison.add(judgement));
+        for judgement in judged {
+            comparison.add(judgement);
+        }
     }
     Ok(axum::Json(comparison))
 }

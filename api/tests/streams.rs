@@ -63,9 +63,9 @@ impl Stream {
         loop {
             let line = self.line().await?;
             match line.split_once(": ") {
-                Some(("id", id)) => block.id = id.to_owned(),
-                Some(("event", event)) => block.event = event.to_owned(),
-                Some(("data", data)) => block.data = data.to_owned(),
+                Some(("id", id)) => id.clone_into(&mut block.id),
+                Some(("event", event)) => event.clone_into(&mut block.event),
+                Some(("data", data)) => data.clone_into(&mut block.data),
                 // The sizes of chunks, blank lines before them, comments.
                 _ if line.is_empty() && !block.id.is_empty() => return Some(block),
                 _ => {}

@@ -1,5 +1,6 @@
 //! The commands besides `serve` and `demo`. What looks into a running service asks its admin listener, never its files.
 
+use std::fmt::Write;
 use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
@@ -202,7 +203,7 @@ fn query(parts: &[(&str, Option<String>)]) -> String {
             if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
                 query.push(byte.into());
             } else {
-                query.push_str(&format!("%{byte:02X}"));
+                write!(query, "%{byte:02X}").expect("writing to a string cannot fail");
             }
         }
         query

@@ -21,7 +21,7 @@ use types::token::{TokenKeys, VerpKey};
 use types::withdrawals::Withdrawals;
 
 use crate::clock::SystemClock;
-use crate::settings::Settings;
+use crate::settings::{Listen, Settings};
 
 /// Where a running service listens.
 #[derive(Clone, Copy, Debug)]
@@ -192,28 +192,15 @@ impl Service {
                 registry,
             },
         );
-        let for_tracker_tls = match settings.listen.tracker_tls {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
-        let (for_api, for_admin, for_tracker) = (
-            bind(settings.listen.api).await?,
-            bind(settings.listen.admin).await?,
-            bind(settings.listen.tracker).await?,
-        );
-        let addresses = Addresses {
-            api: for_api.local_addr()?,
-            tracker: for_tracker.local_addr()?,
-            tracker_tls: for_tracker_tls.as_ref().map(TcpListener::local_addr).transpose()?,
-            admin: for_admin.local_addr()?,
-        };
-        listeners.spawn(api.clone().serve_api(for_api, stop.clone()));
-        if let Some(listener) = for_tracker_tls {
+        let sockets = Sockets::bind(&settings.listen).await?;
+        let addresses = sockets.addresses()?;
+        listeners.spawn(api.clone().serve_api(sockets.api, stop.clone()));
+        if let Some(listener) = sockets.tracker_tls {
             listeners.spawn(tracker.clone().serve_tls(listener, stop.clone()));
         }
-        listeners.spawn(tracker.serve(for_tracker, stop.clone()));
+        listeners.spawn(tracker.serve(sockets.tracker, stop.clone()));
         // The admin listener outlives the drain: whoever watches sees it end.
-        let admin = tokio::spawn(api.serve_admin(for_admin, stop_admin.clone()));
+        let admin = tokio::spawn(api.serve_admin(sockets.admin, stop_admin.clone()));
         ready.send_replace(true);
         tracing::info!(
             api = %addresses.api,
@@ -274,6 +261,37 @@ impl Service {
         } else {
             tracing::warn!("the drain took longer than its grace; what is unfinished stays spooled");
         }
+    }
+}
+
+/// The listeners' sockets, bound.
+struct Sockets {
+    api: TcpListener,
+    tracker: TcpListener,
+    tracker_tls: Option<TcpListener>,
+    admin: TcpListener,
+}
+
+impl Sockets {
+    async fn bind(listen: &Listen) -> anyhow::Result<Self> {
+        Ok(Self {
+            api: bind(listen.api).await?,
+            tracker: bind(listen.tracker).await?,
+            tracker_tls: match listen.tracker_tls {
+                Some(address) => Some(bind(address).await?),
+                None => None,
+            },
+            admin: bind(listen.admin).await?,
+        })
+    }
+
+    fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            api: self.api.local_addr()?,
+            tracker: self.tracker.local_addr()?,
+            tracker_tls: self.tracker_tls.as_ref().map(TcpListener::local_addr).transpose()?,
+            admin: self.admin.local_addr()?,
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::bail;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Collected};
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode};
 
@@ -34,7 +34,7 @@ pub async fn print(client: &Client, path: &str, follow: bool, out: &mut impl Wri
                     .into_body()
                     .collect()
                     .await
-                    .map(|body| body.to_bytes())
+                    .map(Collected::to_bytes)
                     .unwrap_or_default();
                 bail!("the service answered {status}: {}", String::from_utf8_lossy(&body));
             }

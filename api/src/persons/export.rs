@@ -203,7 +203,7 @@ pub(super) fn export(
         match story::gather(state, id)? {
             // A mail leads to its cause, which is an object of its own.
             Some(story) if told.insert(story.cause) => {
-                export.accepted.push(AcceptedView::of(&story, partition, &names))
+                export.accepted.push(AcceptedView::of(&story, partition, &names));
             }
             Some(_) => {}
             None => export.mails.push(MailView {

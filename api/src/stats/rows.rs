@@ -60,7 +60,8 @@ struct Group {
     hour: Option<Hour>,
     shop: Option<ShopNumber>,
     stream: Option<Stream>,
-    template: Option<Option<Slug>>,
+    /// Empty is the built-in one.
+    template: Option<String>,
     provider: Option<Provider>,
     campaign: Option<CampaignNumber>,
     publisher: Option<ShopNumber>,
@@ -135,6 +136,11 @@ impl Rows {
     }
 }
 
+/// Returns what a template is called in questions and answers: the built-in one has an empty name.
+fn name(template: Option<&Slug>) -> &str {
+    template.map_or("", Slug::as_str)
+}
+
 fn named(counts: &Counts) -> BTreeMap<&'static str, u64> {
     let all = Measure::ALL.map(|measure| (measure.as_str(), counts.get(measure)));
     all.into()
@@ -159,7 +165,9 @@ impl Whose {
                 },
             ) => {
                 stream.is_none_or(|stream| stream == *of_stream)
-                    && template.as_ref().is_none_or(|template| template == of_template)
+                    && template
+                        .as_ref()
+                        .is_none_or(|template| *template == name(of_template.as_ref()))
                     && provider.is_none_or(|provider| provider == *of_provider)
             }
             (Self::Offers(_), Dimensions::Offer { .. }) => true,
@@ -177,7 +185,9 @@ impl Group {
                 (By::Day, _) => group.hour = Some(Hour(key.hour.0 - key.hour.0 % HOURS_A_DAY)),
                 (By::Shop, Dimensions::Mails { shop, .. }) => group.shop = Some(*shop),
                 (By::Stream, Dimensions::Mails { stream, .. }) => group.stream = Some(*stream),
-                (By::Template, Dimensions::Mails { template, .. }) => group.template = Some(template.clone()),
+                (By::Template, Dimensions::Mails { template, .. }) => {
+                    group.template = Some(name(template.as_ref()).to_owned());
+                }
                 (By::Provider, Dimensions::Mails { provider, .. }) => group.provider = Some(*provider),
                 (By::Campaign, Dimensions::Offer { campaign, .. }) => group.campaign = Some(*campaign),
                 (By::Publisher, Dimensions::Offer { publisher, .. }) => group.publisher = Some(*publisher),
@@ -200,9 +210,7 @@ impl Group {
             time: self.hour.map(|hour| hour.begins().to_string()),
             shop: self.shop.and_then(shop),
             stream: self.stream,
-            template: self
-                .template
-                .map(|template| template.map(String::from).unwrap_or_default()),
+            template: self.template,
             provider: self.provider.map(Provider::as_str),
             campaign: self.campaign.and_then(campaign),
             publisher: self.publisher.and_then(shop),
