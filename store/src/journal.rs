@@ -227,8 +227,8 @@ impl Segments {
     /// Returns the first position of the last segment that was begun before a time, or of the oldest.
     pub(crate) fn begun_before(&self, at: Timestamp) -> u64 {
         let list = lock(&self.list);
-        let last = list.iter().rev().find(|segment| segment.begun < at);
-        last.or(list.first()).map_or(1, |segment| segment.first)
+        let before = list.iter().rev().find(|segment| segment.begun < at);
+        before.or(list.first()).map_or(1, |segment| segment.first)
     }
 
     /// Gives up the oldest `count` segments; their files become later segments or are removed.

@@ -129,30 +129,6 @@ impl Config {
     /// stands in for it.
     pub fn resolve(self, faults: &mut Vec<String>) -> Settings {
         let default = Settings::default();
-        let mut checked = |ok: bool, fault: &str| {
-            if !ok {
-                faults.push(fault.to_owned());
-            }
-        };
-        let node = self.node.unwrap_or(default.node);
-        checked(node < 1024, "store.node: must be below 1024");
-        let runners = self.runners.unwrap_or(default.runners);
-        checked((1..=64).contains(&runners), "store.runners: must be 1 to 64");
-        let inbox_len = self.inbox_len.unwrap_or(default.inbox_len);
-        checked(
-            (1..=1 << 20).contains(&inbox_len),
-            "store.inbox_len: must be 1 to 1048576",
-        );
-        let tracked_len = self.tracked_len.unwrap_or(default.tracked_len);
-        checked(
-            (1..=1 << 20).contains(&tracked_len),
-            "store.tracked_len: must be 1 to 1048576",
-        );
-        let admissions_max = self.admissions_max.unwrap_or(default.admissions_max);
-        checked(
-            (1..=1 << 20).contains(&admissions_max),
-            "store.admissions_max: must be 1 to 1048576",
-        );
         let mut size = |key: &str, written: Option<&str>, default| bytes_or(key, written, default, faults);
         let segment_bytes = size(
             "store.segment_size",
@@ -183,52 +159,74 @@ impl Config {
         );
         let claims_kept = time("store.claims_kept", self.claims_kept.as_deref(), default.claims_kept);
         let history_kept = time("store.history_kept", self.history_kept.as_deref(), default.history_kept);
-        let mut checked = |ok: bool, fault: &str| {
-            if !ok {
-                faults.push(fault.to_owned());
-            }
-        };
-        checked(
-            (SEGMENT_BYTES_MIN..=1 << 30).contains(&segment_bytes),
-            "store.segment_size: must be 4KiB to 1GiB",
-        );
-        checked(
-            journal_bytes_max >= segment_bytes.saturating_mul(4),
-            "store.journal_size_max: must hold four segments",
-        );
-        checked(
-            journal_retention >= Duration::from_hours(1),
-            "store.journal_retention: must be at least 1h",
-        );
-        checked(
-            (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&checkpoint_interval),
-            "store.checkpoint_interval: must be 1s to 1h",
-        );
-        checked(
-            claims_kept >= CLAIMS_KEPT_MIN,
-            "store.claims_kept: must be at least 72h",
-        );
-        checked(
-            history_kept >= HISTORY_KEPT_MIN,
-            "store.history_kept: must be at least 30d",
-        );
-        Settings {
+        let settings = Settings {
             data_dir: self.data_dir.unwrap_or(default.data_dir),
-            node,
-            runners,
+            node: self.node.unwrap_or(default.node),
+            runners: self.runners.unwrap_or(default.runners),
             segment_bytes,
             journal_retention,
             journal_bytes_max,
             checkpoint_interval,
             disk_floor_bytes,
             state_cache_bytes,
-            inbox_len,
-            tracked_len,
-            admissions_max,
+            inbox_len: self.inbox_len.unwrap_or(default.inbox_len),
+            tracked_len: self.tracked_len.unwrap_or(default.tracked_len),
+            admissions_max: self.admissions_max.unwrap_or(default.admissions_max),
             claims_kept,
             history_kept,
             ..Settings::default()
-        }
+        };
+        settings.check_ranges(faults);
+        settings
+    }
+}
+
+impl Settings {
+    /// Pushes a fault for each value out of its range.
+    fn check_ranges(&self, faults: &mut Vec<String>) {
+        let mut checked = |ok: bool, fault: &str| {
+            if !ok {
+                faults.push(fault.to_owned());
+            }
+        };
+        checked(self.node < 1024, "store.node: must be below 1024");
+        checked((1..=64).contains(&self.runners), "store.runners: must be 1 to 64");
+        checked(
+            (1..=1 << 20).contains(&self.inbox_len),
+            "store.inbox_len: must be 1 to 1048576",
+        );
+        checked(
+            (1..=1 << 20).contains(&self.tracked_len),
+            "store.tracked_len: must be 1 to 1048576",
+        );
+        checked(
+            (1..=1 << 20).contains(&self.admissions_max),
+            "store.admissions_max: must be 1 to 1048576",
+        );
+        checked(
+            (SEGMENT_BYTES_MIN..=1 << 30).contains(&self.segment_bytes),
+            "store.segment_size: must be 4KiB to 1GiB",
+        );
+        checked(
+            self.journal_bytes_max >= self.segment_bytes.saturating_mul(4),
+            "store.journal_size_max: must hold four segments",
+        );
+        checked(
+            self.journal_retention >= Duration::from_hours(1),
+            "store.journal_retention: must be at least 1h",
+        );
+        checked(
+            (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&self.checkpoint_interval),
+            "store.checkpoint_interval: must be 1s to 1h",
+        );
+        checked(
+            self.claims_kept >= CLAIMS_KEPT_MIN,
+            "store.claims_kept: must be at least 72h",
+        );
+        checked(
+            self.history_kept >= HISTORY_KEPT_MIN,
+            "store.history_kept: must be at least 30d",
+        );
     }
 }
 

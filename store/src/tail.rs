@@ -70,8 +70,11 @@ pub struct Tail {
     /// Lies here between reads.
     reader: Option<Reader>,
     /// A read under way; also one whose caller has gone away.
-    reading: Option<JoinHandle<(Reader, Result<Vec<Record>, TailError>)>>,
+    reading: Option<JoinHandle<Portion>>,
 }
+
+/// What a read gives back: the reader, and what it has read.
+type Portion = (Reader, Result<Vec<Record>, TailError>);
 
 impl fmt::Debug for Tail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -161,8 +161,8 @@ fn plan() -> Plan {
     }
 }
 
-fn network() -> Option<Network> {
-    Some(Network::of(IpAddr::from([198, 51, 100, 7])))
+fn network() -> Network {
+    Network::of(IpAddr::from([198, 51, 100, 7]))
 }
 
 fn lead_decided(verdict: LeadVerdict) -> Event {
@@ -254,7 +254,7 @@ fn examples() -> Vec<Event> {
             message: message(),
             shop: SHOP,
             agent: AgentClass::GmailProxy,
-            network: network(),
+            network: Some(network()),
             visit: Visit::Real,
             suspect: false,
         }),
@@ -265,7 +265,7 @@ fn examples() -> Vec<Event> {
             slot: 0,
             agent: AgentClass::Client,
             click: Some(raw(0x0380_0000_0000_2800)),
-            network: network(),
+            network: Some(network()),
             visit: Visit::Real,
             suspect: false,
             untrusted: false,
@@ -290,7 +290,7 @@ fn examples() -> Vec<Event> {
             via: LandingVia::Snippet,
             new_visitor: Some(true),
             proven: true,
-            network: network(),
+            network: Some(network()),
             agent: AgentClass::Client,
         })),
         lead_decided(LeadVerdict::Claimed(LeadClaim {

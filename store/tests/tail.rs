@@ -63,7 +63,7 @@ async fn many_tails_see_every_record_while_others_append_over_many_segments() {
             // From the start, from the middle, from what is yet to come; in portions of one and of many.
             let from = n * 250 + u64::from(n == 0);
             tokio::spawn(async move {
-                follow(&mut store.tail(Position(from)), from, RECORDS + n, 1 + n as usize * 17).await
+                follow(&mut store.tail(Position(from)), from, RECORDS + n, 1 + n as usize * 17).await;
             })
         })
         .collect();
