@@ -4,13 +4,13 @@
 //! its reasons and offers, every attempt and what the far side said, and what the recipient did. A story is found by
 //! the id of the accept or of the message; both lead to the same events.
 
+mod hits;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use store::{State, StateError, StoredEvent};
-use types::event::{
-    Decided, Event, HitClass, HitReason, HitVerdict, Offer, Outcome, Plan, Refusal, Round, Tracking, Verdict,
-};
+use types::event::{Decided, Event, HitVerdict, Offer, Outcome, Plan, Refusal, Tracking, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
 use types::tally::MailCounts;
 use types::text::Slug;
@@ -18,6 +18,7 @@ use types::text::Slug;
 use crate::app::App;
 use crate::detail;
 use crate::problem::Problem;
+pub(crate) use hits::{CountsView, HitView};
 
 /// What became of an order.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -155,42 +156,6 @@ pub(crate) struct MessageState {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(required = false, nullable = false)]
     counts: Option<CountsView>,
-}
-
-/// What was done with one message. No count goes beyond 65,535.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct CountsView {
-    /// Pixel fetches.
-    opens: HitCounts,
-    /// Links followed.
-    clicks: HitCounts,
-    /// Landings on advertisers' sites.
-    landings: u16,
-    /// Leads that are not voided.
-    leads: u16,
-}
-
-/// Opens or clicks of one message.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct HitCounts {
-    /// All of them; those made in advance and tests left out.
-    raw: u16,
-    /// Of these, judged to be machines'.
-    machine: u16,
-    /// Of these, judged to be people's.
-    qualified: u16,
-}
-
-/// Who or what an open or click is taken for.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct HitView {
-    /// Who or what it was.
-    class: HitClass,
-    /// Whether this is the last word.
-    #[serde(rename = "final")]
-    is_final: bool,
-    /// What spoke for a machine.
-    reasons: Vec<HitReason>,
 }
 
 /// One event.
@@ -423,33 +388,6 @@ impl Told {
             verdict: verdicts.get(&stored.id).map(|verdict| HitView::of(verdict)),
         };
         self.events.iter().map(told).collect()
-    }
-}
-
-impl CountsView {
-    /// Returns the counts of a mail with which something was done.
-    fn of(counts: &MailCounts) -> Option<Self> {
-        let hits = |[raw, machine, qualified]: [u16; 3]| HitCounts {
-            raw,
-            machine,
-            qualified,
-        };
-        (*counts != MailCounts::default()).then(|| Self {
-            opens: hits(counts.opens),
-            clicks: hits(counts.clicks),
-            landings: counts.landings,
-            leads: counts.leads,
-        })
-    }
-}
-
-impl HitView {
-    fn of(verdict: &HitVerdict) -> Self {
-        Self {
-            class: verdict.class,
-            is_final: verdict.round == Round::Final,
-            reasons: verdict.reasons.clone(),
-        }
     }
 }
 

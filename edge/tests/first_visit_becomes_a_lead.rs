@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -122,6 +123,7 @@ async fn one_click_of_a_person_is_one_lead_everywhere() {
     })
     .await;
     agree(&stage, &redis, &advertiser, &story).await;
+    ask_by_command(&stage, folder.path()).await;
     stage.service.drain().await;
 }
 
@@ -225,4 +227,68 @@ async fn agree(stage: &Stage, redis: &Redis, advertiser: &edge::client::Client, 
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// What the commands print of it.
+async fn ask_by_command(stage: &Stage, folder: &Path) {
+    let admin = stage.service.addresses.admin.to_string();
+    let key = stage.service.operator_key.clone().unwrap();
+    let run = async |arguments: &[&str]| {
+        let ran = tokio::process::Command::new(env!("CARGO_BIN_EXE_staffetta"))
+            .args(arguments)
+            .env("STAFFETTA_ADMIN", &admin)
+            .env("STAFFETTA_OPERATOR_KEY", &key)
+            .output()
+            .await
+            .unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let told = run(&["events", "--type", "lead.confirmed"]).await;
+    assert_eq!(told.lines().count(), 1, "{told}");
+    assert!(
+        told.contains("\"advertiser\":\"caffe-etna\"") && !told.contains("mario"),
+        "{told}"
+    );
+    let told = run(&["events", "--shop", "luce-casa"]).await;
+    assert_eq!(told, "", "another advertiser has nothing to see");
+    let from = stage.clock.now_minus(Duration::from_hours(2));
+    let told = run(&["stats", "--by", "campaign", "--from", &from]).await;
+    assert!(
+        told.contains("caffe-etna-benvenuto") && told.contains("leads_confirmed 1"),
+        "{told}"
+    );
+
+    // The rules that judged say the same again; others know the person's network for a scanner's.
+    let rules = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../policy/rules/verdicts.toml")).unwrap();
+    let file = folder.join("rules.toml");
+    std::fs::write(&file, &rules).unwrap();
+    let path = file.to_str().unwrap();
+    let told = run(&["judge", "--rules", path]).await;
+    assert!(
+        told.starts_with("rules 1 over 7 hits of 2 mails; 0 mails differ"),
+        "{told}"
+    );
+    let other = rules.replace("version = 1", "version = 2")
+        + "
+[[scanner_networks]]
+owner = \"Example\"
+ranges = [\"203.0.113.0/24\"]
+";
+    std::fs::write(&file, other).unwrap();
+    let told = run(&["judge", "--rules", path]).await;
+    assert!(
+        told.starts_with("rules 2 over 7 hits of 2 mails; 2 mails differ"),
+        "{told}"
+    );
+    assert_eq!(
+        told.matches("human would be scanner (scanner_network)").count(),
+        2,
+        "{told}"
+    );
+    let story = support::told(&stage.shop, "1", "told", |_| true).await;
+    assert_eq!(
+        story["messages"][0]["counts"]["clicks"]["qualified"], 1,
+        "nothing was changed"
+    );
 }
