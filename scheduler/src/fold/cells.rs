@@ -25,7 +25,7 @@ struct Cell {
 /// The counts of a range of slots, newest first in memory, then in state.
 #[derive(Debug)]
 pub(crate) struct Cells {
-    cells: HashMap<CellKey, Cell, FixedState>,
+    by_key: HashMap<CellKey, Cell, FixedState>,
     /// Changed since the last [`Cells::settle`].
     changed: Vec<CellKey>,
     kept_max: usize,
@@ -41,7 +41,7 @@ impl Default for Cells {
 impl Cells {
     fn keeping(kept_max: usize) -> Self {
         Self {
-            cells: HashMap::default(),
+            by_key: HashMap::default(),
             changed: Vec::new(),
             kept_max,
             forget_from: kept_max,
@@ -64,12 +64,11 @@ impl Cells {
         changes: impl IntoIterator<Item = (Measure, i64)>,
         read: impl FnOnce(&CellKey) -> Result<Counts, StateError>,
     ) -> Result<(), StateError> {
-        let cell = match self.cells.get_mut(&key) {
-            Some(cell) => cell,
-            None => {
-                let counts = read(&key)?;
-                self.cells.entry(key.clone()).or_insert(Cell { counts, changed_at: 0 })
-            }
+        let cell = if let Some(cell) = self.by_key.get_mut(&key) {
+            cell
+        } else {
+            let counts = read(&key)?;
+            self.by_key.entry(key.clone()).or_insert(Cell { counts, changed_at: 0 })
         };
         for (measure, by) in changes {
             cell.counts.add(measure, by);
@@ -84,7 +83,7 @@ impl Cells {
     /// Ends the turn: what changed in it became part of the journal up to `position`.
     pub(crate) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
         for key in self.changed.drain(..) {
-            if let Some(cell) = self.cells.get_mut(&key) {
+            if let Some(cell) = self.by_key.get_mut(&key) {
                 cell.changed_at = position;
                 let counts = cell.counts;
                 puts.push(Put::Tracked(TrackedPut::Cell { key, counts }));
@@ -94,12 +93,12 @@ impl Cells {
 
     /// Makes room, if it is needed, by what state has applied.
     pub(crate) fn forget(&mut self, applied: u64) {
-        if self.cells.len() < self.forget_from {
+        if self.by_key.len() < self.forget_from {
             return;
         }
-        self.cells.retain(|_, cell| cell.changed_at > applied);
+        self.by_key.retain(|_, cell| cell.changed_at > applied);
         // What state does not have stays, however much it is; looking again at every turn would be for nothing.
-        self.forget_from = (2 * self.cells.len()).max(self.kept_max);
+        self.forget_from = (2 * self.by_key.len()).max(self.kept_max);
     }
 }
 
@@ -147,7 +146,7 @@ mod tests {
             assert_eq!(count(&mut cells, hour), 1);
         }
         cells.forget(2);
-        assert_eq!(cells.cells.len(), 2);
+        assert_eq!(cells.by_key.len(), 2);
         assert_eq!((count(&mut cells, 3), count(&mut cells, 1)), (2, 1));
     }
 }

@@ -77,7 +77,9 @@ impl Mails {
                 let gone = mail.due.map(|at| TrackedPut::DueDelete { at, partition, message });
                 let set = due.map(|at| TrackedPut::DueSet { at, partition, message });
                 puts.extend(gone.into_iter().chain(set).map(Put::Tracked));
-                due.into_iter().for_each(|at| dues.set(at));
+                if let Some(at) = due {
+                    dues.set(at);
+                }
                 mail.due = due;
             }
             puts.push(Put::Tracked(TrackedPut::Mail {

@@ -87,8 +87,9 @@ impl Runner {
         if !hits.is_empty() {
             let finals = hits.iter().filter(|verdict| verdict.round == Round::Final);
             for HitVerdict { hit, class, .. } in finals {
-                let kind = mail.hits().find(|(kept, _)| kept.id == *hit).map(|(kept, _)| kept.kind);
-                kind.into_iter().for_each(|kind| self.metrics.count_hit(kind, *class));
+                if let Some((kept, _)) = mail.hits().find(|(kept, _)| kept.id == *hit) {
+                    self.metrics.count_hit(kept.kind, *class);
+                }
             }
             let judged = Judged {
                 message,

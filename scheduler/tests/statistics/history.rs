@@ -107,9 +107,9 @@ impl History {
         node.submit(mail.sent.partition, mail.sent.ended(1, outcome)).await;
     }
 
-    fn network(&mut self) -> Option<Network> {
+    fn network(&mut self) -> Network {
         let last = self.random.random_range(0..3);
-        Some(Network::V4([192, 0, last]))
+        Network::V4([192, 0, last])
     }
 
     fn agent(&mut self) -> AgentClass {
@@ -135,7 +135,7 @@ impl History {
     }
 
     async fn open(&mut self, node: &Node) {
-        let (agent, network, visit) = (self.agent(), self.network(), self.seen());
+        let (agent, network, visit) = (self.agent(), Some(self.network()), self.seen());
         let Some(mail) = self.mail().filter(|mail| mail.may_be_hit()) else {
             return;
         };
@@ -155,7 +155,7 @@ impl History {
     }
 
     async fn click(&mut self, node: &Node) {
-        let (agent, network, visit) = (self.agent(), self.network(), self.seen());
+        let (agent, network, visit) = (self.agent(), Some(self.network()), self.seen());
         let place = self.random.random_range(0..3);
         let untrusted = self.random.random_ratio(1, 10);
         let Some(mail) = self.mail().filter(|mail| mail.may_be_hit()) else {

@@ -80,9 +80,9 @@ impl Recount {
                 };
                 let offers = mail.offers.clone();
                 self.count(ended.message, None, hour, measure);
-                offers
-                    .iter()
-                    .for_each(|offer| self.count_offer(ended.message, *offer, hour, measure));
+                for offer in offers {
+                    self.count_offer(ended.message, offer, hour, measure);
+                }
             }
             Event::Unsubscribed(unsubscribed) => self.count(unsubscribed.message, None, hour, Measure::Unsubscribes),
             Event::SuppressionChanged(changed) if changed.cause == Some(SuppressionCause::Complaint) => {
