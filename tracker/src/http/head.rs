@@ -128,7 +128,7 @@ impl<'a> Head<'a> {
             _ => return Err(BadHead::Malformed),
         };
         let target = str::from_utf8(target).map_err(|_| BadHead::Malformed)?;
-        if !target.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic()) {
+        if !target.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(BadHead::Malformed);
         }
         // The absolute form names the host itself, and outranks the header (RFC 9112 §3.2.2).
@@ -267,9 +267,8 @@ fn line<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], BadHead> {
     *rest = after.get(1..).unwrap_or_default();
     let line = line.strip_suffix(b"\r").ok_or(BadHead::Malformed)?;
     // Without a way out in the middle, the compiler looks at many bytes at once.
-    let has_control = line.iter().fold(false, |has, byte| {
-        has | (*byte < b' ' && *byte != b'\t') | (*byte == 0x7f)
-    });
+    let is_control = |byte: u8| u8::from(byte < b' ' && byte != b'\t' || byte == 0x7f);
+    let has_control = line.iter().fold(0, |has, byte| has | is_control(*byte)) != 0;
     if has_control { Err(BadHead::Malformed) } else { Ok(line) }
 }
 
