@@ -39,7 +39,8 @@ def certificate(scratch):
     folder.mkdir()
     key, chain, both = scratch.dir / "key.pem", scratch.dir / "chain.pem", folder / f"{HOST}.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
-                    "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}", "-keyout", key, "-out", chain],
+                    "-subj", f"/CN={HOST}", "-addext", f"subjectAltName=DNS:{HOST}", "-addext",
+                    "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", chain],
                    check=True, capture_output=True)
     both.write_bytes(chain.read_bytes() + key.read_bytes())
     return folder, both, chain
