@@ -1,16 +1,20 @@
 //! What a stretch of the journal may have changed, found from the records alone: for when nobody remembers.
 //!
 //! It may say too much, never too little, and rests on three rules of the fold. An event changes the counts of no mail but
-//! the one it names, except an erasure. It changes cells of no hour but its own, and those in which the events and the mail that
-//! it names were made. First visits change by leads alone, in the event's partition.
+//! the one it names, except an erasure. It changes no cell of an hour before its own and before those of the events that it
+//! names (a verdict is counted in the hour of its hit, and a unique count moves to a later one). First visits change by leads
+//! alone, in the event's partition.
 
 use std::collections::BTreeSet;
 
-use types::event::{Event, Verdict};
+use types::event::Event;
 use types::id::{EventId, MessageId, Slot};
 use types::tally::Hour;
 
 use crate::journal::Record;
+
+/// Hours by which the wall clock may have been set back.
+const CLOCK_HOURS: u32 = 2;
 
 /// What is to be read from state once the stretch is at its end.
 #[derive(Debug)]
@@ -51,8 +55,9 @@ impl Touched {
     pub(super) fn record(&mut self, record: &Record) {
         let slot = Slot::of(record.partition);
         self.hour(slot, Hour::of(record.wall));
-        self.hour(slot, Hour::of(record.id.time()));
-        each_id(&record.event, &mut |id| self.hour(slot, Hour::of(id.time())));
+        // An event's id never runs backwards, so where the clock was set back it is later than the event's own time.
+        let early = |id: EventId| Hour(Hour::of(id.time()).0.saturating_sub(CLOCK_HOURS));
+        each_named(&record.event, &mut |id| self.hour(slot, early(id)));
         let partition = record.partition.number();
         match record.event {
             Event::LeadDecided(_) | Event::LeadSettled(_) => {
@@ -105,46 +110,28 @@ pub(super) fn mail(event: &Event) -> Option<MessageId> {
     }
 }
 
-/// Tells the ids that an event names.
-fn each_id(event: &Event, tell: &mut impl FnMut(EventId)) {
+/// Tells which events another names, the mail aside: nothing is counted in the hour in which that was decided.
+fn each_named(event: &Event, tell: &mut impl FnMut(EventId)) {
     match event {
-        Event::OrderAccepted(_)
-        | Event::MessageAccepted(_)
-        | Event::CatalogueChanged(_)
-        | Event::SuppressionChanged(_)
-        | Event::AggregateCounted(_)
-        | Event::PersonErased(_) => {}
-        Event::Decided(event) => {
-            tell(event.cause);
-            if let Verdict::Send(plan) = &event.verdict {
-                tell(plan.message.event());
-            }
-        }
-        Event::AttemptClaimed(event) => tell(event.message.event()),
-        Event::AttemptEnded(event) => tell(event.message.event()),
-        Event::Unsubscribed(event) => tell(event.message.event()),
-        Event::Opened(event) => tell(event.message.event()),
-        Event::Clicked(event) => {
-            tell(event.message.event());
-            event.click.into_iter().for_each(tell);
-        }
-        Event::Judged(event) => {
-            tell(event.message.event());
-            event.hits.iter().map(|verdict| verdict.hit).for_each(tell);
-        }
-        Event::Landed(event) => {
-            tell(event.message.event());
-            tell(event.click);
-        }
+        Event::Decided(event) => tell(event.cause),
+        Event::Clicked(event) => event.click.into_iter().for_each(tell),
+        Event::Judged(event) => event.hits.iter().map(|verdict| verdict.hit).for_each(tell),
+        Event::Landed(event) => tell(event.click),
         Event::LeadDecided(event) => {
-            tell(event.message.event());
             tell(event.click);
             tell(event.landing);
         }
-        Event::LeadSettled(event) => {
-            tell(event.message.event());
-            tell(event.claimed);
-        }
-        Event::PreferenceChanged(event) => tell(event.message.event()),
+        Event::LeadSettled(event) => tell(event.claimed),
+        Event::OrderAccepted(_)
+        | Event::MessageAccepted(_)
+        | Event::AttemptClaimed(_)
+        | Event::AttemptEnded(_)
+        | Event::CatalogueChanged(_)
+        | Event::SuppressionChanged(_)
+        | Event::Unsubscribed(_)
+        | Event::Opened(_)
+        | Event::AggregateCounted(_)
+        | Event::PreferenceChanged(_)
+        | Event::PersonErased(_) => {}
     }
 }

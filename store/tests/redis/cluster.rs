@@ -23,7 +23,7 @@ fn masters() -> Vec<Server> {
     for node in &nodes[1..] {
         node.command::<String>(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[0].port));
     }
-    while !nodes.iter().all(|node| is_ok(node)) {
+    while !nodes.iter().all(is_ok) {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     nodes

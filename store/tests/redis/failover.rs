@@ -23,6 +23,7 @@ fn pair() -> (Server, Server) {
 async fn lose(rig: &mut Rig, master: &mut Server, replica: &Server) {
     rig.load.make(3000);
     rig.exact(|| vec![master.connect()]).await;
+    rig.load.rest();
     replica.signal("-STOP");
     // Enough that the sockets between them cannot hold it, and all of it confirmed by the master.
     rig.load.make(20_000);
@@ -41,12 +42,11 @@ async fn a_replica_is_promoted_by_hand() {
     replica.command::<String>("REPLICAOF NO ONE");
     let lost = held(&replica);
     // The name now leads to the promoted one.
-    let proxy = crate::support::Proxy::start_on(master.port, replica.port).await;
+    let _proxy = crate::support::Proxy::start_on(master.port, replica.port).await;
     let nodes = || -> Vec<Connection> { vec![replica.connect()] };
     rig.exact(nodes).await;
     assert!(lost < 23_000, "nothing was lost: {lost}");
     assert!(rig.metric("store_redis_lost_records_total") > 1000.0);
-    drop(proxy);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -46,6 +46,7 @@ async fn the_service_is_restarted() {
     // Nothing was begun anew: what was missing was found in the journal.
     assert!(rig.metric("store_redis_rebuilds_total") < 0.5);
     server.signal("-STOP");
+    rig.load.rest();
     rig.load.make(3000);
     rig.reopen().await;
     server.signal("-CONT");

@@ -161,9 +161,14 @@ impl Load {
         }
     }
 
+    /// Lets hours go by: verdicts on what was before are counted there from now on.
+    pub fn rest(&self) {
+        self.clock.0.fetch_add(6 * 3_600_000, Ordering::Relaxed);
+    }
+
     /// Waits until state has it all.
     pub async fn folded(&self) {
-        assert!(self.store().fold_reached(Duration::from_secs(60)).await);
+        assert!(self.store().fold_reached(Duration::from_mins(1)).await);
     }
 
     fn submit(&mut self, writes: Writes) {
@@ -185,17 +190,17 @@ impl Load {
     /// Makes the next event. True if it erases.
     fn one(&mut self, writes: &mut Writes) -> bool {
         let n = self.made;
-        self.clock.0.fetch_add(250, Ordering::Relaxed);
+        self.clock.0.fetch_add(1000, Ordering::Relaxed);
         if n % 997 == 996 {
             self.erase(writes, (n as usize * 7) % self.mails.len());
             return true;
         }
-        if self.mails.len() < 64 || n % 10 == 0 {
+        if self.mails.len() < 64 || n.is_multiple_of(10) {
             self.decide(writes, n);
             return false;
         }
         // Mostly mails of late, now and then an old one.
-        let back = if n % 13 == 0 {
+        let back = if n.is_multiple_of(13) {
             self.mails.len()
         } else {
             self.mails.len().min(200)
@@ -399,7 +404,7 @@ impl Load {
         self.count_offer(writes, mail, hour, Measure::LeadsClaimed, 1);
         let visit = Visit {
             visitor,
-            lead: (click.raw() % 5 != 0).then_some(lead),
+            lead: (!click.raw().is_multiple_of(5)).then_some(lead),
             click,
             at: self.clock.now(),
             generation: 0,
@@ -526,12 +531,12 @@ impl Load {
         let dimensions = Dimensions::Mails {
             shop,
             stream: Stream::Promotional,
-            provider: if message.raw() % 3 == 0 {
+            provider: if message.raw().is_multiple_of(3) {
                 Provider::Google
             } else {
                 Provider::Other
             },
-            template: (message.raw() % 2 == 0).then(|| slug("offers")),
+            template: message.raw().is_multiple_of(2).then(|| slug("offers")),
         };
         self.add(writes, dimensions, partition, hour, measure, by);
     }

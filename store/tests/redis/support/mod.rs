@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use store::{Settings, Store};
+use store::{OpenError, Settings, Store};
 use tempfile::TempDir;
 
 pub use compare::Exact;
@@ -145,17 +145,28 @@ fn settings(dir: &TempDir, url: &str, section: &store::redis::Config) -> Setting
 }
 
 fn open(dir: &TempDir, url: &str, section: &store::redis::Config, clock: &Arc<SetClock>) -> (Store, Registry) {
-    let registry = Registry::new();
-    let settings = settings(dir, url, section);
-    let (store, replay) = store::open(settings, Arc::clone(clock) as Arc<dyn Clock>, &registry).unwrap();
-    // The load's turns are in state before the store is closed.
-    assert_eq!(replay.count(), 0);
-    (store, registry)
+    loop {
+        let registry = Registry::new();
+        match store::open(
+            settings(dir, url, section),
+            Arc::clone(clock) as Arc<dyn Clock>,
+            &registry,
+        ) {
+            Ok((store, replay)) => {
+                // The load's turns are in state before the store is closed.
+                assert_eq!(replay.count(), 0);
+                return (store, registry);
+            }
+            // A process that another test starts has our files, and the lock with them, until it is what it is to be.
+            Err(OpenError::Locked(_)) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Waits until something is so.
 pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let limit = tokio::time::Instant::now() + Duration::from_secs(60);
+    let limit = tokio::time::Instant::now() + Duration::from_mins(1);
     while !so() {
         assert!(tokio::time::Instant::now() < limit, "{what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
