@@ -1,16 +1,16 @@
 //! The projector: what is durable and folded, shipped to Redis for dashboards and other programs to read.
 //!
 //! Redis decides nothing and is never asked anything but how far it is. A thread of its own follows the journal; a script
-//! applies one batch to one of 64 slots and stores the slot's [`watermark`](watermark::Watermark) in the same step, if the
+//! applies one batch to one of 64 slots and stores the slot's watermark in the same step, if the
 //! stored one is the one that the batch expects. So a batch is applied once or not at all, whatever is repeated, lost or
 //! late, and a Redis that lost writes says itself how many.
 //!
 //! Two things go out. Events, each once and in order: a stream for each slot. Counts, absolute, so that sending one twice
-//! changes nothing: of cells, mails and first visits. While all goes well, [`changes`] tells what changed, with its new
+//! changes nothing: of cells, mails and first visits. While all goes well, `changes.rs` tells what changed, with its new
 //! values. After a restart, a failover or an outage that is not known any more, and is found again from the journal
-//! ([`touched`]) and read from state ([`rescan`]).
+//! (`touched.rs`) and read from state (`rescan.rs`).
 //!
-//! Every failure ends the session, and the next begins with the watermarks ([`session`]). Nobody waits for any of this.
+//! Every failure ends the session, and the next begins with the watermarks (`session.rs`). Nobody waits for any of this.
 //!
 //! `docs/formats/redis.md` tells readers and operators what they find. Deliberately absent: reading anything back that a
 //! decision could rest on.
