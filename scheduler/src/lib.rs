@@ -12,6 +12,11 @@
 //!                   persons, outbox rows (memory)       └─► state.submit(turn) (written after the commit)
 //! ```
 //!
+//! **About once a second** a runner looks at the mails that are due: it judges their opens and clicks, decides on landings and settles
+//! leads, all as records of one turn. What is due follows from a mail's row, so a crash between two of these records loses nothing.
+//! Opens and clicks come by a lane of their own and are taken when no order waits; whether one may be recorded at all is asked of
+//! the mail's row and the person's state, in the same turn.
+//!
 //! **After a crash** state is behind the journal. [`Scheduler::start`] folds what state has not seen, without deciding:
 //! decisions are records too and are applied as they stand. Then it settles what was under way: a claim without an end
 //! becomes `in_doubt`; an accepted cause without a decision is decided now; a decided mail without bytes is made again;

@@ -4,7 +4,6 @@
 //! advance, a scanner, Apple's privacy proxy, another provider's proxy, a person. A scanner outweighs the proxies because scanners claim
 //! to be anything, and outweighs the person because a lead that is not paid costs less trust than one that was no visit.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use types::event::{AgentClass, HitClass, HitKind, HitReason, HitVerdict, Round, Visit};
@@ -115,13 +114,21 @@ impl Known {
     fn followed_many(&self, rules: &Rules, hit: &Hit, by: impl Fn(&Hit) -> bool) -> bool {
         let burst = &rules.burst;
         let many = |links: usize, within: Duration| {
+            let near = self
+                .hits
+                .iter()
+                .map(|kept| &kept.hit)
+                .filter(|other| other.kind == HitKind::Click && by(other) && apart(other.at, hit.at) <= within);
+            let near: Vec<&Hit> = near.collect();
+            // Links that all of them together do not reach, those inside one window do not reach either: most mails end here.
+            if places(near.iter().copied()) < links {
+                return false;
+            }
             let starts = self.hits.iter().map(|kept| kept.hit.at);
-            let around = starts.filter(|start| *start <= hit.at && hit.at <= *start + within);
-            around.into_iter().any(|start| {
-                let inside = self.hits.iter().map(|kept| &kept.hit).filter(|other| {
-                    other.kind == HitKind::Click && by(other) && start <= other.at && other.at <= start + within
-                });
-                inside.map(|other| other.place).collect::<BTreeSet<_>>().len() >= links
+            let mut around = starts.filter(|start| *start <= hit.at && hit.at <= *start + within);
+            around.any(|start| {
+                let inside = near.iter().copied();
+                places(inside.filter(|other| start <= other.at && other.at <= start + within)) >= links
             })
         };
         let all = self.offers.len();
@@ -237,6 +244,17 @@ const fn final_verdict(class: HitClass, reasons: Vec<HitReason>) -> Given {
         class,
         reasons,
     }
+}
+
+/// Returns how many different links were followed.
+fn places<'a>(clicks: impl Iterator<Item = &'a Hit>) -> usize {
+    let mut seen = [0_u128; 2];
+    for Hit { place, .. } in clicks {
+        let [low, high] = &mut seen;
+        *(if *place < 128 { low } else { high }) |= 1 << (place % 128);
+    }
+    let count: u32 = seen.iter().map(|places| places.count_ones()).sum();
+    count as usize
 }
 
 fn apart(one: Timestamp, other: Timestamp) -> Duration {

@@ -16,8 +16,8 @@ use types::time::Timestamp;
 
 use super::{Runner, Work};
 
-/// Mails looked at in one turn: some milliseconds' worth, so that an order never waits longer.
-const LOOKS_MAX: usize = 256;
+/// Mails looked at in one turn: a millisecond's worth, and some ten if each is full of hits. An order never waits longer.
+const LOOKS_MAX: usize = 64;
 
 /// What a tick did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
