@@ -1,7 +1,7 @@
 //! What a click costs the runner and the state writer, in CPU time. Run by hand, optimised:
 //! `cargo test --release -p scheduler --test cost -- --ignored --nocapture`.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state expectations")]
+#![allow(clippy::unwrap_used, reason = "tests state expectations")]
 #![cfg(target_os = "linux")]
 
 mod fixture;
@@ -13,7 +13,7 @@ use fixture::{PUBLISHER, furnished};
 use types::event::Event;
 use types::tally::Measure;
 
-const MAILS: usize = 2_000;
+const MAILS: u32 = 2_000;
 
 /// Returns the CPU seconds of this process's threads, summed up by their names without numbers.
 fn cpu() -> BTreeMap<String, f64> {
@@ -56,7 +56,7 @@ async fn a_click() {
         ("a flood", 40 * MAILS),
     ] {
         let before = cpu();
-        for sent in mails.iter().cycle().take(clicks) {
+        for sent in mails.iter().cycle().take(clicks as usize) {
             let click = node.store.journal().mint();
             let clicked = Event::Clicked(sent.clicked(click, 0));
             // A full lane is waited for here: what counts is what each click costs.
@@ -65,19 +65,19 @@ async fn a_click() {
             }
         }
         made += clicks;
-        while node.count(PUBLISHER, Measure::ClicksRaw).await < made as u64 {
+        while node.count(PUBLISHER, Measure::ClicksRaw).await < u64::from(made) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         for (name, seconds) in cpu() {
             let spent = seconds - before.get(&name).unwrap_or(&0.0);
-            print(step, &name, spent / clicks as f64);
+            print(step, &name, spent / f64::from(clicks));
         }
     }
     let before = cpu();
     node.after(Duration::from_mins(2)).await;
     for (name, seconds) in cpu() {
         let spent = seconds - before.get(&name).unwrap_or(&0.0);
-        print("judging a mail", &name, spent / MAILS as f64);
+        print("judging a mail", &name, spent / f64::from(MAILS));
     }
     node.stop().await;
 }
