@@ -1,7 +1,7 @@
 //! What a click costs the runner and the state writer, in CPU time. Run by hand, optimised:
 //! `cargo test --release -p scheduler --test cost -- --ignored --nocapture`.
 
-#![allow(clippy::unwrap_used, reason = "tests state expectations")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests state expectations")]
 #![cfg(target_os = "linux")]
 
 mod fixture;
