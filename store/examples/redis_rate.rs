@@ -68,6 +68,8 @@ async fn main() {
     let clock = load::clock();
     let (store, _) = store::open(settings, clock.clone(), &registry).expect("a directory of its own");
     let mut load = Load::new(store, clock);
+    // As many mails for each hash as 1,000 events a second bring.
+    load.step = 1;
     let lag = || gauge(&registry, "store_redis_lag_records");
     let arrived = || gauge(&registry, "store_redis_records_total");
     until(|| arrived() >= 1.0 && lag() < 1.0).await;
@@ -98,7 +100,8 @@ async fn main() {
     sleep(Duration::from_secs(3)).await;
     redis.stop();
     let (began, from) = (Instant::now(), load.made);
-    let mut memory = 0;
+    let resident_before = resident();
+    let mut memory = resident_before;
     while began.elapsed() < Duration::from_secs(outage) {
         load.make_at(rate, rate / 4).await;
         memory = memory.max(resident());
@@ -112,9 +115,10 @@ async fn main() {
         memory = memory.max(resident());
     }
     println!(
-        "outage of {outage:?} at {} events/s: {behind} records behind, caught up in {:?} while {rate} a second went on; at most {} MiB resident",
+        "outage of {outage:?} at {} events/s: {behind} records behind, caught up in {:?} while {rate} a second went on; {} MiB resident before, {} at most",
         per_second(made as f64, outage),
         began.elapsed(),
+        resident_before >> 10,
         memory >> 10
     );
     until(|| lag() < 1.0).await;

@@ -36,6 +36,8 @@ pub struct Load {
     /// `None` between two stores.
     pub store: Option<Store>,
     pub clock: Arc<SetClock>,
+    /// Milliseconds between two events.
+    pub step: u64,
     /// Events made.
     pub made: u64,
     pub mails: Vec<Mail>,
@@ -71,6 +73,7 @@ impl Load {
         let mut load = Self {
             store: Some(store),
             clock,
+            step: 1000,
             made: 0,
             mails: Vec::new(),
             cells: HashMap::new(),
@@ -190,7 +193,7 @@ impl Load {
     /// Makes the next event. True if it erases.
     fn one(&mut self, writes: &mut Writes) -> bool {
         let n = self.made;
-        self.clock.0.fetch_add(1000, Ordering::Relaxed);
+        self.clock.0.fetch_add(self.step, Ordering::Relaxed);
         if n % 997 == 996 {
             self.erase(writes, (n as usize * 7) % self.mails.len());
             return true;
