@@ -4,6 +4,9 @@
 //! [`crate::connection`]), their number has a cap, a process out of file descriptors waits instead of spinning, and a
 //! stop ends idle connections at once and busy ones after their answer. HTTP/1.1 only: the callers are a few upstream
 //! apps behind our own network's edge, and HTTP/2 would add flood surface for nothing (`docs/adr/0003`).
+//!
+//! A head that cannot be read, or is too large, is answered by hyper itself, which lets nobody write that answer: 400 or 431
+//! with an empty body. All other refusals are problems (see [`crate::problem`]).
 
 use std::convert::Infallible;
 use std::io;

@@ -49,9 +49,10 @@ async fn no_answer_is_a_5xx_or_undocumented() {
             .args(["--exclude-operation-id", "streamEvents"])
             .args(["--mode", "all", "--phases", "examples,coverage,fuzzing"])
             .args(["--seed", SEED, "--max-examples", "1000", "--max-time", &seconds])
+            // One: Python 3.11 loses count of its recursion when two threads parse source at once, as hypothesis does.
             .args([
                 "--workers",
-                "2",
+                "1",
                 "--continue-on-failure",
                 "--generation-database",
                 "none",

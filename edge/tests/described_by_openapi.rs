@@ -35,8 +35,9 @@ async fn schemathesis_finds_no_answer_that_is_not_described() {
             "15",
             "--seed",
             "7",
+            // One: Python 3.11 loses count of its recursion when two threads parse source at once, as hypothesis does.
             "--workers",
-            "2",
+            "1",
             "--request-timeout",
             "30",
             "--suppress-health-check",
