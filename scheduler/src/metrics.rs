@@ -167,6 +167,7 @@ impl Metrics {
             LeadOutcome::Confirmed => "confirmed",
             LeadOutcome::Voided(VoidReason::Machine) => "voided_machine",
             LeadOutcome::Voided(VoidReason::KnownToSite) => "voided_known_to_site",
+            LeadOutcome::Voided(VoidReason::Erased) => "voided_erased",
         };
         self.leads.with_label_values(&[outcome]).inc();
     }

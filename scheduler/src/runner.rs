@@ -229,6 +229,9 @@ impl Runner {
         admission: Admission,
     ) -> Result<EventId, Fault> {
         self.guard(partition, event)?;
+        if let Event::PersonErased(erased) = event {
+            self.void_erased(work, partition, erased)?;
+        }
         let (id, wall) = self.record(work, partition, event)?;
         match event {
             Event::OrderAccepted(_) | Event::MessageAccepted(_) => {

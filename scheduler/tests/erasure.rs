@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fixture::{ADVERTISER, Node, PUBLISHER, SECOND_PUBLISHER, Sent, furnished, start_at};
 use store::intake::SubmitError;
-use types::event::{Event, Outcome, PersonErased};
+use types::event::{Event, LeadOutcome, Outcome, PersonErased, VoidReason};
 use types::id::ShopNumber;
 use types::tally::Measure;
 use types::time::Timestamp;
@@ -70,6 +70,31 @@ async fn nothing_is_left_of_an_erased_person_but_what_protects_them() {
     node.stop().await;
     let node = start_at(folder.path(), clock).await;
     check_gone(&node, &sent).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_waits_for_its_last_verdict_is_voided_by_the_erasure() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let sent = node.delivered(PUBLISHER, "mario@example.it").await;
+    node.visit(&sent).await;
+    node.after(Duration::from_mins(2)).await;
+    assert_eq!(node.leads().await.len(), 1);
+
+    erase(&node, &sent, Some(SECOND_PUBLISHER)).await;
+    assert_eq!(node.leads().await[0].outcome, None, "another shop's erasure");
+    erase(&node, &sent, None).await;
+    let [lead] = &node.leads().await[..] else {
+        panic!("not one lead")
+    };
+    assert_eq!(lead.outcome, Some(LeadOutcome::Voided(VoidReason::Erased)));
+    assert_eq!(node.count(PUBLISHER, Measure::LeadsVoided).await, 1);
+    check_gone(&node, &sent).await;
+    let visit = node.store.state().visit(sent.partition, &sent.person, ADVERTISER);
+    assert!(visit.unwrap().unwrap().open, "nothing was paid for the visit");
+    node.after(Duration::from_mins(30)).await;
+    assert_eq!(node.count(PUBLISHER, Measure::LeadsConfirmed).await, 0);
     node.stop().await;
 }
 

@@ -445,3 +445,31 @@ async fn only_what_proves_a_landing_makes_a_lead() {
     );
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_delays_verdicts_and_loses_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let sent = node.delivered(PUBLISHER, "mario@example.it").await;
+    node.visit(&sent).await;
+    node.after(Duration::from_mins(1)).await;
+    let before = node.clock.now();
+    node.clock.set(before - Duration::from_hours(1));
+    node.tick().await;
+    let later = node.delivered(SECOND_PUBLISHER, "luigi@example.it").await;
+    node.visit(&later).await;
+    node.after(PROVISIONAL).await;
+    assert_eq!(verdicts(&node, &later).await, [(Round::Provisional, HitClass::Human)]);
+    assert_eq!(verdicts(&node, &sent).await, []);
+    node.clock.set(before);
+    node.after(PROVISIONAL).await;
+    node.after(FINAL).await;
+    assert_eq!(node.leads().await.len(), 2);
+    for sent in [&sent, &later] {
+        assert_eq!(
+            verdicts(&node, sent).await.last(),
+            Some(&(Round::Final, HitClass::Human))
+        );
+    }
+    node.stop().await;
+}

@@ -140,6 +140,7 @@ const fn voided(reason: VoidReason) -> &'static str {
     match reason {
         VoidReason::Machine => "its click was a machine's after all",
         VoidReason::KnownToSite => "the site said later that it knew the visitor",
+        VoidReason::Erased => "the person was erased before the final verdict on its click",
     }
 }
 

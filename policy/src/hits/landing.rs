@@ -196,19 +196,7 @@ impl MailState {
 
     /// Returns the pending leads that are to be settled: what the final verdict on the click says, or the site itself.
     pub fn settleable(&self) -> Vec<Settleable> {
-        let pending = self
-            .known
-            .iter()
-            .flat_map(|known| known.landings.iter().map(move |landing| (known, landing)));
-        let settled = pending.filter_map(|(known, landing)| {
-            let Some(Stand::Pending {
-                lead,
-                claimed,
-                advertiser,
-            }) = landing.stand
-            else {
-                return None;
-            };
+        self.pending(|known, landing| {
             let click = known.click(landing.click).and_then(Kept::seen);
             let is_final = click.filter(|click| click.round == Round::Final);
             let outcome = match is_final.map(|click| click.class) {
@@ -217,12 +205,36 @@ impl MailState {
                 Some(_) => LeadOutcome::Voided(VoidReason::Machine),
                 None => return None,
             };
+            Some(outcome)
+        })
+    }
+
+    /// Returns the pending leads as they are to be settled before the mail is [forgotten](Self::forget): nothing would be left to
+    /// settle them by.
+    pub fn settleable_by_erasure(&self) -> Vec<Settleable> {
+        self.pending(|_, _| Some(LeadOutcome::Voided(VoidReason::Erased)))
+    }
+
+    /// Returns the pending leads that `settle` gives an outcome.
+    fn pending(&self, settle: impl Fn(&Known, &Landing) -> Option<LeadOutcome>) -> Vec<Settleable> {
+        let Some(known) = &self.known else {
+            return Vec::new();
+        };
+        let settled = known.landings.iter().filter_map(|landing| {
+            let Some(Stand::Pending {
+                lead,
+                claimed,
+                advertiser,
+            }) = landing.stand
+            else {
+                return None;
+            };
             Some(Settleable {
                 lead,
                 claimed,
                 campaign: landing.campaign,
                 advertiser,
-                outcome,
+                outcome: settle(known, landing)?,
             })
         });
         settled.collect()

@@ -75,9 +75,7 @@ impl Erasure {
 
 impl Fold {
     pub(super) fn erased(&mut self, entry: &Entry<'_>, erased: &PersonErased) -> Result<(), StateError> {
-        let in_scope = |shop: ShopNumber| erased.shop.is_none_or(|own| own == shop);
-        let objects = self.about(entry.partition, erased.person)?;
-        for (object, shop) in objects.into_iter().filter(|(_, shop)| in_scope(*shop)) {
+        for (object, shop) in self.erasable(entry.partition, erased)? {
             self.erasure.0.insert(About {
                 partition: entry.partition,
                 person: erased.person,
@@ -89,6 +87,17 @@ impl Fold {
         }
         // Queued mails are withdrawn with the person's own state, which knows them.
         self.change_person(entry, erased.person)
+    }
+
+    /// Returns the objects that an erasure is about, with their shops: accepted events, and the events of mails.
+    pub(crate) fn erasable(
+        &mut self,
+        partition: PartitionId,
+        erased: &PersonErased,
+    ) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
+        let mut objects = self.about(partition, erased.person)?;
+        objects.retain(|_, shop| erased.shop.is_none_or(|own| own == *shop));
+        Ok(objects)
     }
 
     /// Returns all objects that are about a person, with their shops.

@@ -10,7 +10,7 @@ use policy::hits::{Decidable, Settleable};
 use policy::leads::{EarlierVisit, LeadFacts};
 use store::StateError;
 use types::catalogue::Catalogue;
-use types::event::{Event, HitVerdict, Judged, LeadDecided, LeadSettled, Round};
+use types::event::{Event, HitVerdict, Judged, LeadDecided, LeadSettled, PersonErased, Round};
 use types::id::{MessageId, PartitionId, PersonKey, ShopNumber};
 use types::time::Timestamp;
 
@@ -163,6 +163,32 @@ impl Runner {
         };
         self.metrics.count_lead(&decided.verdict);
         self.record(work, partition, &Event::LeadDecided(Box::new(decided)))?;
+        Ok(())
+    }
+
+    /// Voids the leads that wait in mails which are about to be erased: nothing would be left to settle them by.
+    pub(super) fn void_erased(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        erased: &PersonErased,
+    ) -> Result<(), StateError> {
+        for object in self.fold.erasable(partition, erased)?.into_keys() {
+            // Accepted events are among them, and are nobody's mail.
+            let message = MessageId::new(object);
+            let Some(mail) = self.fold.mail(partition, message)? else {
+                continue;
+            };
+            let looked = Looked {
+                partition,
+                message,
+                shop: mail.shop(),
+                person: *mail.person(),
+            };
+            for settleable in mail.settleable_by_erasure() {
+                self.settle_lead(work, looked, settleable)?;
+            }
+        }
         Ok(())
     }
 

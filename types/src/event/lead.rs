@@ -253,4 +253,7 @@ pub enum VoidReason {
     /// The site said later that it knew the visitor.
     #[n(1)]
     KnownToSite,
+    /// The person was erased before the final verdict, and with the person all that it would rest on.
+    #[n(2)]
+    Erased,
 }
