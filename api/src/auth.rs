@@ -219,6 +219,14 @@ impl Caller {
         matches!(self, Self::Operator)
     }
 
+    /// Returns whether the key was revoked, or its shop deleted, since it was shown. The operator's is replaced by a start alone.
+    pub(crate) fn is_revoked(&self, app: &App) -> bool {
+        match self {
+            Self::Operator => false,
+            Self::Shop(key) => app.catalogue().key(&key.hash).is_none(),
+        }
+    }
+
     /// Refuses callers whose key lacks a scope.
     pub(crate) fn may(&self, scope: Scope) -> Result<(), Problem> {
         match self {

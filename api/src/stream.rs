@@ -8,7 +8,8 @@
 //! which it learns the publisher and nothing that leads to the person or the mail. The operator sees all.
 //!
 //! Bounds: so many streams at once (`api.streams_max`), and one portion of the journal in memory for each. Nothing is read for a
-//! client that does not read, and one that leaves its answer unread for `api.write_timeout` is cut. A drain ends all streams.
+//! client that does not read, and one that leaves its answer unread for `api.write_timeout` is cut. A drain ends all streams, and the
+//! revocation of its key ends a stream.
 
 mod feed;
 
@@ -83,7 +84,7 @@ pub(crate) async fn get(
     } else {
         Some(caller.shop(&app, params.shop.as_deref(), Scope::Read)?.id.clone())
     };
-    open(app, shop, &params, stopping, &headers).await
+    open(app, caller, shop, &params, stopping, &headers).await
 }
 
 /// The operator's twin on the admin listener.
@@ -99,6 +100,7 @@ pub(crate) async fn for_operator(
 
 async fn open(
     app: App,
+    caller: Caller,
     shop: Option<Slug>,
     params: &StreamParams,
     Stopping(end): Stopping,
@@ -114,6 +116,7 @@ async fn open(
     };
     let ends = (params.follow == Some(false)).then(|| app.store.journal().durable().borrow().0);
     let filter = Filter {
+        caller,
         shop,
         kind: params.kind.clone(),
         ends,
@@ -138,6 +141,8 @@ async fn open(
 
 /// What a stream shows.
 struct Filter {
+    /// Who opened it.
+    caller: Caller,
     /// Whose events; `None` is all.
     shop: Option<Slug>,
     /// The only type of events.

@@ -170,3 +170,26 @@ async fn streams_are_bounded_outlive_the_idle_deadline_and_end_with_the_drain() 
         listener.await.unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_key_is_revoked_or_its_shop_deleted() {
+    let world = World::with(api::Settings {
+        // A connection whose stream is over is closed after that.
+        idle_timeout: Duration::from_millis(60),
+        ..api::Settings::default()
+    })
+    .await;
+    let (scarpe, borse) = (world.shop("scarpe").await, world.shop("borse").await);
+    let listed = world.operator.get("/v1/shops/scarpe/keys").await.json();
+    let key = listed["keys"][0]["id"].as_str().unwrap().to_owned();
+    for (client, path) in [
+        (&scarpe, format!("/v1/shops/scarpe/keys/{key}")),
+        (&borse, "/v1/shops/borse".to_owned()),
+    ] {
+        let (mut seen, _, _) = Stream::open(client, "/v1/events/stream", None).await;
+        assert_eq!(client.post("/v1/orders", &order("1")).await.status, 202);
+        seen.until("message.delivered").await;
+        assert_eq!(world.operator.delete(&path).await.status, 204);
+        assert!(seen.block().await.is_none(), "{path}");
+    }
+}

@@ -127,6 +127,12 @@ async fn a_shop_sees_nothing_of_another() {
         "/v1/templates/t?shop=one".to_owned(),
         "/v1/templates?shop=one".to_owned(),
         "/v1/suppressions?shop=one".to_owned(),
+        "/v1/campaigns/c/leads".to_owned(),
+        "/v1/stats?shop=one".to_owned(),
+        "/v1/stats?campaign=c".to_owned(),
+        "/v1/stats?by=campaign&shop=one".to_owned(),
+        "/v1/events/stream?shop=one&follow=false".to_owned(),
+        "/v1/persons?email=mario@example.it&shop=one".to_owned(),
     ] {
         assert_eq!(one.get(&path).await.status, 200, "{path}");
         let answer = two.get(&path).await;

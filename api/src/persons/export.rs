@@ -24,7 +24,7 @@ pub(crate) struct PersonExport {
     suppressions: Vec<SuppressionEntry>,
     /// Orders and messages as they came, with all that happened since; the oldest first.
     accepted: Vec<AcceptedView>,
-    /// Mails whose cause is no longer known, with all that happened to them.
+    /// Mails whose cause is no longer known: nor is more of them than this.
     mails: Vec<MailView>,
     /// First visits to advertisers' sites; for the operator alone.
     visits: Vec<VisitView>,

@@ -81,6 +81,9 @@ impl Feed {
                     alive
                 }
             };
+            if self.filter.caller.is_revoked(&self.app) {
+                return None;
+            }
             if !told.is_empty() {
                 return Some(told.into());
             }
