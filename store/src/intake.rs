@@ -9,6 +9,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use types::event::Event;
 use types::id::{EventId, PERSON_PARTITIONS, PartitionId, Slot};
@@ -57,8 +58,6 @@ pub enum SubmitError {
     #[error("{0}")]
     Refused(String),
 }
-
-type Senders = Arc<[Lanes]>;
 
 /// The writing ends of one runner's inbox.
 struct Lanes {
@@ -147,8 +146,8 @@ impl Inbox {
 
 /// The way in for events.
 pub struct Intake {
-    /// `None` once closed.
-    senders: Mutex<Option<Senders>>,
+    /// The lanes of each runner; `None` once closed. Read without a lock: clicks go through here.
+    senders: ArcSwapOption<Vec<Lanes>>,
     inboxes: Mutex<Vec<(Range<u16>, Inbox)>>,
     ranges: Vec<Range<u16>>,
     /// Runner of each partition.
@@ -221,7 +220,7 @@ impl Intake {
             .collect();
         let (senders, inboxes): (Vec<_>, Vec<_>) = ranges.iter().map(|_| lanes(inbox_len, tracked_len)).unzip();
         Self {
-            senders: Mutex::new(Some(senders.into())),
+            senders: ArcSwapOption::from_pointee(senders),
             inboxes: Mutex::new(ranges.iter().cloned().zip(inboxes).collect()),
             ranges,
             owners,
@@ -295,7 +294,7 @@ impl Intake {
 
     /// Refuses everything from now on. Runners see the end of their inbox once they have drained it.
     pub fn close(&self) {
-        lock(&self.senders).take();
+        self.senders.store(None);
     }
 
     async fn queue(
@@ -320,7 +319,8 @@ impl Intake {
 
     /// Uses the lanes of a partition's runner.
     fn with<T>(&self, partition: PartitionId, f: impl FnOnce(&Lanes) -> T) -> Result<T, SubmitError> {
-        let senders = lock(&self.senders).clone().ok_or(SubmitError::Closed)?;
+        let senders = self.senders.load();
+        let senders = senders.as_ref().ok_or(SubmitError::Closed)?;
         let owner = self.owners.get(usize::from(partition.number())).copied();
         owner
             .and_then(|owner| senders.get(owner))

@@ -24,11 +24,11 @@ enum Click {
 impl Server {
     /// Answers a click. Waits for nothing.
     pub(crate) fn click(&self, token: &str, request: &Request<'_>) -> Reply {
-        let click = match self.read_click(request.head.host, token) {
+        let click = match self.read_click(request.host, token) {
             Ok(click) => click,
             Err(reason) => {
                 self.bad_token(Endpoint::Click, reason, request);
-                return self.safe_page(request.head.host);
+                return self.safe_page(request.host);
             }
         };
         let visitor = request.visitor();
@@ -106,7 +106,7 @@ impl Server {
     fn lead_on(&self, shop: ShopNumber, campaign: CampaignNumber, click_id: &str, request: &Request<'_>) -> Reply {
         let catalogue = self.deps.store.catalogue().load();
         let Some(shop) = catalogue.shop_by_number(shop) else {
-            return self.safe_page(request.head.host);
+            return self.safe_page(request.host);
         };
         // Paused and deleted campaigns still lead on: their offer was made, and the mail promises it.
         let lasting = catalogue

@@ -26,7 +26,8 @@ struct Report {
     via: LandingVia,
     /// Whether the site takes the visitor for new.
     new_visitor: Option<bool>,
-    /// Whether the report came from one of the advertiser's own hosts, or was signed by it.
+    /// Whether the report came from one of the advertiser's own hosts, or was signed by it, of a click id that only we could
+    /// make.
     proven: bool,
 }
 
@@ -36,7 +37,7 @@ struct NotDurable;
 impl Server {
     /// Takes a beacon or a signed call.
     pub(crate) async fn landing(&self, request: &Request<'_>) -> Reply {
-        if request.head.webhook_signature.is_some() {
+        if request.parts.headers.contains_key(call::SIGNATURE) {
             return self.landing_call(request).await;
         }
         let body = std::str::from_utf8(request.body).unwrap_or_default().trim();
@@ -55,7 +56,7 @@ impl Server {
     /// Serves the image; a HEAD, or a GET made in advance, reports nothing.
     pub(crate) async fn landing_image(&self, request: &Request<'_>) -> Reply {
         if request.visitor().visit == Visit::Real {
-            match self.report(request.head.query, LandingVia::Image, request).await {
+            match self.report(request.query(), LandingVia::Image, request).await {
                 Ok(Ok(())) => {}
                 Ok(Err(reason)) => self.bad_token(Endpoint::Landing, reason, request),
                 Err(NotDurable) => return reply::later(503, "5"),
@@ -95,16 +96,12 @@ impl Server {
             Ok(click) => click,
             Err(reason) => return Ok(Err(reason)),
         };
-        if !keys.trusts(text) {
-            self.metrics.event(Tracked::Landed, Fate::Untrusted);
-            return Ok(Ok(()));
-        }
         let new_visitor = match field("n") {
             Some((_, "1")) => Some(true),
             Some((_, "0")) => Some(false),
             _ => None,
         };
-        let proven = via == LandingVia::Snippet && self.is_advertisers_page(&click, request);
+        let proven = via == LandingVia::Snippet && keys.trusts(text) && self.is_advertisers_page(&click, request);
         let report = Report {
             click,
             via,

@@ -24,8 +24,9 @@
 
 mod aggregate;
 mod click;
+mod connection;
 mod destination;
-mod http;
+mod framing;
 mod landing;
 mod limit;
 mod listener;
@@ -42,6 +43,7 @@ mod stop;
 mod suspects;
 mod tls;
 mod unsubscribe;
+mod watched;
 
 use std::sync::Arc;
 
@@ -59,7 +61,6 @@ use types::withdrawals::Withdrawals;
 pub use settings::{Config, Settings};
 
 use aggregate::Aggregates;
-use http::date::Date;
 use limit::Limit;
 use metrics::{Fate, Metrics, Tracked};
 use safe_page::SafePages;
@@ -94,7 +95,6 @@ struct Server {
     suspects: Suspects,
     aggregates: Aggregates,
     metrics: Metrics,
-    date: Date,
     /// One for each connection, of either listener.
     places: Arc<Semaphore>,
 }
@@ -112,7 +112,6 @@ impl Tracker {
             suspects: Suspects::new(),
             aggregates: Aggregates::new(),
             metrics: Metrics::new(&deps.registry).expect("one registry takes one tracker"),
-            date: Date::new(),
             places: Arc::new(Semaphore::new(settings.connections_max)),
             settings,
             deps,

@@ -1,7 +1,7 @@
 //! Connections: accepted, bounded in number and time, and drained.
 //!
 //! What one connection may take: a first byte within `first_byte_timeout`; a TLS handshake within `handshake_timeout`; the
-//! rest as `http/connection.rs` says. Each is one of at most `connections_max` of both listeners; beyond that, connections
+//! rest as [`crate::watched`] says. Each is one of at most `connections_max` of both listeners; beyond that, connections
 //! wait in the kernel's queue, where they cost us nothing.
 
 use std::io;
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Server;
-use crate::http::connection;
+use crate::connection;
 use crate::stop::Stop;
 use crate::tls::Tls;
 

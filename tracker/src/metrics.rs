@@ -38,7 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) silent: IntCounter,
     /// Requests that are no HTTP, too long, too slow, or could be read in two ways, by status. A steady few come from
     /// port scanners; many are someone who tries.
-    pub(crate) refused: IntCounterVec,
+    refused: IntCounterVec,
     /// TLS handshakes by result. Healthy: `tls13` and some `tls12`. `unknown_host`: no certificate of that name is in the
     /// folder. `failed`: old or broken clients, and port scanners. `timeout`: someone holds connections open.
     pub(crate) handshakes: IntCounterVec,
@@ -202,6 +202,11 @@ impl Metrics {
                 self.requests.with_label_values(&labels).inc();
             }
         }
+    }
+
+    /// Counts a request that is refused for its form.
+    pub(crate) fn refused(&self, status: u16) {
+        self.refused.with_label_values(&[&status.to_string()]).inc();
     }
 
     pub(crate) fn bad_token(&self, endpoint: Endpoint, reason: BadToken) {

@@ -19,7 +19,7 @@ impl Server {
     }
 
     fn record_open(&self, text: &str, request: &Request<'_>) -> Result<Fate, BadToken> {
-        let (keys, host) = (&self.deps.tokens, request.head.host);
+        let (keys, host) = (&self.deps.tokens, request.host);
         if Kind::claimed(text) == Some(Kind::AggregatePixel) {
             let token = keys.verify_aggregate_pixel(host, text)?;
             return Ok(if keys.trusts(text) {

@@ -5,6 +5,7 @@
 //!
 //! A link whose key is known to others still stops things, since the way out must never be shut, but takes nothing back.
 
+use hyper::header::{ACCEPT_LANGUAGE, CONTENT_TYPE};
 use types::event::{Event, Preference, PreferenceChanged, UnsubscribeScope, Unsubscribed, UnsubscribedBy};
 use types::locale::Language;
 use types::token::UnsubscribeToken;
@@ -25,18 +26,18 @@ enum Asked {
 impl Server {
     /// Shows the page. Changes nothing.
     pub(crate) fn unsubscribe_page(&self, token: &str, request: &Request<'_>) -> Reply {
-        match self.deps.tokens.verify_unsubscribe(request.head.host, token) {
+        match self.deps.tokens.verify_unsubscribe(request.host, token) {
             Ok(token) => self.page(&token, request, Page::Ask),
             Err(reason) => {
                 self.bad_token(Endpoint::Unsubscribe, reason, request);
-                self.safe_page(request.head.host)
+                self.safe_page(request.host)
             }
         }
     }
 
     /// Does what is asked, and answers once that is durable.
     pub(crate) async fn unsubscribe(&self, text: &str, request: &Request<'_>) -> Reply {
-        let token = match self.deps.tokens.verify_unsubscribe(request.head.host, text) {
+        let token = match self.deps.tokens.verify_unsubscribe(request.host, text) {
             Ok(token) => token,
             Err(reason) => {
                 self.bad_token(Endpoint::Unsubscribe, reason, request);
@@ -48,7 +49,7 @@ impl Server {
         } else {
             Mistake::NotOffered
         };
-        let asked = asked(request.head.content_type, request.body)
+        let asked = asked(request.header(&CONTENT_TYPE).unwrap_or_default(), request.body)
             .filter(|asked| mistake == Mistake::Offered || *asked != Asked::Change(Preference::ResumeOffers));
         let Some(asked) = asked else {
             return reply::text(400, "Nothing was asked for.\n");
@@ -91,7 +92,7 @@ impl Server {
         let catalogue = self.deps.store.catalogue().load();
         let shop = catalogue.shop_by_number(token.shop);
         let fallback = shop.map_or(Language::En, |shop| shop.spec.language);
-        let language = page::language(request.head.accept_language).unwrap_or(fallback);
+        let language = page::language(request.header(&ACCEPT_LANGUAGE).unwrap_or_default()).unwrap_or(fallback);
         // Numbers are given for ever, so a shop can only be missing while a start-up has not read the catalogue yet.
         let name = shop.map_or("", |shop| &*shop.spec.name);
         reply::page(page::html(page, language, name), page::policy())

@@ -150,6 +150,28 @@ async fn a_signed_call_proves_the_landing() {
 }
 
 #[tokio::test]
+async fn a_click_id_that_others_can_make_is_recorded_and_proves_nothing() {
+    let mut world = support::start_distrusting(&[2]).await;
+    let (click, click_id) = world.click_id();
+    let headers = [("user-agent", BROWSER), ("origin", "https://vini.example")];
+    let expected = landed(click, LandingVia::Snippet, Some(true), false);
+    let body = format!("c={click_id}&n=1");
+    let answer = report(&mut world, "POST", "/l", &headers, &body, expected).await;
+    assert_eq!(answer.status, 204);
+    let body = format!(r#"{{"click_id": "{click_id}"}}"#);
+    let now = NOW.to_string();
+    let signed = signature(&world, 2, "msg_1", &now, &body);
+    let headers = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", &now),
+        ("webhook-signature", &signed),
+    ];
+    let expected = landed(click, LandingVia::Server, None, false);
+    let answer = report(&mut world, "POST", "/l", &headers, &body, expected).await;
+    assert_eq!(answer.status, 204);
+}
+
+#[tokio::test]
 async fn a_call_that_is_wrong_is_told_what() {
     let mut world = start().await;
     let (_, click_id) = world.click_id();

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use serde_json::Value;
 use types::event::LandingVia;
 use types::time::Timestamp;
@@ -12,12 +13,16 @@ use types::token::{BadSignature, LandingSignature};
 
 use super::{NotDurable, Report};
 use crate::Server;
-use crate::metrics::{Fate, Tracked};
 use crate::reply::{self, Reply};
 use crate::request::{Endpoint, Request};
 
 /// How far an advertiser's clock may be ahead of ours.
 const AHEAD: Duration = Duration::from_mins(5);
+
+/// The header lines of a signature.
+const ID: HeaderName = HeaderName::from_static("webhook-id");
+const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The body, as meant.
 struct Call {
@@ -33,11 +38,7 @@ impl Server {
     /// Takes a signed call, and answers 204 once its landing is durable.
     pub(super) async fn landing_call(&self, request: &Request<'_>) -> Reply {
         let report = match self.read_call(request) {
-            Ok(Some(report)) => report,
-            Ok(None) => {
-                self.metrics.event(Tracked::Landed, Fate::Untrusted);
-                return reply::nothing(204);
-            }
+            Ok(report) => report,
             Err(Fault(status, field, fault)) => return reply::problem(status, field, &fault),
         };
         match self.record_landing(report, request).await {
@@ -48,8 +49,8 @@ impl Server {
         }
     }
 
-    /// Reads and checks a call; `None` if its click id was made with a key that is known to others.
-    fn read_call(&self, request: &Request<'_>) -> Result<Option<Report>, Fault> {
+    /// Reads and checks a call.
+    fn read_call(&self, request: &Request<'_>) -> Result<Report, Fault> {
         let call = Call::parse(request.body)?;
         let click = self.deps.tokens.open_click_id(&call.click_id).map_err(|reason| {
             self.bad_token(Endpoint::Landing, reason, request);
@@ -66,22 +67,23 @@ impl Server {
                 ));
             }
         }
-        let report = Report {
+        Ok(Report {
             click,
             via: LandingVia::Server,
             new_visitor: call.new_visitor,
-            proven: true,
-        };
-        Ok(self.deps.tokens.trusts(&call.click_id).then_some(report))
+            proven: self.deps.tokens.trusts(&call.click_id),
+        })
     }
 
     fn verify_signature(&self, click: &types::token::ClickId, request: &Request<'_>) -> Result<(), Fault> {
-        let head = request.head;
-        let missing = |field| Fault(401, field, "is missing".to_owned());
+        let header = |name: &HeaderName, field| {
+            let value = request.header(name);
+            value.ok_or_else(|| Fault(401, field, "is missing".to_owned()))
+        };
         let signature = LandingSignature {
-            id: head.webhook_id.ok_or_else(|| missing("webhook-id"))?,
-            timestamp: head.webhook_timestamp.ok_or_else(|| missing("webhook-timestamp"))?,
-            signatures: head.webhook_signature.ok_or_else(|| missing("webhook-signature"))?,
+            id: header(&ID, "webhook-id")?,
+            timestamp: header(&TIMESTAMP, "webhook-timestamp")?,
+            signatures: header(&SIGNATURE, "webhook-signature")?,
         };
         let catalogue = self.deps.store.catalogue().load();
         let advertiser = catalogue

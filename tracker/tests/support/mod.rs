@@ -450,3 +450,11 @@ impl Answer {
         std::str::from_utf8(&self.body).unwrap()
     }
 }
+
+/// The headers that every answer has.
+pub fn check_common(answer: &Answer) {
+    assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{answer:?}");
+    assert_eq!(answer.header("x-robots-tag"), Some("noindex, nofollow"), "{answer:?}");
+    assert_eq!(answer.header("set-cookie"), None, "{answer:?}");
+}
