@@ -6,7 +6,7 @@
 //! would tell a shop what people who never bought there do.
 //!
 //! An erasure is durable when it is answered. State forgets at once; the journal holds the erased records for as long as its
-//! retention says (`store.journal_retention`), readable by nobody but a recovery.
+//! retention says and a quarter longer (`store.journal_retention`), readable by nobody but a recovery.
 
 mod export;
 

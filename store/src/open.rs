@@ -38,6 +38,10 @@ use crate::state::{Applied, State, Tables};
 use crate::store::{Parts, Store};
 use recovered::Recovered;
 
+/// Segments that are begun in the time of the journal's retention even if none is full: so what is erased, or has ended, is on disk for
+/// a fourth longer than that at most.
+const SEGMENTS_A_RETENTION: u32 = 4;
+
 /// Opens the data directory, makes it if it is missing, and recovers what a crash left.
 ///
 /// Returns the store and the records that state lacks: they are folded again, through [`State::submit`], before anything
@@ -257,6 +261,7 @@ fn start(
         segments,
         shelf,
         syncer,
+        segment_life: settings.journal_retention / SEGMENTS_A_RETENTION,
     };
     let changes = settings.redis.as_ref().map(|_| Arc::<Changes>::default());
     let writer = Writer {

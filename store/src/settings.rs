@@ -29,7 +29,7 @@ pub struct Settings {
     pub runners: usize,
     /// Size of a journal or spool segment. One more of each is kept ready, so four times this is the least disk in use.
     pub segment_bytes: u64,
-    /// How long journal segments are kept for explanations and rebuilds, and how long erased data lingers.
+    /// How long journal segments are kept for explanations and rebuilds. Erased data lingers up to a quarter longer.
     pub journal_retention: Duration,
     /// Bytes of journal segments above which the oldest go even within their retention, once a checkpoint covers them.
     pub journal_bytes_max: u64,

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use types::time::Clock;
+use types::time::{Clock, Timestamp};
 
 use super::{BUFFER_KEPT, Commits, Round};
 use crate::frame;
@@ -24,11 +24,18 @@ pub(crate) struct Track {
     pub(crate) capacity: u64,
     /// Where the next frame goes.
     pub(crate) at: u64,
+    /// When the segment was begun.
+    pub(crate) begun: Timestamp,
 }
 
 impl Track {
     fn has_room(&self, bytes: usize) -> bool {
         self.at + bytes as u64 <= self.capacity
+    }
+
+    /// Returns whether the segment has been filled for long enough. What is old is freed by the segment, also where little happens.
+    fn is_over(&self, life: Duration) -> bool {
+        self.at > SEGMENT_HEADER as u64 && self.clock.now().since(self.begun) > life
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -59,6 +66,7 @@ impl Track {
         self.id = fresh.id;
         self.capacity = fresh.capacity;
         self.at = SEGMENT_HEADER as u64;
+        self.begun = header.begun;
         Ok(())
     }
 }
@@ -71,6 +79,8 @@ pub(crate) struct Committer {
     pub(crate) segments: Arc<Segments>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) syncer: Syncer,
+    /// How long one segment is filled at most.
+    pub(crate) segment_life: Duration,
 }
 
 impl Committer {
@@ -139,18 +149,17 @@ impl Committer {
     fn place_journal(&mut self, bytes: &mut [u8], first: u64) -> io::Result<()> {
         let mut position = first;
         let mut barrier = true;
+        let mut over = self.journal.is_over(self.segment_life);
         let (mut start, mut cursor) = (0, 0);
         while let Some(len) = bytes.get(cursor..).and_then(frame::total_len) {
-            if !self.journal.has_room(cursor - start + len) {
+            if std::mem::take(&mut over) || !self.journal.has_room(cursor - start + len) {
                 self.journal.write(bytes.get(start..cursor).unwrap_or_default())?;
                 start = cursor;
                 self.journal.rotate(position, len)?;
-                self.segments.begin(
-                    self.journal.id,
-                    position,
-                    self.journal.capacity,
-                    self.journal.clock.now(),
-                );
+                let Track {
+                    id, capacity, begun, ..
+                } = self.journal;
+                self.segments.begin(id, position, capacity, begun);
                 barrier = true;
             }
             frame::seal(bytes.get_mut(cursor..).unwrap_or_default(), self.journal.id, barrier);
@@ -164,10 +173,11 @@ impl Committer {
     /// Writes spool frames; returns the segments of older copies, one for each.
     fn place_spool(&mut self, bytes: &mut [u8]) -> io::Result<Vec<u32>> {
         let (mut start, mut cursor) = (0, 0);
+        let mut over = self.spool.is_over(self.segment_life);
         let mut placed: Vec<(Outline, u64)> = Vec::new();
         let mut left = Vec::new();
         while let Some(outline) = bytes.get(cursor..).and_then(outline) {
-            if !self.spool.has_room(cursor - start + outline.len) {
+            if std::mem::take(&mut over) || !self.spool.has_room(cursor - start + outline.len) {
                 self.spool.write(bytes.get(start..cursor).unwrap_or_default())?;
                 start = cursor;
                 // Counted before the next segment begins: a full segment without live messages is freed.

@@ -113,3 +113,27 @@ fn the_bound_of_the_journal_wins_over_who_follows() {
     let bytes = || segments.list().iter().map(|segment| segment.bytes).sum::<u64>();
     wait_for("the bound", || bytes() <= 4 * SEGMENT);
 }
+
+#[test]
+fn what_is_too_old_goes_even_if_its_segment_was_never_filled() {
+    let (dir, clock) = (
+        TempDir::new().expect("a directory"),
+        Arc::new(SetClock(AtomicU64::new(1_795_291_200_000))),
+    );
+    let store = open(&dir, &clock, 1 << 30);
+    let segments = Arc::clone(&store.0.segments);
+    let day = 86_400_000;
+    // Two records a day fill no segment in months.
+    for days in 1..=80 {
+        fill(&store, 2);
+        wait_for("the commit", || store.journal().durable().borrow().0 == 2 * days);
+        clock.0.fetch_add(day, Ordering::Relaxed);
+    }
+    wait_for("state", || {
+        store.state().applied(PartitionId::CATALOGUE) == Position(160)
+    });
+    rounds(&store);
+    let kept = 160 - segments.first() + 1;
+    assert!((60..=78).contains(&kept), "records of {} days are kept", kept / 2);
+    assert!(segments.list().len() <= 6, "{}", segments.list().len());
+}

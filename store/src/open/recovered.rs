@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use types::id::MessageId;
-use types::time::Clock;
+use types::time::{Clock, Timestamp};
 
 use super::Dirs;
 use crate::commit::Track;
@@ -73,7 +73,8 @@ impl Recovered<'_> {
             })
             .collect();
         let segments = Segments::new(list, Arc::clone(&maker), self.metrics.clone());
-        Ok((self.track(maker, fresh, end), Arc::new(segments), begun))
+        let track = self.track(maker, fresh, end, header.begun);
+        Ok((track, Arc::new(segments), begun))
     }
 
     /// Finds the live messages again.
@@ -88,7 +89,8 @@ impl Recovered<'_> {
         for unused in files.unused.into_iter().chain(origin) {
             maker.recycle(unused);
         }
-        Ok((self.track(maker, fresh, end), places))
+        let begun = self.clock.now();
+        Ok((self.track(maker, fresh, end, begun), places))
     }
 
     /// Returns the messages that are not terminal: those in state's outbox, and what the journal says beyond it.
@@ -119,7 +121,7 @@ impl Recovered<'_> {
         }
     }
 
-    fn track(&self, maker: Arc<Maker>, fresh: Fresh, at: u64) -> Track {
+    fn track(&self, maker: Arc<Maker>, fresh: Fresh, at: u64, begun: Timestamp) -> Track {
         Track {
             maker,
             clock: Arc::clone(self.clock),
@@ -128,6 +130,7 @@ impl Recovered<'_> {
             id: fresh.id,
             capacity: fresh.capacity,
             at,
+            begun,
         }
     }
 }
