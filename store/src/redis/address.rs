@@ -64,6 +64,12 @@ impl Address {
             return Err(vec!["is not a URL such as redis://localhost:6379".to_owned()]);
         };
         let mut faults = Vec::new();
+        if rest.split_once('/').is_some_and(|(_, path)| path.contains('@')) {
+            // What would be told of the rest may be the password.
+            return Err(vec![
+                "has an @ after the first /: in a user or password, write / as %2F".to_owned(),
+            ]);
+        }
         let (base, setup) = scheme.split_once('+').map_or((scheme, None), |(b, s)| (b, Some(s)));
         let tls = base == "rediss";
         if !matches!(base, "redis" | "rediss") || !matches!(setup, None | Some("sentinel" | "cluster")) {
@@ -224,6 +230,7 @@ mod tests {
         check("localhost:6379", 1);
         check("http://u:hunter2@localhost", 1);
         check("redis+raft://localhost", 1);
+        check("redis://:hunter2/hunter2@localhost", 1);
         check("redis://", 1);
         check("redis://a,b", 1);
         check("redis://a:0", 1);

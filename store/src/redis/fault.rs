@@ -14,6 +14,9 @@ pub(super) enum Fault {
     /// Redis holds something else than it was left with.
     #[error("slot {} stands at `{stored}`", slot.number())]
     Stale { slot: Slot, stored: String },
+    /// A key of ours has another type, or a stream an event that is not ours.
+    #[error("slot {} holds something that others put there: {error}", slot.number())]
+    Foreign { slot: Slot, error: RedisError },
     /// An answer that the command does not have.
     #[error("{command} was answered with {answer:?}")]
     Answer { command: &'static str, answer: Value },
@@ -41,12 +44,13 @@ pub(super) enum Fault {
 }
 
 /// The labels of [`Fault::label`].
-pub(super) const LABELS: [&str; 15] = [
+pub(super) const LABELS: [&str; 16] = [
     "busy",
     "cluster",
     "connection",
     "denied",
     "evicted",
+    "foreign",
     "journal",
     "loading",
     "memory",
@@ -60,11 +64,28 @@ pub(super) const LABELS: [&str; 15] = [
 ];
 
 impl Fault {
+    /// Tells what one slot alone suffers from what Redis does.
+    pub(super) fn of(slot: Slot, error: RedisError) -> Self {
+        let detail = error.detail().unwrap_or_default();
+        let told = |text| detail.contains(text);
+        // Redis before 7 tells the code of what fails within a script in its text.
+        let foreign = error.code() == Some("WRONGTYPE")
+            || told("WRONGTYPE")
+            || told("ID specified in XADD is equal or smaller")
+            || told("stream has exhausted the last possible ID");
+        if foreign {
+            Self::Foreign { slot, error }
+        } else {
+            error.into()
+        }
+    }
+
     /// Returns what kind of fault it is.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Redis(error) => label(error),
             Self::Stale { .. } => "stale",
+            Self::Foreign { .. } => "foreign",
             Self::Answer { .. } | Self::State | Self::Unknown => "other",
             Self::NoMaster(_) => "sentinel",
             Self::NoNode(_) => "cluster",

@@ -125,6 +125,9 @@ impl Link {
 
     /// Removes all keys of some slots.
     pub(super) async fn clear(&mut self, slots: &[Slot]) -> Result<(), Fault> {
+        if slots.is_empty() {
+            return Ok(());
+        }
         let prefixes: Vec<_> = slots.iter().map(|slot| format!("{{s{:02}}}:", slot.number())).collect();
         for node in &mut self.nodes {
             let mut cursor = "0".to_owned();
@@ -165,7 +168,8 @@ impl Sending {
         let mut all = Vec::new();
         while let Some(answers) = self.0.join_next().await {
             for (slot, answer) in answers.map_err(|_| closed())?? {
-                all.push((slot, answer.extract_error()?));
+                let answer = answer.extract_error().map_err(|error| Fault::of(slot, error))?;
+                all.push((slot, answer));
             }
         }
         Ok(all)

@@ -10,7 +10,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use types::catalogue::Catalogue;
-use types::id::PartitionId;
+use types::id::{PartitionId, Slot};
 use types::time::Clock;
 
 use super::changes::Changes;
@@ -32,15 +32,23 @@ const RETRY_MIN: Duration = Duration::from_millis(50);
 /// How long the end of the store waits for what Redis takes at that moment.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// How long it is told that another node was seen at the same Redis; the two meet about each time that one waits.
+const SHARED_TOLD: Duration = Duration::from_mins(10);
+
 /// The store's handle on the projector.
 #[derive(Debug)]
 pub(crate) struct Projector {
-    finding: Finding,
+    findings: Arc<Mutex<Findings>>,
     stop: watch::Sender<bool>,
 }
 
-/// What is wrong with Redis's own settings, if anything is.
-type Finding = Arc<Mutex<Option<String>>>;
+/// What an operator must change in the settings of Redis, or in ours.
+#[derive(Debug, Default)]
+struct Findings {
+    eviction: Option<String>,
+    /// When another node was last seen to write to this Redis.
+    shared: Option<Instant>,
+}
 
 /// What is projected.
 pub(crate) struct Sources {
@@ -59,7 +67,9 @@ pub(super) struct Projection {
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
     pub(super) changes: Arc<Changes>,
-    finding: Finding,
+    findings: Arc<Mutex<Findings>>,
+    /// Slots that hold something of others, to be emptied.
+    pub(super) foreign: Vec<Slot>,
     /// Whether something of all slots was evicted, so that they are to be sent again.
     pub(super) evicted: bool,
     /// Keys that Redis had evicted when it was last asked, and whether some went under an evicting policy.
@@ -83,13 +93,14 @@ impl Projector {
         // The client takes the process's provider. Whoever has chosen one before has chosen the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (stop, stopped) = watch::channel(false);
-        let finding = Finding::default();
+        let findings = Arc::<Mutex<Findings>>::default();
         let mut projection = Projection {
             sources,
             settings,
             metrics,
             changes,
-            finding: Arc::clone(&finding),
+            findings: Arc::clone(&findings),
+            foreign: Vec::new(),
             evicted: false,
             evicted_seen: None,
             tainted: false,
@@ -107,13 +118,20 @@ impl Projector {
             projection.metrics.up.set(0);
         };
         let thread = thread::Builder::new().name("store-redis".to_owned()).spawn(run)?;
-        let projector = Self { finding, stop };
+        let projector = Self { findings, stop };
         Ok((projector, thread))
     }
 
-    /// Returns what an operator must change in Redis's settings, if anything.
+    /// Returns what an operator must change, if anything.
     pub(crate) fn finding(&self) -> Option<String> {
-        lock(&self.finding).clone()
+        let findings = lock(&self.findings);
+        if findings.is_shared() {
+            return Some(
+                "another node ships to the same redis, and each undoes what the other did; set a url of its own"
+                    .to_owned(),
+            );
+        }
+        findings.eviction.clone()
     }
 
     /// Lets the thread end: soon if Redis takes what is left, or at once if it takes nothing.
@@ -149,15 +167,21 @@ impl Projection {
             if !fault.at_once() {
                 self.metrics.up.set(0);
             }
+            if let Fault::Foreign { slot, .. } = fault {
+                self.foreign.push(slot);
+            }
             if told != fault.label() {
                 told = fault.label();
                 tracing::warn!(%fault, "redis does not take what is sent: it is tried again until it does");
             }
-            if fault.at_once() && wait == RETRY_MIN {
+            // Whoever else writes to our keys may do so again: what is made anew for it is bounded.
+            let disturbed = matches!(fault, Fault::Foreign { .. }) || lock(&self.findings).is_shared();
+            if fault.at_once() && wait == RETRY_MIN && !disturbed {
                 continue;
             }
+            let pause = if disturbed { self.settings.retry_max } else { wait };
             tokio::select! {
-                () = sleep(wait) => self.observe(),
+                () = sleep(pause) => self.observe(),
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             }
             wait = (wait * 2).min(self.settings.retry_max);
@@ -182,6 +206,13 @@ impl Projection {
             });
         }
         self.observe();
+    }
+
+    /// Takes note of another data directory's watermark. At the first start with a Redis it is what an older one left.
+    pub(super) fn found_another(&mut self) {
+        if self.confirmed.is_some() {
+            lock(&self.findings).shared = Some(Instant::now());
+        }
     }
 
     /// Takes note of what has arrived.
@@ -210,7 +241,7 @@ impl Projection {
     /// Takes note of what nodes say about eviction. True: keys were evicted, and are not any more.
     pub(super) fn evictions(&mut self, nodes: &[Eviction]) -> bool {
         let evicting = nodes.iter().find(|node| node.policy != "noeviction");
-        *lock(&self.finding) = evicting.map(|node| {
+        lock(&self.findings).eviction = evicting.map(|node| {
             format!(
                 "redis has maxmemory-policy {}: it may drop counts and events; set noeviction",
                 node.policy
@@ -233,6 +264,12 @@ impl Projection {
             now: self.sources.clock.now(),
             kept: self.settings.counts_kept,
         }
+    }
+}
+
+impl Findings {
+    fn is_shared(&self) -> bool {
+        self.shared.is_some_and(|seen| seen.elapsed() < SHARED_TOLD)
     }
 }
 

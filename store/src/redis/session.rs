@@ -108,6 +108,8 @@ impl<'a> Session<'a> {
     /// Connects, and finds out where each slot stands.
     pub(super) async fn begin(projection: &'a mut Projection) -> Result<Self, Fault> {
         let mut link = Link::open(&projection.settings).await?;
+        link.clear(&projection.foreign).await?;
+        projection.foreign.clear();
         let stored = link.watermarks().await?;
         projection.changes.clear();
         // In this order: whatever was forgotten is durable by now, and so at or before this position.
@@ -148,20 +150,21 @@ impl<'a> Session<'a> {
             .stream_len
             .saturating_mul(u64::from(Slot::COUNT));
         let fresh_from = self.begun_at.saturating_sub(streamed).max(first - 1);
-        let mut unknown = Vec::new();
+        let (mut unknown, mut shared) = (Vec::new(), false);
         for (slot, stored) in Slot::all().zip(stored) {
             let stored = stored.unwrap_or_default();
-            let known = stored.parse().ok().filter(|mark: &Watermark| {
+            let parsed = stored.parse::<Watermark>().ok();
+            shared |= parsed.is_some_and(|mark| mark.incarnation != sources.incarnation);
+            let known = parsed.filter(|mark| {
                 mark.incarnation == sources.incarnation
                     && mark.position <= self.begun_at
                     && mark.counts.is_none_or(|counts| counts <= self.begun_at)
                     && !self.projection.evicted
             });
             let mark = if let Some(mark) = known {
-                let counts = mark.counts.filter(|counts| counts + 1 >= first);
                 let at = Watermark {
                     position: mark.position.max(first - 1),
-                    counts,
+                    counts: mark.counts.filter(|counts| counts + 1 >= first),
                     session,
                     batch: 0,
                     ..mark
@@ -181,6 +184,9 @@ impl<'a> Session<'a> {
                 Mark { stored, at }
             };
             self.marks.push(mark);
+        }
+        if shared {
+            self.projection.found_another();
         }
         if !unknown.is_empty() {
             self.link.clear(&unknown).await?;

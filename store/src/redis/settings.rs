@@ -110,6 +110,10 @@ impl Config {
         if authorities.is_some() && !address.tls {
             faults.push("redis.ca_file: the URL does not say rediss".to_owned());
         }
+        let certificate = b"-----BEGIN CERTIFICATE-----";
+        if (authorities.iter()).any(|pem| !pem.windows(certificate.len()).any(|found| found == certificate)) {
+            faults.push("redis.ca_file: holds no certificate in PEM".to_owned());
+        }
         if address.user.is_some() && address.password.is_none() {
             faults.push("redis.url: has a user without a password".to_owned());
         }
@@ -189,10 +193,18 @@ mod tests {
         let ca_file = Some(file.path().to_owned());
         check(
             Config {
-                ca_file,
+                ca_file: ca_file.clone(),
                 ..config("redis://a")
             },
-            "redis.ca_file: ",
+            "redis.ca_file: the URL",
         );
+        check(
+            Config {
+                ca_file,
+                ..config("rediss://a")
+            },
+            "redis.ca_file: holds no",
+        );
+        check(config("redis://:pass/word@a"), "redis.url: has an @ after");
     }
 }

@@ -25,7 +25,8 @@ async fn lose(rig: &mut Rig, master: &mut Server, replica: &Server) {
     rig.exact(|| vec![master.connect()]).await;
     rig.load.rest();
     replica.signal("-STOP");
-    // Enough that the sockets between them cannot hold it, and all of it confirmed by the master.
+    // Nothing may wait in the sockets between them: the replica cannot come back for it while it is stopped.
+    master.command::<u64>("CLIENT KILL TYPE replica");
     rig.load.make(20_000);
     rig.load.folded().await;
     until("the master has it", || rig.metric("store_redis_lag_records") < 0.5).await;

@@ -23,3 +23,4 @@ mod outages;
 mod replies;
 mod restarts;
 mod secured;
+mod strangers;

@@ -4,6 +4,7 @@ use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use redis::{Connection, TlsCertificates};
+use tempfile::TempDir;
 
 use crate::support::{Exact, Rig, Server, until};
 
@@ -11,8 +12,15 @@ use crate::support::{Exact, Rig, Server, until};
 const ACL: &str = "user staffetta on >hunter2 resetkeys ~{s??}:* resetchannels -@all +get +set +del +unlink +hset +hdel \
                    +expire +xadd +evalsha +script|load +scan +info +select +ping";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tls_and_a_user_with_few_rights() {
+/// A server with TLS, whose authority is in a file of its folder.
+struct Secured {
+    dir: TempDir,
+    server: Server,
+    tls: u16,
+    authority: String,
+}
+
+fn secured() -> Secured {
     let dir = crate::common::scratch();
     let authority_key = KeyPair::generate().unwrap();
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
@@ -27,11 +35,10 @@ async fn tls_and_a_user_with_few_rights() {
         fs::write(&path, text).unwrap();
         path
     };
-    let ca = file("ca.pem", &authority_pem);
+    file("ca.pem", &authority_pem);
     let cert = file("cert.pem", &certificate.pem());
     let key = file("key.pem", &key.serialize_pem());
     let acl = file("users.acl", &format!("{ACL}\nuser default on nopass ~* +@all\n"));
-    let password = file("password", "hunter2\n");
     let (tls, spare) = (Server::reserve(), Server::reserve());
     let tls_port = tls.to_string();
     let args = [
@@ -48,8 +55,26 @@ async fn tls_and_a_user_with_few_rights() {
     ];
     let server = Server::spawn(spare, crate::common::scratch(), &args);
     server.ready();
+    Secured {
+        dir,
+        server,
+        tls,
+        authority: authority_pem,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_and_a_user_with_few_rights() {
+    let Secured {
+        dir,
+        server,
+        tls,
+        authority,
+    } = secured();
+    let password = dir.path().join("password");
+    fs::write(&password, "hunter2\n").unwrap();
     let section = store::redis::Config {
-        ca_file: Some(ca),
+        ca_file: Some(dir.path().join("ca.pem")),
         password_file: Some(password),
         ..store::redis::Config::default()
     };
@@ -59,7 +84,7 @@ async fn tls_and_a_user_with_few_rights() {
             format!("rediss://localhost:{tls}"),
             TlsCertificates {
                 client_tls: None,
-                root_cert: Some(authority_pem.clone().into_bytes()),
+                root_cert: Some(authority.clone().into_bytes()),
             },
         );
         vec![client.unwrap().get_connection().unwrap()]
@@ -75,5 +100,9 @@ async fn tls_and_a_user_with_few_rights() {
 async fn a_wrong_password_and_a_strange_certificate_are_told() {
     let server = Server::start(&["--requirepass", "right"]);
     let rig = Rig::open(format!("redis://:wrong@127.0.0.1:{}", server.port));
-    until("it is told", || rig.retries("denied") > 0.5).await;
+    until("the password is told", || rig.retries("denied") > 0.5).await;
+    let secured = secured();
+    let rig = Rig::open(format!("rediss://localhost:{}", secured.tls));
+    until("the certificate is told", || rig.retries("connection") > 0.5).await;
+    assert_eq!(secured.server.command::<Vec<String>>("KEYS *"), Vec::<String>::new());
 }
