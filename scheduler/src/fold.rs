@@ -249,10 +249,12 @@ impl Fold {
         self.persons.len() + self.rows.len() + self.mails.len()
     }
 
-    /// Returns the position up to which state has these partitions.
+    /// Returns the position up to which state has all of these partitions. They stand apart after a start with fewer runners: each
+    /// of the last run had come as far as it had.
     fn applied(&self) -> u64 {
-        let first = PartitionId::new(self.range.start).unwrap_or(PartitionId::CATALOGUE);
-        self.store.state().applied(first).0
+        let partitions = self.range.clone().filter_map(PartitionId::new);
+        let applied = partitions.map(|partition| self.store.state().applied(partition).0);
+        applied.min().unwrap_or_default()
     }
 
     fn accepted(

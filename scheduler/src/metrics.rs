@@ -25,7 +25,7 @@ pub(crate) struct Metrics {
     ///
     /// 1 or 2 when idle. Always at the maximum (128, and 512 opens and clicks): the runners are the bottleneck.
     pub(crate) turn_submissions: Histogram,
-    /// Persons and outbox rows in memory that state does not have yet, of the runner that spoke last.
+    /// Persons, mails and outbox rows in memory that state does not have yet, of the runner that spoke last.
     ///
     /// Healthy in the thousands under load. Rising without end: the state writer is stuck.
     pub(crate) unapplied: IntGauge,

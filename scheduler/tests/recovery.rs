@@ -6,9 +6,11 @@ mod fixture;
 
 use std::time::Duration;
 
-use fixture::{PUBLISHER, furnished, start};
+use fixture::{PUBLISHER, furnished, start, start_with};
+use store::state::Turn;
 use types::event::{Decided, Event, FailureClass, Outcome, Verdict};
-use types::id::{Attempt, MessageId};
+use types::id::{Attempt, MessageId, PartitionId};
+use types::tally::Measure;
 use types::time::Clock;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,4 +180,44 @@ async fn unsubscribing_by_a_mail_that_state_does_not_know_yet_counts() {
         "mailed although unsubscribed"
     );
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_runners_go_on_from_where_each_of_the_last_run_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let mut number = 0;
+    let sent = loop {
+        let sent = node.delivered(PUBLISHER, &format!("mario{number}@example.it")).await;
+        if sent.partition.number() >= 512 {
+            break sent;
+        }
+        number += 1;
+    };
+    node.settled().await;
+    // The second runner's turns were not written before the crash, the first one's were.
+    let opens = vec![sent.opened(); 6000];
+    node.append(sent.partition, &opens).await;
+    let position = *node.store.journal().durable().borrow();
+    node.store.state().submit(Turn {
+        range: 0..512,
+        position,
+        puts: Vec::new(),
+        released: Vec::new(),
+    });
+    let first = PartitionId::new(0).unwrap();
+    while node.store.state().applied(first) < position {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let clock = std::sync::Arc::clone(&node.clock);
+    node.stop().await;
+
+    for runners in [1, 3] {
+        let node = start_with(folder.path(), std::sync::Arc::clone(&clock), runners).await;
+        node.settled().await;
+        let (counts, _) = node.store.state().mail(sent.partition, sent.message).unwrap().unwrap();
+        assert_eq!(counts.opens[0], 6000, "{runners} runners");
+        assert_eq!(node.count(PUBLISHER, Measure::OpensRaw).await, 6000);
+        node.stop().await;
+    }
 }
