@@ -38,7 +38,7 @@ bench: bench-setup ## The figures of the README, each beside its limit or peer i
 
 .PHONY: bench-setup
 bench-setup: setup
-	tests/packages opendkim opendkim-tools openssl
+	tests/packages nginx-light opendkim opendkim-tools openssl redis-tools
 
 .PHONY: setup
 setup: .tools/apt-stamp $(PYTHON)

@@ -22,7 +22,7 @@ def tool(name):
     """The program's path, also from the sbin folders."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if not path:
-        raise SystemExit(f"{name} is missing: run `make setup`")
+        raise SystemExit(f"{name} is missing: run `make bench-setup`")
     return path
 
 

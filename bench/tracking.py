@@ -11,6 +11,7 @@ import time
 
 from harness import TICKS, Scratch, free_port, rss_bytes, wait_port
 from nginx import Nginx
+from redis import Redis
 from staffetta import DOMAINS, LOADTEST, Staffetta
 
 HOST = "track.localhost"
@@ -105,7 +106,8 @@ class Bench:
 
 
 def tracking(args):
-    """Redirects and pixels on kept connections and on fresh TLS 1.3 ones, interleaved with nginx; server time at half load."""
+    """Redirects and pixels on kept connections and on fresh TLS 1.3 ones, interleaved with nginx; server time at half load,
+    also with Redis up, 200 ms away and stopped."""
     shapes = {
         "pixel_kept": (args.clicks, ["--only", "/o/", "--status", "200"]),
         "redirect_kept": (args.clicks, ["--only", "/c/", "--status", "302"]),
@@ -133,11 +135,27 @@ def tracking(args):
                 "dropped": sum(round["staffetta"]["dropped"] for round in rounds),
             }
         rate = figures["redirect_kept"]["requests_per_second"] / 2
-        before = server_times(bench.service)
-        figures["half_load"] = bench.ours(int(rate * 20), *shapes["redirect_kept"][1], "--rate", str(rate))
-        figures["half_load"]["server_p99_at_most_ms"] = quantile(before, server_times(bench.service), 0.99) * 1000
+        figures["half_load"] = half_load(bench, args, rate)
         figures["rss_mib"] = rss_bytes(bench.service.child.pid) / 2**20
-        return figures
+    with Scratch("tracking-redis") as scratch:
+        redis = Redis(scratch)
+        bench = Bench(scratch, args, f'[redis]\nurl = "redis://127.0.0.1:{redis.port}"\n')
+        figures["half_load_redis_up"] = half_load(bench, args, rate)
+        redis.delay = 0.2
+        figures["half_load_redis_slow"] = half_load(bench, args, rate)
+        redis.stop()
+        figures["half_load_redis_stopped"] = half_load(bench, args, rate)
+        redis.go_on()
+    return figures
+
+
+def half_load(bench, args, rate):
+    """Redirects at a fixed rate, with the server's own time for 99 of 100."""
+    before = server_times(bench.service)
+    shape = ["--only", "/c/", "--status", "302", "--rate", str(rate)]
+    figures = bench.ours(int(rate * args.half_load_seconds), *shape)
+    figures["server_p99_at_most_ms"] = quantile(before, server_times(bench.service), 0.99) * 1000
+    return figures
 
 
 def server_times(service):

@@ -1,9 +1,10 @@
-//! Measures the projector: `cargo run --release -p store --example redis_rate -- DIR [OUTAGE_SECONDS [RATE]]`.
+//! Measures the projector: `cargo run --release -p store --example redis_rate -- DIR [OUTAGE_SECONDS [RATE [EVENTS]]]`.
 //!
 //! Starts a redis-server of its own in DIR and prints, one line each: what redis-benchmark's pipelined XADD of events of the same
 //! size takes; how many events a second go through journal and state to Redis while they are made, and when a backlog is
 //! caught up with; how far Redis falls behind in an outage at RATE events a second (10 seconds and 5,000 if not said), how long
-//! it takes to catch up and how much memory this process has at most; and the bytes of each thing in Redis.
+//! it takes to catch up and how much memory this process has at most; and the bytes of each thing in Redis. EVENTS are those of
+//! each measurement but the outage (400,000 if not said).
 
 #![allow(
     dead_code,
@@ -33,15 +34,15 @@ use prometheus::Registry;
 use store::Settings;
 use tokio::time::sleep;
 
-/// Events of each measurement but the outage.
-const EVENTS: u64 = 400_000;
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let mut args = std::env::args().skip(1);
     let dir = args.next().expect("the first argument is a directory");
     let outage: u64 = args.next().map_or(10, |text| text.parse().expect("seconds"));
     let rate: u64 = args.next().map_or(5000, |text| text.parse().expect("events a second"));
+    let events: u64 = args
+        .next()
+        .map_or(400_000, |text| text.parse().expect("a number of events"));
     let dir = Path::new(&dir);
     fs::create_dir_all(dir).expect("a directory that can be written");
     let port = TcpListener::bind(("127.0.0.1", 0))
@@ -49,7 +50,7 @@ async fn main() {
         .expect("a free port")
         .port();
     let mut redis = Redis::start(dir, port);
-    println!("redis-benchmark XADD, pipelined by 64, {}", benchmark(port));
+    println!("redis-benchmark XADD, pipelined by 64, {}", benchmark(port, events));
     redis.command(&["FLUSHALL"]);
 
     let registry = Registry::new();
@@ -75,9 +76,9 @@ async fn main() {
     until(|| arrived() >= 1.0 && lag() < 1.0).await;
 
     let (began, before) = (Instant::now(), arrived());
-    load.make(EVENTS);
+    load.make(events);
     let made = began.elapsed();
-    until(|| arrived() - before >= EVENTS as f64 && lag() < 1.0).await;
+    until(|| arrived() - before >= events as f64 && lag() < 1.0).await;
     println!(
         "live: {} records/s made, {} records/s in redis",
         per_second(arrived() - before, made),
@@ -86,11 +87,11 @@ async fn main() {
 
     redis.stop();
     let before = arrived();
-    load.make(EVENTS);
+    load.make(events);
     load.folded().await;
     let began = Instant::now();
     redis = Redis::start(dir, port);
-    until(|| arrived() - before >= EVENTS as f64 && lag() < 1.0).await;
+    until(|| arrived() - before >= events as f64 && lag() < 1.0).await;
     println!(
         "backlog: {} records/s in redis, which had forgotten everything",
         per_second(arrived() - before, began.elapsed())
@@ -152,14 +153,14 @@ fn resident() -> u64 {
         .unwrap_or(0)
 }
 
-fn benchmark(port: u16) -> String {
+fn benchmark(port: u16, events: u64) -> String {
     let event = "x".repeat(230);
     let output = Command::new("redis-benchmark")
         .args([
             "-p",
             &port.to_string(),
             "-n",
-            "400000",
+            &events.to_string(),
             "-P",
             "64",
             "-c",
