@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use edge::demo::world::TRACKING_HOST;
+use edge::demo::world::{ORDER, TRACKING_HOST};
 use serde_json::Value;
 use support::stage::Stage;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -36,8 +36,8 @@ async fn mail_click_landing_and_unsubscription_are_one_event_each() {
         settings.tracker.certificates = Some(certificates.clone());
     })
     .await;
-    let mail = stage.deliver("1", "mario@example.it").await;
-    let story = support::told(&stage.shop, "1", "decided", |story| story["decision"].is_object()).await;
+    let mail = stage.deliver(ORDER, "mario@example.it").await;
+    let story = support::told(&stage.shop, ORDER, "decided", |story| story["decision"].is_object()).await;
     let offers = story["decision"]["offers"].as_array().unwrap();
     let place = offers
         .iter()
@@ -74,20 +74,20 @@ async fn mail_click_landing_and_unsubscription_are_one_event_each() {
         "the address bar is clean"
     );
 
-    support::told(&stage.shop, "1", "landed", |story| count(story, "landed") == 1).await;
+    support::told(&stage.shop, ORDER, "landed", |story| count(story, "landed") == 1).await;
     stage.clock.advance(Duration::from_secs(125));
-    support::told(&stage.shop, "1", "decided as a lead", |story| {
+    support::told(&stage.shop, ORDER, "decided as a lead", |story| {
         count(story, "lead_decided") == 1
     })
     .await;
     stage.clock.advance(Duration::from_mins(31));
-    support::told(&stage.shop, "1", "settled", |story| count(story, "lead_settled") == 1).await;
+    support::told(&stage.shop, ORDER, "settled", |story| count(story, "lead_settled") == 1).await;
 
     browser.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
     let unsubscribed = next(&mut said).await;
     assert_eq!(unsubscribed["did"], "unsubscribed");
     assert!(browser.wait().await.unwrap().success());
-    let story = support::told(&stage.shop, "1", "unsubscribed", |story| {
+    let story = support::told(&stage.shop, ORDER, "unsubscribed", |story| {
         count(story, "unsubscribed") == 1
     })
     .await;
