@@ -167,7 +167,8 @@ pub enum What {
         click: PublicId,
         #[serde(serialize_with = "text")]
         landing: PublicId,
-        reason: LeadRefusal,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<LeadRefusal>,
     },
     #[serde(rename = "lead.confirmed")]
     LeadConfirmed {
@@ -186,7 +187,8 @@ pub enum What {
         lead: LeadId,
         #[serde(serialize_with = "text")]
         claimed: PublicId,
-        reason: VoidReason,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<VoidReason>,
     },
     #[serde(rename = "aggregate.counted")]
     AggregateCounted { hits: Vec<HitsAdded> },
@@ -286,7 +288,7 @@ impl Notice {
     /// it pays for, without the publisher's mail; of sums its own.
     pub fn for_shop(&self, shop: &Slug) -> Option<Self> {
         if self.shop.as_ref() == Some(shop) {
-            return Some(self.clone());
+            return Some(self.for_publisher(shop));
         }
         let advertiser = match &self.what {
             What::AggregateCounted { hits } => {
@@ -312,6 +314,21 @@ impl Notice {
             message: None,
             ..self.clone()
         })
+    }
+
+    /// Leaves out what a shop's own customer did elsewhere: that the person knew the advertiser's site is the advertiser's.
+    fn for_publisher(&self, shop: &Slug) -> Self {
+        let mut notice = self.clone();
+        match &mut notice.what {
+            What::LeadRefused { of, reason, .. } if of.advertiser.as_ref() != Some(shop) => {
+                reason.take_if(|reason| reason.tells_of_other_visits());
+            }
+            What::LeadVoided { of, reason, .. } if of.advertiser.as_ref() != Some(shop) => {
+                reason.take_if(|reason| reason.tells_of_other_visits());
+            }
+            _ => {}
+        }
+        notice
     }
 
     /// Returns the type, as in the JSON.

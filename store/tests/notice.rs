@@ -378,6 +378,14 @@ fn a_shop_sees_its_own_and_an_advertiser_what_it_pays_for() {
     let seen = lead.for_shop(&advertiser).unwrap();
     assert_eq!((seen.message, &seen.what), (None, &lead.what));
     assert_eq!(lead.for_shop(&slug("other")), None);
+    let voided = tell(lead_settled(LeadOutcome::Voided(VoidReason::KnownToSite))).unwrap();
+    let reason = |shop| serde_json::to_value(voided.for_shop(shop).unwrap()).unwrap()["reason"].clone();
+    assert_eq!(reason(&advertiser), json!("known_to_site"));
+    assert_eq!(
+        reason(&own),
+        json!(null),
+        "what a customer did elsewhere is not the shop's to know"
+    );
     let seen = serde_json::to_value(tell(aggregate()).unwrap().for_shop(&advertiser).unwrap()).unwrap();
     assert_eq!(seen["hits"].as_array().unwrap().len(), 1);
     assert_eq!(

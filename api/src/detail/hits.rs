@@ -116,8 +116,8 @@ const fn refused(refusal: LeadRefusal) -> &'static str {
     match refusal {
         LeadRefusal::Machine => "The click was a machine's.",
         LeadRefusal::Test => "The click was a test.",
-        LeadRefusal::VisitedBefore => "The network sent the person to this site before.",
-        LeadRefusal::KnownToSite => "The site itself knows the visitor.",
+        // The mail's shop reads this, too, and must not learn what its customer did elsewhere.
+        LeadRefusal::VisitedBefore | LeadRefusal::KnownToSite => "Why is told to the advertiser.",
         LeadRefusal::OutOfWindow => "The landing came too long after its click.",
         LeadRefusal::OfferOver => "The click came when the offer was over, or too long after the mail.",
         LeadRefusal::OwnShop => "The shop advertises in its own mail.",
@@ -139,7 +139,7 @@ pub(super) fn settled(settled: &LeadSettled) -> String {
 const fn voided(reason: VoidReason) -> &'static str {
     match reason {
         VoidReason::Machine => "its click was a machine's after all",
-        VoidReason::KnownToSite => "the site said later that it knew the visitor",
+        VoidReason::KnownToSite => "why is told to the advertiser",
         VoidReason::Erased => "the person was erased before the final verdict on its click",
     }
 }

@@ -165,7 +165,7 @@ impl Teller<'_> {
                 of,
                 click,
                 landing,
-                reason: *reason,
+                reason: Some(*reason),
             },
         }
     }
@@ -179,7 +179,7 @@ impl Teller<'_> {
                 of,
                 lead,
                 claimed,
-                reason,
+                reason: Some(reason),
             },
         }
     }

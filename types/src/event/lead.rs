@@ -186,6 +186,11 @@ impl LeadRefusal {
         Self::NoClick,
     ];
 
+    /// Returns whether the reason says what the person did elsewhere: the mail's shop must not learn that.
+    pub const fn tells_of_other_visits(self) -> bool {
+        matches!(self, Self::VisitedBefore | Self::KnownToSite)
+    }
+
     /// Returns the stable code.
     pub const fn code(self) -> &'static str {
         match self {
@@ -256,4 +261,11 @@ pub enum VoidReason {
     /// The person was erased before the final verdict, and with the person all that it would rest on.
     #[n(2)]
     Erased,
+}
+
+impl VoidReason {
+    /// Returns whether the reason says what the person did elsewhere: the mail's shop must not learn that.
+    pub const fn tells_of_other_visits(self) -> bool {
+        matches!(self, Self::KnownToSite)
+    }
 }
