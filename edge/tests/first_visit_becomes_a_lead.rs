@@ -115,8 +115,8 @@ async fn one_click_of_a_person_is_one_lead_everywhere() {
         .await;
     assert_eq!(page["leads"].as_array().unwrap().len(), 1);
     assert_eq!(page["leads"][0]["id"], id);
-    // The other landing is decided, and so is all else.
-    let refused = |story: &Value| details(story).contains("The network sent the person to this site before.");
+    // The other landing is decided, and so is all else. What the person did elsewhere is not the shop's to know.
+    let refused = |story: &Value| details(story).contains("The landing is no lead. Why is told to the advertiser.");
     support::told(&stage.shop, "2", "refused as a lead", refused).await;
     let story = support::told(&stage.shop, "1", "confirmed", |story| {
         details(story).contains("is confirmed")
