@@ -1,5 +1,6 @@
 //! What the store tells Prometheus.
 
+use prometheus::core::Collector;
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntGauge, Registry};
 
 /// The store's metrics.
@@ -64,20 +65,11 @@ impl Metrics {
             0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0,
         ];
         let histogram = |name: &str, help: &str, buckets: Vec<f64>| {
-            let metric = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
+            let options = HistogramOpts::new(name, help).buckets(buckets);
+            registered(registry, Histogram::with_opts(options))
         };
-        let counter = |name: &str, help: &str| {
-            let metric = IntCounter::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let gauge = |name: &str, help: &str| {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help));
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help));
         Ok(Self {
             commit_seconds: histogram(
                 "store_commit_seconds",
@@ -128,4 +120,14 @@ impl Metrics {
             failed: gauge("store_failed", "1 once a write or sync has failed")?,
         })
     }
+}
+
+/// Registers a metric that was just made. Err: it could not be made, or its name is taken.
+pub(crate) fn registered<M: Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<M>,
+) -> prometheus::Result<M> {
+    let metric = metric?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
 }

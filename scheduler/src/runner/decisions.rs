@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use policy::offers::Candidates;
 use policy::{MessageFacts, OrderFacts};
-use types::catalogue::Catalogue;
+use types::catalogue::{Catalogue, Shop};
 use types::event::{Decided, Event, MessageAccepted, OrderAccepted, Verdict};
-use types::id::{EventId, MessageId, PartitionId};
+use types::id::{EventId, MessageId, PartitionId, ShopNumber};
 use types::port::{Admission, Mail, Request};
 use types::time::Timestamp;
 
@@ -81,9 +81,7 @@ impl Runner {
         wall: Timestamp,
         now: Timestamp,
     ) -> Result<Verdict, Fault> {
-        let shop = catalogue
-            .shop_by_number(accepted.shop)
-            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let shop = shop_of(catalogue, accepted.shop)?;
         let candidates = match self.candidates.get(&accepted.shop) {
             Some((version, candidates)) if *version == catalogue.version() => Arc::clone(candidates),
             _ => {
@@ -120,9 +118,7 @@ impl Runner {
         wall: Timestamp,
         now: Timestamp,
     ) -> Result<Verdict, Fault> {
-        let shop = catalogue
-            .shop_by_number(accepted.shop)
-            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let shop = shop_of(catalogue, accepted.shop)?;
         let facts = MessageFacts {
             request: &accepted.request,
             accepted_at: wall,
@@ -134,4 +130,10 @@ impl Runner {
         let decision = policy::decide_message(&facts, now);
         Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
     }
+}
+
+/// Returns the shop that an accepted event names, deleted or not.
+fn shop_of(catalogue: &Catalogue, number: ShopNumber) -> Result<&Arc<Shop>, Fault> {
+    let shop = catalogue.shop_by_number(number);
+    shop.ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))
 }

@@ -3,6 +3,7 @@
 use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 use super::fault::LABELS;
+use crate::metrics::registered;
 
 /// The projector's metrics.
 #[derive(Clone, Debug)]
@@ -31,27 +32,18 @@ pub(super) struct Metrics {
 impl Metrics {
     /// Registers all metrics. Err: a name is taken.
     pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauge = |name: &str, help: &str| {
-            let metric = IntGauge::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
-        let counter = |name: &str, help: &str| {
-            let metric = IntCounter::new(name, help)?;
-            registry.register(Box::new(metric.clone()))?;
-            Ok::<_, prometheus::Error>(metric)
-        };
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help));
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help));
         let lag_seconds = Gauge::new(
             "store_redis_lag_seconds",
             "Age of the newest record that Redis has, while there are newer ones",
-        )?;
-        registry.register(Box::new(lag_seconds.clone()))?;
+        );
+        let lag_seconds = registered(registry, lag_seconds)?;
         let retries = Opts::new(
             "store_redis_retries_total",
             "Sessions begun again, by what ended the last",
         );
-        let retries = IntCounterVec::new(retries, &["kind"])?;
-        registry.register(Box::new(retries.clone()))?;
+        let retries = registered(registry, IntCounterVec::new(retries, &["kind"]))?;
         for label in LABELS {
             retries.with_label_values(&[label]);
         }
