@@ -17,7 +17,10 @@ pub struct Call {
     pub ended: usize,
 }
 
-/// Returns the calls that succeeded, in the order in which they ended.
+/// Returns the calls that succeeded, in the order in which they ended; but closing a descriptor has happened when it begins.
+///
+/// The system frees the number first and returns later: meanwhile another thread may be given the same number for another
+/// file, which the end of this call must not take away.
 pub fn read(path: &Path) -> Vec<Call> {
     let text = fs::read_to_string(path).unwrap();
     let mut open: HashMap<&str, (usize, String)> = HashMap::new();
@@ -31,11 +34,17 @@ pub fn read(path: &Path) -> Vec<Call> {
             continue;
         }
         if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
-            open.insert(pid, (line, begun.trim_end().to_owned()));
+            let begun = begun.trim_end();
+            if begun.starts_with("close(") {
+                calls.extend(call(&format!("{begun}) = 0"), line, line));
+            }
+            open.insert(pid, (line, begun.to_owned()));
         } else if let Some(resumed) = rest.strip_prefix("<... ") {
             let (began, head) = open.remove(pid).unwrap();
             let (_, end) = resumed.split_once(" resumed>").unwrap();
-            calls.extend(call(&format!("{head}{end}"), began, line));
+            if !head.starts_with("close(") {
+                calls.extend(call(&format!("{head}{end}"), began, line));
+            }
         } else {
             calls.extend(call(rest, line, line));
         }
