@@ -8,7 +8,7 @@
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use data_encoding::BASE64URL_NOPAD;
 
-use super::keys::{Reader, derive_bytes};
+use super::keys::{Reader, decode, derive_bytes};
 use super::{BadToken, TokenKeys, VERSION};
 use crate::id::{CampaignNumber, EventId, MessageId, PartitionId, ShopNumber};
 
@@ -67,13 +67,7 @@ impl TokenKeys {
 
     /// Decrypts a click id that came back.
     pub fn open_click_id(&self, text: &str) -> Result<ClickId, BadToken> {
-        let mut bytes = [0; LEN];
-        if BASE64URL_NOPAD.decode_len(text.len()) != Ok(LEN) {
-            return Err(BadToken::Malformed);
-        }
-        BASE64URL_NOPAD
-            .decode_mut(text.as_bytes(), &mut bytes)
-            .map_err(|_| BadToken::Malformed)?;
+        let mut bytes = decode::<LEN>(text)?;
         let (clear, sealed) = bytes.split_at_mut(2);
         let &mut [tag, id] = clear else {
             return Err(BadToken::Malformed);

@@ -208,13 +208,7 @@ impl TokenKeys {
 
     /// Returns a token's bytes if kind, key and MAC are right.
     fn open<const LEN: usize>(&self, kind: Kind, host: &str, token: &str) -> Result<[u8; LEN], BadToken> {
-        let mut bytes = [0; LEN];
-        if BASE64URL_NOPAD.decode_len(token.len()) != Ok(LEN) {
-            return Err(BadToken::Malformed);
-        }
-        BASE64URL_NOPAD
-            .decode_mut(token.as_bytes(), &mut bytes)
-            .map_err(|_| BadToken::Malformed)?;
+        let bytes = decode::<LEN>(token)?;
         let (fields, mac) = bytes.split_at(LEN - kind.mac_len());
         let [first, id, ..] = fields else {
             return Err(BadToken::Malformed);
@@ -269,6 +263,16 @@ impl Kind {
             Self::Unsubscribe => 16,
         }
     }
+}
+
+/// Reads a token's text, which has one length for each kind.
+pub(super) fn decode<const LEN: usize>(text: &str) -> Result<[u8; LEN], BadToken> {
+    let mut bytes = [0; LEN];
+    if BASE64URL_NOPAD.decode_len(text.len()) != Ok(LEN) {
+        return Err(BadToken::Malformed);
+    }
+    let read = BASE64URL_NOPAD.decode_mut(text.as_bytes(), &mut bytes);
+    read.map(|_| bytes).map_err(|_| BadToken::Malformed)
 }
 
 /// Derives a key: HKDF-Expand (RFC 5869 §2.3) with the root as PRK, since it is uniform already, for 32 bytes.
