@@ -5,6 +5,7 @@
 //! valid from then on, so code further in never checks an address or a currency again.
 
 pub mod address;
+pub mod calendar;
 pub mod catalogue;
 pub mod event;
 pub mod id;
