@@ -204,6 +204,7 @@ pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
         test: is_own(&request.to, &shop.spec),
         template: match &request.body {
             Body::Template(used) => Some(used.id.clone()),
+            Body::Cart(cart) => cart.template.clone(),
             Body::Content(_) => None,
         },
     })

@@ -156,7 +156,15 @@ impl PersonState {
             | Event::Landed(_)
             | Event::LeadDecided(_)
             | Event::LeadSettled(_)
-            | Event::AggregateCounted(_) => Withdrawal::default(),
+            | Event::AggregateCounted(_)
+            | Event::ContactChanged(_)
+            | Event::EventReported(_)
+            | Event::CartChanged(_)
+            | Event::CartDecided(_)
+            | Event::Moved(_)
+            | Event::WebhookEnded(_)
+            | Event::Swept(_)
+            | Event::SetAside(_) => Withdrawal::default(),
         }
     }
 

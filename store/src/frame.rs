@@ -14,6 +14,9 @@ pub(crate) const HEADER: usize = 30;
 pub(crate) const VERSION: u8 = 1;
 /// Flag: everything before this record was synced before this record was written.
 pub(crate) const BARRIER: u8 = 1;
+/// Flag: the next record is of the same append. An append whose last record is missing at the journal's end was told to nobody, and is
+/// cut whole.
+pub(crate) const MORE: u8 = 2;
 /// Payloads are bounded far below what a length can say, so that a damaged length is seen as such.
 pub(crate) const PAYLOAD_MAX: usize = 256 << 20;
 
@@ -25,6 +28,8 @@ pub(crate) struct Frame<'a> {
     pub(crate) partition: u16,
     pub(crate) id: EventId,
     pub(crate) wall: Timestamp,
+    /// Whether the next record is of the same append.
+    pub(crate) more: bool,
     pub(crate) payload: &'a [u8],
 }
 
@@ -67,10 +72,28 @@ pub(crate) fn encode(
 
 /// Finishes the checksum of the first frame in `bytes` for the segment it is written to.
 pub(crate) fn seal(bytes: &mut [u8], segment: u64, barrier: bool) {
-    let flags = if barrier { BARRIER } else { 0 };
+    let more = bytes.get(11).copied().unwrap_or_default() & MORE;
+    let flags = if barrier { BARRIER | more } else { more };
     let crc = finish(u32_at(bytes, 4).unwrap_or(0), flags, segment).to_le_bytes();
     put(bytes, 4, &crc);
     put(bytes, 11, &[flags]);
+}
+
+/// Says of the first frame in `bytes`, which is not sealed yet, that the next one is of the same append.
+pub(crate) fn join(bytes: &mut [u8]) {
+    put(bytes, 11, &[MORE]);
+}
+
+/// Returns how many bytes the append takes that begins with the first frame in `bytes`, or `None` if there is no header.
+pub(crate) fn append_len(bytes: &[u8]) -> Option<usize> {
+    let mut len = 0;
+    loop {
+        let rest = bytes.get(len..).unwrap_or_default();
+        len += total_len(rest)?;
+        if rest.get(11).copied().unwrap_or_default() & MORE == 0 {
+            return Some(len);
+        }
+    }
 }
 
 /// Makes the whole checksum of one valid frame anew, for the segment it is copied to.
@@ -105,6 +128,7 @@ pub(crate) fn parse(bytes: &[u8], segment: u64) -> Option<Frame<'_>> {
         partition: u16_at(header, 12)?,
         id: EventId::from_raw(u64_at(header, 14)?),
         wall: Timestamp::from_millis(u64_at(header, 22)?),
+        more: flags & MORE != 0,
         payload,
     })
 }
@@ -120,7 +144,7 @@ pub(crate) fn later_barrier(bytes: &[u8], segment: u64) -> Option<usize> {
         };
         // Cheap tests first: nearly all offsets fail here, without a checksum.
         rest.get(10) == Some(&VERSION)
-            && rest.get(11) == Some(&BARRIER)
+            && rest.get(11).is_some_and(|flags| flags & !MORE == BARRIER)
             && parse(rest, segment).is_some_and(|frame| PartitionId::new(frame.partition).is_some())
     })
 }

@@ -58,6 +58,8 @@ pub struct Record {
 #[derive(Default)]
 pub struct Batch {
     frames: Vec<u8>,
+    /// Where the last frame begins.
+    last: usize,
     partitions: Vec<PartitionId>,
     callbacks: Vec<Callback>,
 }
@@ -70,7 +72,11 @@ impl Batch {
 
     /// Adds a record, and returns its payload as it is journaled. `id` comes from [`Journal::mint`].
     pub fn push(&mut self, id: EventId, partition: PartitionId, wall: Timestamp, event: &Event) -> Bytes {
-        let start = self.frames.len() + frame::HEADER;
+        if !self.partitions.is_empty() {
+            frame::join(self.frames.get_mut(self.last..).unwrap_or_default());
+        }
+        self.last = self.frames.len();
+        let start = self.last + frame::HEADER;
         frame::encode(&mut self.frames, event.kind(), partition, id, wall, |out| {
             event.encode(out);
         });

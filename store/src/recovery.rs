@@ -4,6 +4,9 @@
 //! of a later commit round behind it had been synced, so it is damage, not a torn write, and the start is refused. A bad
 //! record in an older segment likewise, if state has not applied it yet; otherwise nobody needs it and it is not read.
 //!
+//! Records that one append wrote together stand or fall together: if the last one is missing at the end, all are cut. So whatever was
+//! recorded with its cause is never found without it, nor the cause alone.
+//!
 //! The last segment's records are then copied into a new, synced segment. After a failed sync the page cache may hold what
 //! the disk does not, and no later sync of the same file would say so; the copy makes what was read durable.
 
@@ -133,6 +136,8 @@ pub(crate) fn read_tail(segments: &[Found], through: u64, applied: &[u64]) -> Re
         let bytes = fs::read(&found.path).doing(|| format!("reading {}", found.path.display()))?;
         let mut position = found.header.first;
         let mut open_end = Vec::new();
+        // Records of an append whose last one was not read yet.
+        let mut append = Vec::new();
         let mut offset = SEGMENT_HEADER;
         while next.is_none_or(|next| position < next) {
             let rest = bytes.get(offset..).unwrap_or_default();
@@ -148,16 +153,23 @@ pub(crate) fn read_tail(segments: &[Found], through: u64, applied: &[u64]) -> Re
                 }
                 break;
             };
-            if next.is_none() {
-                open_end.push(OwnedFrame {
-                    bytes: rest.get(..frame.len()).unwrap_or_default().to_vec(),
-                });
-            }
-            tail.take(&frame, position, through, applied)?;
             offset += frame.len();
             position += 1;
+            append.push((frame, rest));
+            if frame.more {
+                continue;
+            }
+            let first = position - append.len() as u64;
+            for ((frame, rest), position) in append.drain(..).zip(first..) {
+                if next.is_none() {
+                    open_end.push(OwnedFrame {
+                        bytes: rest.get(..frame.len()).unwrap_or_default().to_vec(),
+                    });
+                }
+                tail.take(&frame, position, through, applied)?;
+            }
         }
-        tail.last = position - 1;
+        tail.last = position - 1 - append.len() as u64;
         if next.is_none() {
             tail.open_end = Some((found.header.first, open_end));
         }

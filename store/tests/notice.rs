@@ -125,6 +125,7 @@ fn accepted() -> [Event; 2] {
             person: PERSON,
             request: serde_json::from_value(request).unwrap(),
             claims: vec![claim],
+            origin: None,
         })),
     ]
 }

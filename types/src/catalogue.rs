@@ -3,6 +3,7 @@
 //! The specs are the JSON documents that people `PUT`; they are journaled as they are. A [`Catalogue`] is one immutable
 //! version of everything, made by folding catalogue events and swapped whole, so that a reader never sees half a change.
 
+mod automation;
 mod spec;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use crate::id::{CampaignNumber, ShopNumber};
 use crate::text::Slug;
 use crate::time::Timestamp;
 
+pub use automation::Workflow;
 pub use spec::{
     ApiKey, CampaignSpec, CampaignState, Creative, DkimSignatures, Scope, Sender, ShopSpec, TemplateKind,
     TemplateSource, TemplateSpec,
@@ -53,6 +55,7 @@ pub struct Catalogue {
     campaign_numbers: HashMap<Slug, CampaignNumber>,
     templates: HashMap<(ShopNumber, Slug), Arc<Template>>,
     keys: HashMap<[u8; 32], Arc<ApiKey>>,
+    automation: automation::Automation,
 }
 
 impl Catalogue {
@@ -215,6 +218,14 @@ impl Catalogue {
                 self.keys.insert(key.hash, Arc::new(key.clone()));
             }
             CatalogueChanged::KeyRevoked { shop, id } => self.keys.retain(|_, key| key.shop != *shop || key.id != *id),
+            CatalogueChanged::FieldPut { .. }
+            | CatalogueChanged::FieldDeleted { .. }
+            | CatalogueChanged::GroupPut { .. }
+            | CatalogueChanged::GroupDeleted { .. }
+            | CatalogueChanged::WorkflowPut { .. }
+            | CatalogueChanged::WorkflowSwitched { .. }
+            | CatalogueChanged::WorkflowDeleted { .. }
+            | CatalogueChanged::CartsPut { .. } => self.automation.apply(change, self.version, at),
         }
     }
 }

@@ -6,19 +6,27 @@
 //! the future survive; an unknown kind refuses the start. `docs/formats/journal.md` draws the bytes.
 
 mod attempt;
+mod cart;
+mod contact;
 mod decided;
 mod lead;
 mod tracked;
+mod workflow;
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+use crate::cart::CartSpec;
 use crate::catalogue::{ApiKey, CampaignSpec, ShopSpec, TemplateSpec};
+use crate::contact::{FieldSpec, GroupSpec};
 use crate::id::{MessageId, PersonKey, ShopNumber};
 use crate::order::{MessageRequest, Order, Stream};
 use crate::text::Slug;
+use crate::workflow::{Enrol, WorkflowSpec, WorkflowState};
 
 pub use attempt::{AttemptClaimed, AttemptEnded, FailureClass, Outcome};
+pub use cart::{CartChanged, CartDecided, CartReason, CartVerdict, NextReminder, Origin, Recovery, ReminderPurpose};
+pub use contact::{ContactChanged, EventReported};
 pub use decided::{Decided, Offer, Plan, Refusal, Tracking, Verdict};
 pub use lead::{
     EvidenceGrade, Landed, LandingVia, LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict,
@@ -27,6 +35,9 @@ pub use lead::{
 pub use tracked::{
     AgentClass, AggregateCounted, AggregateHit, Clicked, HitClass, HitKind, HitReason, HitVerdict, Judged, Opened,
     Preference, PreferenceChanged, Round, Visit,
+};
+pub use workflow::{
+    Did, Leave, MoveCause, Moved, Place, SetAside, Suppressed, Swept, WaitEnded, Waits, WaitsOn, WebhookEnded,
 };
 
 /// Something that happened.
@@ -66,6 +77,22 @@ pub enum Event {
     PreferenceChanged(PreferenceChanged),
     /// A person's data are erased.
     PersonErased(PersonErased),
+    /// A contact was made or changed.
+    ContactChanged(Box<ContactChanged>),
+    /// A shop reported something that a contact did.
+    EventReported(Box<EventReported>),
+    /// A cart was touched.
+    CartChanged(Box<CartChanged>),
+    /// A cart's reminder was decided on, or its order came.
+    CartDecided(Box<CartDecided>),
+    /// A contact went on in a workflow.
+    Moved(Box<Moved>),
+    /// A workflow's webhook was answered.
+    WebhookEnded(WebhookEnded),
+    /// A workflow that was switched on has looked at a partition's contacts.
+    Swept(Swept),
+    /// Something could not be done, and was set aside.
+    SetAside(Box<SetAside>),
 }
 
 /// Why a record's payload is not the event that its header names.
@@ -106,6 +133,14 @@ impl Event {
             Self::AggregateCounted(_) => 15,
             Self::PreferenceChanged(_) => 16,
             Self::PersonErased(_) => 17,
+            Self::ContactChanged(_) => 18,
+            Self::EventReported(_) => 19,
+            Self::CartChanged(_) => 20,
+            Self::CartDecided(_) => 21,
+            Self::Moved(_) => 22,
+            Self::WebhookEnded(_) => 23,
+            Self::Swept(_) => 24,
+            Self::SetAside(_) => 25,
         }
     }
 
@@ -129,6 +164,14 @@ impl Event {
             Self::AggregateCounted(event) => minicbor::encode(event, out),
             Self::PreferenceChanged(event) => minicbor::encode(event, out),
             Self::PersonErased(event) => minicbor::encode(event, out),
+            Self::ContactChanged(event) => minicbor::encode(event, out),
+            Self::EventReported(event) => minicbor::encode(event, out),
+            Self::CartChanged(event) => minicbor::encode(event, out),
+            Self::CartDecided(event) => minicbor::encode(event, out),
+            Self::Moved(event) => minicbor::encode(event, out),
+            Self::WebhookEnded(event) => minicbor::encode(event, out),
+            Self::Swept(event) => minicbor::encode(event, out),
+            Self::SetAside(event) => minicbor::encode(event, out),
         }
         .expect("writing CBOR to a vector cannot fail");
     }
@@ -153,6 +196,14 @@ impl Event {
             15 => minicbor::decode(payload).map(Self::AggregateCounted),
             16 => minicbor::decode(payload).map(Self::PreferenceChanged),
             17 => minicbor::decode(payload).map(Self::PersonErased),
+            18 => minicbor::decode(payload).map(|event| Self::ContactChanged(Box::new(event))),
+            19 => minicbor::decode(payload).map(|event| Self::EventReported(Box::new(event))),
+            20 => minicbor::decode(payload).map(|event| Self::CartChanged(Box::new(event))),
+            21 => minicbor::decode(payload).map(|event| Self::CartDecided(Box::new(event))),
+            22 => minicbor::decode(payload).map(|event| Self::Moved(Box::new(event))),
+            23 => minicbor::decode(payload).map(Self::WebhookEnded),
+            24 => minicbor::decode(payload).map(Self::Swept),
+            25 => minicbor::decode(payload).map(|event| Self::SetAside(Box::new(event))),
             unknown => return Err(EventError::UnknownKind(unknown)),
         };
         event.map_err(|source| EventError::Malformed { kind, source })
@@ -193,6 +244,9 @@ pub struct MessageAccepted {
     /// What no other request may claim from now on.
     #[n(3)]
     pub claims: Vec<Claim>,
+    /// What of our own asked for it; `None` if the shop did.
+    #[n(4)]
+    pub origin: Option<Origin>,
 }
 
 /// A name that one request holds for at least 72 hours: of an order, or an `Idempotency-Key`.
@@ -284,6 +338,101 @@ pub enum CatalogueChanged {
         /// Which.
         #[n(1)]
         id: Slug,
+    },
+    /// A field of contacts was put.
+    #[n(8)]
+    FieldPut {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Under this id.
+        #[n(1)]
+        id: Slug,
+        /// What was put.
+        #[n(2)]
+        spec: FieldSpec,
+    },
+    /// A field was deleted; values of it are seen no more.
+    #[n(9)]
+    FieldDeleted {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Which.
+        #[n(1)]
+        id: Slug,
+    },
+    /// A group was put.
+    #[n(10)]
+    GroupPut {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Under this id.
+        #[n(1)]
+        id: Slug,
+        /// What was put.
+        #[n(2)]
+        spec: GroupSpec,
+    },
+    /// A group was deleted; nobody is in it any more.
+    #[n(11)]
+    GroupDeleted {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Which.
+        #[n(1)]
+        id: Slug,
+    },
+    /// A workflow's definition was put: a draft at first, a new version if it was on or off before.
+    #[n(12)]
+    WorkflowPut {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Under this id.
+        #[n(1)]
+        id: Slug,
+        /// What was put.
+        #[cbor(n(2), with = "crate::json")]
+        spec: Box<WorkflowSpec>,
+    },
+    /// A workflow was switched on or off.
+    #[n(13)]
+    WorkflowSwitched {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Which.
+        #[n(1)]
+        id: Slug,
+        /// Which way.
+        #[n(2)]
+        state: WorkflowState,
+        /// Whom switching it on takes in.
+        #[n(3)]
+        enrol: Enrol,
+    },
+    /// A workflow was deleted; who is inside leaves.
+    #[n(14)]
+    WorkflowDeleted {
+        /// The shop it belongs to.
+        #[n(0)]
+        shop: ShopNumber,
+        /// Which.
+        #[n(1)]
+        id: Slug,
+    },
+    /// How a shop reminds of carts was put.
+    #[n(15)]
+    CartsPut {
+        /// Which shop.
+        #[n(0)]
+        shop: ShopNumber,
+        /// What was put.
+        #[n(1)]
+        spec: CartSpec,
     },
 }
 

@@ -257,6 +257,11 @@ pub struct ShopNumber(#[n(0)] pub u32);
 #[cbor(transparent)]
 pub struct CampaignNumber(#[n(0)] pub u32);
 
+/// A workflow's short number, given when it is first put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct WorkflowNumber(#[n(0)] pub u32);
+
 /// How often delivery of a message has been tried, the running attempt included; the first is 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]

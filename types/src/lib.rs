@@ -6,9 +6,12 @@
 
 pub mod address;
 pub mod calendar;
+pub mod cart;
 pub mod catalogue;
+pub mod contact;
 pub mod event;
 pub mod id;
+pub mod json;
 pub mod locale;
 pub mod money;
 pub mod network;
@@ -21,3 +24,4 @@ pub mod text;
 pub mod time;
 pub mod token;
 pub mod withdrawals;
+pub mod workflow;

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::address::EmailAddress;
+use crate::cart::CartMail;
 use crate::locale::Country;
 use crate::money::Money;
 use crate::text::{Line, Slug};
@@ -46,6 +47,16 @@ pub struct Order {
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(max_items = 200))]
     pub items: Vec<Item>,
+    /// The cart it was made of, as `PUT /v1/carts/{id}` named it.
+    #[n(7)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 128))]
+    pub cart_id: Option<Line<128>>,
+    /// The `recovery` parameter with which a cart reminder's link led to the shop, if the buyer came by one.
+    #[n(8)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, max_length = 64))]
+    pub recovery: Option<Line<64>>,
 }
 
 /// Where an order stands. Only a confirmed one causes mail.
@@ -239,6 +250,10 @@ pub enum Body {
     /// The text itself.
     #[n(1)]
     Content(#[n(0)] Content),
+    /// A reminder of a cart. Never from outside.
+    #[n(2)]
+    #[serde(skip_deserializing)]
+    Cart(#[n(0)] Box<CartMail>),
 }
 
 /// A stored template with the values for its variables.

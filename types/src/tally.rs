@@ -6,7 +6,9 @@
 use minicbor::{Decode, Encode};
 
 use crate::event::HitKind;
-use crate::id::{CampaignNumber, ShopNumber, Slot};
+use crate::id::{CampaignNumber, ShopNumber, Slot, WorkflowNumber};
+use crate::locale::Language;
+use crate::money::Currency;
 use crate::order::Stream;
 use crate::provider::Provider;
 use crate::text::Slug;
@@ -29,7 +31,7 @@ impl Hour {
     }
 }
 
-/// Whose counts a cell holds: those of a shop's mails, or those of an offer.
+/// Whose counts a cell holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimensions {
     /// Mails of one shop, stream, provider and template.
@@ -50,6 +52,37 @@ pub enum Dimensions {
         /// Whose mails showed it.
         publisher: ShopNumber,
     },
+    /// One step of a workflow, and its mails.
+    Step {
+        /// Which workflow.
+        workflow: WorkflowNumber,
+        /// Which step; `None` is the way in.
+        step: Option<Slug>,
+        /// Of those who left, or were not sent something: why, by its code.
+        reason: Option<Slug>,
+    },
+    /// A shop's carts of one language and currency, and their reminders.
+    Carts {
+        /// Whose.
+        shop: ShopNumber,
+        /// In which language.
+        language: Language,
+        /// In which currency amounts are.
+        currency: Currency,
+        /// Of those who were not reminded: why, by its code.
+        reason: Option<Slug>,
+    },
+}
+
+impl Dimensions {
+    /// Returns the measures that these cells may count.
+    pub fn measures(&self) -> &'static [Measure] {
+        const MAILS: usize = Measure::InDoubt as usize + 1;
+        match self {
+            Self::Mails { .. } | Self::Offer { .. } => Measure::ALL.split_at(MAILS).0,
+            Self::Step { .. } | Self::Carts { .. } => &Measure::ALL,
+        }
+    }
 }
 
 /// Names one cell: an hour's counts of one slot.
@@ -111,11 +144,35 @@ pub enum Measure {
     Complaints = 20,
     /// Mails held in doubt.
     InDoubt = 21,
+    /// Contacts that came to the step; on the way in: that entered.
+    Reached = 22,
+    /// Contacts that went on from the step. Who reached it, and neither passed nor left, waits there.
+    Passed = 23,
+    /// Contacts that left at the step.
+    Left = 24,
+    /// Mails of the step, or reminders, that were not sent.
+    Suppressed = 25,
+    /// Carts that a first reminder was due for, whatever was decided.
+    Abandoned = 26,
+    /// First reminders sent.
+    RemindedFirst = 27,
+    /// Second reminders sent.
+    RemindedSecond = 28,
+    /// Reminders that live mode would have sent.
+    WouldRemind = 29,
+    /// Orders that a reminder brought.
+    Recovered = 30,
+    /// What they came to, in minor units.
+    RecoveredAmount = 31,
+    /// Orders after a reminder that did not come by its link.
+    Influenced = 32,
+    /// What they came to, in minor units.
+    InfluencedAmount = 33,
 }
 
 impl Measure {
     /// Every measure, in the order of its number.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 34] = [
         Self::Accepted,
         Self::Sent,
         Self::Delivered,
@@ -138,6 +195,18 @@ impl Measure {
         Self::Unsubscribes,
         Self::Complaints,
         Self::InDoubt,
+        Self::Reached,
+        Self::Passed,
+        Self::Left,
+        Self::Suppressed,
+        Self::Abandoned,
+        Self::RemindedFirst,
+        Self::RemindedSecond,
+        Self::WouldRemind,
+        Self::Recovered,
+        Self::RecoveredAmount,
+        Self::Influenced,
+        Self::InfluencedAmount,
     ];
 
     /// Returns the name, as in API answers and Redis.
@@ -165,6 +234,18 @@ impl Measure {
             Self::Unsubscribes => "unsubscribes",
             Self::Complaints => "complaints",
             Self::InDoubt => "in_doubt",
+            Self::Reached => "reached",
+            Self::Passed => "passed",
+            Self::Left => "left",
+            Self::Suppressed => "suppressed",
+            Self::Abandoned => "abandoned",
+            Self::RemindedFirst => "reminded_first",
+            Self::RemindedSecond => "reminded_second",
+            Self::WouldRemind => "would_remind",
+            Self::Recovered => "recovered",
+            Self::RecoveredAmount => "recovered_amount",
+            Self::Influenced => "influenced",
+            Self::InfluencedAmount => "influenced_amount",
         }
     }
 
@@ -179,8 +260,14 @@ impl Measure {
 }
 
 /// A cell's counts, one for each measure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts([u64; Measure::ALL.len()]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self([0; Measure::ALL.len()])
+    }
+}
 
 impl Counts {
     /// Returns a count.

@@ -271,7 +271,7 @@ impl Context {
             .into_iter()
             .map(|(sample, offers)| match kind {
                 TemplateKind::Offer => sample.offer(offers),
-                TemplateKind::Message => sample.message(Vars {
+                TemplateKind::Message | TemplateKind::Cart => sample.message(Vars {
                     given: BTreeMap::new(),
                     sample: Some(Value::from("Sample text")),
                 }),

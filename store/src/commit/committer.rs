@@ -151,11 +151,17 @@ impl Committer {
         let mut barrier = true;
         let mut over = self.journal.is_over(self.segment_life);
         let (mut start, mut cursor) = (0, 0);
+        // Where the append ends that the record at the cursor is of: no append crosses a segment's end.
+        let mut append_end = 0;
         while let Some(len) = bytes.get(cursor..).and_then(frame::total_len) {
-            if std::mem::take(&mut over) || !self.journal.has_room(cursor - start + len) {
+            let begins = cursor >= append_end;
+            if begins {
+                append_end = cursor + bytes.get(cursor..).and_then(frame::append_len).unwrap_or(len);
+            }
+            if begins && (std::mem::take(&mut over) || !self.journal.has_room(append_end - start)) {
                 self.journal.write(bytes.get(start..cursor).unwrap_or_default())?;
                 start = cursor;
-                self.journal.rotate(position, len)?;
+                self.journal.rotate(position, append_end - cursor)?;
                 let Track {
                     id, capacity, begun, ..
                 } = self.journal;

@@ -106,7 +106,16 @@ impl Teller<'_> {
                 )
             }
             Event::PersonErased(erased) => (erased.shop, None, What::PersonErased),
-            Event::CatalogueChanged(_) | Event::AttemptClaimed(_) => return None,
+            Event::CatalogueChanged(_)
+            | Event::AttemptClaimed(_)
+            | Event::ContactChanged(_)
+            | Event::EventReported(_)
+            | Event::CartChanged(_)
+            | Event::CartDecided(_)
+            | Event::Moved(_)
+            | Event::WebhookEnded(_)
+            | Event::Swept(_)
+            | Event::SetAside(_) => return None,
         };
         Some(told)
     }

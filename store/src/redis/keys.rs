@@ -7,6 +7,7 @@ use types::catalogue::Catalogue;
 use types::id::{EventId, LeadId, MessageId, PartitionId, PublicId, ShopNumber, Slot, VisitorKey};
 use types::order::Stream;
 use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts, Measure};
+use types::text::Slug;
 use types::time::Timestamp;
 
 use crate::state::Visit;
@@ -74,7 +75,7 @@ impl Naming<'_> {
                     Stream::Transactional => "transactional",
                     Stream::Promotional => "promotional",
                 };
-                let template = template.as_ref().map_or("-", |template| template.as_str());
+                let template = or_dash(template.as_ref());
                 (
                     format!("shop:{}:{hour}", self.shop(*shop)),
                     format!("{stream}:{}:{template}", provider.as_str()),
@@ -85,6 +86,26 @@ impl Naming<'_> {
                 let campaign = found.map_or_else(|| campaign.0.to_string(), |found| found.id.to_string());
                 (format!("campaign:{campaign}:{hour}"), self.shop(*publisher))
             }
+            Dimensions::Step { workflow, step, reason } => {
+                let found = self.catalogue.workflow_by_number(*workflow);
+                let workflow = found.map_or_else(
+                    || workflow.0.to_string(),
+                    |found| format!("{}:{}", self.shop(found.shop), found.id),
+                );
+                (
+                    format!("workflow:{workflow}:{hour}"),
+                    format!("{}:{}", or_dash(step.as_ref()), or_dash(reason.as_ref())),
+                )
+            }
+            Dimensions::Carts {
+                shop,
+                language,
+                currency,
+                reason,
+            } => (
+                format!("carts:{}:{hour}", self.shop(*shop)),
+                format!("{}:{}:{}", language.code(), currency.as_str(), or_dash(reason.as_ref())),
+            ),
         };
         let key = Key(key);
         let field = |measure: Measure| {
@@ -96,7 +117,7 @@ impl Naming<'_> {
                 ttl,
             }
         };
-        Measure::ALL.into_iter().map(field).collect()
+        cell.dimensions.measures().iter().copied().map(field).collect()
     }
 
     /// Returns the field of a mail; none if it is too old to be kept.
@@ -167,6 +188,11 @@ impl VisitorText {
         field.truncate(VISITOR_FIELD);
         Self { prefix, field }
     }
+}
+
+/// Returns an id, or `-` for none.
+fn or_dash(id: Option<&Slug>) -> &str {
+    id.map_or("-", Slug::as_str)
 }
 
 /// Returns an hour as `2026-11-22T20`, in UTC.

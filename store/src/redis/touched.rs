@@ -106,7 +106,15 @@ pub(super) fn mail(event: &Event) -> Option<MessageId> {
         | Event::Unsubscribed(_)
         | Event::AggregateCounted(_)
         | Event::PreferenceChanged(_)
-        | Event::PersonErased(_) => None,
+        | Event::PersonErased(_)
+        | Event::ContactChanged(_)
+        | Event::EventReported(_)
+        | Event::CartChanged(_)
+        | Event::CartDecided(_)
+        | Event::Moved(_)
+        | Event::WebhookEnded(_)
+        | Event::Swept(_)
+        | Event::SetAside(_) => None,
     }
 }
 
@@ -132,6 +140,14 @@ fn each_named(event: &Event, tell: &mut impl FnMut(EventId)) {
         | Event::Opened(_)
         | Event::AggregateCounted(_)
         | Event::PreferenceChanged(_)
-        | Event::PersonErased(_) => {}
+        | Event::PersonErased(_)
+        | Event::ContactChanged(_)
+        | Event::EventReported(_)
+        | Event::CartChanged(_)
+        | Event::CartDecided(_)
+        | Event::Moved(_)
+        | Event::WebhookEnded(_)
+        | Event::Swept(_)
+        | Event::SetAside(_) => {}
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 
+mod automation;
 mod sweep;
 pub(crate) mod tables;
 pub(crate) mod tracked;
@@ -23,6 +24,7 @@ use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, Shop
 use types::order::Stream;
 use types::time::Timestamp;
 
+pub use automation::{AutomationPut, Timer, TimerClass};
 pub use tables::StoredClaim;
 pub(crate) use tables::Tables;
 pub use tracked::{StoredLead, TrackedPut, Visit};

@@ -13,7 +13,7 @@ use super::{StateError, StoredChange, StoredEvent, Suppression};
 use crate::frame::{u16_at, u64_at};
 
 /// The keyspaces, in the order of their numbers in checkpoint copies. New ones are added at the end.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 22] = [
     "person",
     "timeline",
     "outbox",
@@ -28,6 +28,14 @@ pub(crate) const NAMES: [&str; 14] = [
     "due",
     "cell",
     "lead",
+    "contact",
+    "contact_of",
+    "instance",
+    "cart",
+    "cart_name",
+    "timer",
+    "sweep",
+    "aside",
 ];
 
 const META_INCARNATION: &[u8] = b"incarnation";
@@ -52,6 +60,14 @@ pub(crate) struct Tables {
     pub(crate) due: Keyspace,
     pub(crate) cell: Keyspace,
     pub(crate) lead: Keyspace,
+    pub(crate) contact: Keyspace,
+    pub(crate) contact_of: Keyspace,
+    pub(crate) instance: Keyspace,
+    pub(crate) cart: Keyspace,
+    pub(crate) cart_name: Keyspace,
+    pub(crate) timer: Keyspace,
+    pub(crate) sweep: Keyspace,
+    pub(crate) aside: Keyspace,
 }
 
 /// A name in state.
@@ -97,6 +113,14 @@ impl Tables {
             due,
             cell,
             lead,
+            contact,
+            contact_of,
+            instance,
+            cart,
+            cart_name,
+            timer,
+            sweep,
+            aside,
         ] = NAMES.map(|name| db.keyspace(name, KeyspaceCreateOptions::default));
         Ok(Self {
             person: person?,
@@ -113,12 +137,20 @@ impl Tables {
             due: due?,
             cell: cell?,
             lead: lead?,
+            contact: contact?,
+            contact_of: contact_of?,
+            instance: instance?,
+            cart: cart?,
+            cart_name: cart_name?,
+            timer: timer?,
+            sweep: sweep?,
+            aside: aside?,
             db,
         })
     }
 
     /// Returns the keyspaces in the order of [`NAMES`].
-    pub(crate) fn all(&self) -> [&Keyspace; 14] {
+    pub(crate) fn all(&self) -> [&Keyspace; 22] {
         [
             &self.person,
             &self.timeline,
@@ -134,6 +166,14 @@ impl Tables {
             &self.due,
             &self.cell,
             &self.lead,
+            &self.contact,
+            &self.contact_of,
+            &self.instance,
+            &self.cart,
+            &self.cart_name,
+            &self.timer,
+            &self.sweep,
+            &self.aside,
         ]
     }
 
@@ -221,6 +261,7 @@ impl Tables {
     fn put(&self, batch: &mut OwnedWriteBatch, put: &Put) -> fjall::Result<()> {
         match put {
             Put::Tracked(change) => self.put_tracked(batch, change)?,
+            Put::Automation(change) => self.put_automation(batch, change),
             Put::Person { partition, key, value } => {
                 batch.insert(&self.person, person_key(*partition, key), value.as_slice());
             }

@@ -5,7 +5,11 @@
 use fjall::OwnedWriteBatch;
 use minicbor::{Decode, Encode};
 use types::event::LeadOutcome;
-use types::id::{CampaignNumber, EventId, LeadId, MessageId, PartitionId, PersonKey, ShopNumber, Slot, VisitorKey};
+use types::id::{
+    CampaignNumber, EventId, LeadId, MessageId, PartitionId, PersonKey, ShopNumber, Slot, VisitorKey, WorkflowNumber,
+};
+use types::locale::Language;
+use types::money::Currency;
 use types::order::Stream;
 use types::provider::Provider;
 use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts};
@@ -306,6 +310,24 @@ impl State {
         self.cells(OFFERS, campaign.0, hours)
     }
 
+    /// Returns the cells of a workflow's steps from one hour to before another, by hour; all slots.
+    pub fn step_cells(
+        &self,
+        workflow: WorkflowNumber,
+        hours: std::ops::Range<Hour>,
+    ) -> impl Iterator<Item = Result<(CellKey, Counts), StateError>> + '_ {
+        self.cells(STEPS, workflow.0, hours)
+    }
+
+    /// Returns the cells of a shop's carts from one hour to before another, by hour; all slots.
+    pub fn cart_cells(
+        &self,
+        shop: ShopNumber,
+        hours: std::ops::Range<Hour>,
+    ) -> impl Iterator<Item = Result<(CellKey, Counts), StateError>> + '_ {
+        self.cells(CARTS, shop.0, hours)
+    }
+
     /// Returns up to `limit` leads of a campaign, the newest first, from before `before` on.
     pub fn leads(
         &self,
@@ -351,6 +373,8 @@ impl State {
 /// The first byte of a cell's key.
 const MAILS: u8 = 0;
 const OFFERS: u8 = 1;
+const STEPS: u8 = 2;
+const CARTS: u8 = 3;
 
 fn read<T: for<'b> Decode<'b, ()>>(value: &[u8], what: &str) -> Result<T, StateError> {
     minicbor::decode(value).map_err(|error| StateError::Malformed(format!("{what}: {error}")))
@@ -398,11 +422,14 @@ fn lead_key(campaign: CampaignNumber, claimed: EventId) -> Vec<u8> {
     [campaign.0.to_be_bytes().as_slice(), &claimed.raw().to_be_bytes()].concat()
 }
 
-/// Family 1, shop or campaign 4, hour 4, slot 1; then stream 1, provider 1 and template, or publisher 4.
+/// Family 1, shop, campaign or workflow 4, hour 4, slot 1; then stream 1, provider 1 and template, or publisher 4, or step and reason, or
+/// language 2, currency 3 and reason.
 fn cell_key(key: &CellKey) -> Vec<u8> {
     let (family, owner) = match &key.dimensions {
         Dimensions::Mails { shop, .. } => (MAILS, shop.0),
         Dimensions::Offer { campaign, .. } => (OFFERS, campaign.0),
+        Dimensions::Step { workflow, .. } => (STEPS, workflow.0),
+        Dimensions::Carts { shop, .. } => (CARTS, shop.0),
     };
     let mut bytes = [&[family], owner.to_be_bytes().as_slice(), &key.hour.0.to_be_bytes()].concat();
     bytes.push(key.slot.number());
@@ -421,6 +448,21 @@ fn cell_key(key: &CellKey) -> Vec<u8> {
             bytes.extend_from_slice(template.as_ref().map_or("", Slug::as_str).as_bytes());
         }
         Dimensions::Offer { publisher, .. } => bytes.extend_from_slice(&publisher.0.to_be_bytes()),
+        Dimensions::Step { step, reason, .. } => {
+            bytes.extend_from_slice(step.as_ref().map_or("", Slug::as_str).as_bytes());
+            bytes.push(b'/');
+            bytes.extend_from_slice(reason.as_ref().map_or("", Slug::as_str).as_bytes());
+        }
+        Dimensions::Carts {
+            language,
+            currency,
+            reason,
+            ..
+        } => {
+            bytes.extend_from_slice(language.code().as_bytes());
+            bytes.extend_from_slice(currency.as_str().as_bytes());
+            bytes.extend_from_slice(reason.as_ref().map_or("", Slug::as_str).as_bytes());
+        }
     }
     bytes
 }
@@ -437,18 +479,38 @@ pub(crate) fn read_cell_key(key: &[u8]) -> Option<CellKey> {
                 _ => return None,
             },
             provider: Provider::from_number(*key.get(11)?)?,
-            template: match key.get(12..)? {
-                [] => None,
-                name => Some(Slug::try_from(std::str::from_utf8(name).ok()?).ok()?),
-            },
+            template: read_slug(key.get(12..)?)?,
         },
         OFFERS => Dimensions::Offer {
             campaign: CampaignNumber(owner),
             publisher: ShopNumber(be_u32(key, 10)?),
         },
+        STEPS => {
+            let names = key.get(10..)?;
+            let slash = names.iter().position(|byte| *byte == b'/')?;
+            Dimensions::Step {
+                workflow: WorkflowNumber(owner),
+                step: read_slug(names.get(..slash)?)?,
+                reason: read_slug(names.get(slash + 1..)?)?,
+            }
+        }
+        CARTS => Dimensions::Carts {
+            shop: ShopNumber(owner),
+            language: Language::of_tag(std::str::from_utf8(key.get(10..12)?).ok()?)?,
+            currency: Currency::try_from(std::str::from_utf8(key.get(12..15)?).ok()?.to_owned()).ok()?,
+            reason: read_slug(key.get(15..)?)?,
+        },
         _ => return None,
     };
     Some(CellKey { dimensions, hour, slot })
+}
+
+/// Reads an id that may be none. The outer `None`: it is neither.
+fn read_slug(bytes: &[u8]) -> Option<Option<Slug>> {
+    match bytes {
+        [] => Some(None),
+        name => Some(Some(Slug::try_from(std::str::from_utf8(name).ok()?).ok()?)),
+    }
 }
 
 #[cfg(test)]
@@ -475,7 +537,27 @@ mod tests {
             hour: Hour(490_000),
             slot: Slot::new(0).expect("a slot"),
         };
-        let cells = [cell(1, 5, None), cell(1, 6, Some("welcome")), cell(2, 4, None), offer];
+        let dimensions = Dimensions::Step {
+            workflow: WorkflowNumber(3),
+            step: None,
+            reason: Some(Slug::try_from("not_who").expect("a slug")),
+        };
+        let step = CellKey {
+            dimensions,
+            ..offer.clone()
+        };
+        let dimensions = Dimensions::Carts {
+            shop: ShopNumber(1),
+            language: Language::It,
+            currency: Currency::try_from("EUR".to_owned()).expect("a currency"),
+            reason: None,
+        };
+        let carts = CellKey {
+            dimensions,
+            ..offer.clone()
+        };
+        let mails = [cell(1, 5, None), cell(1, 6, Some("welcome")), cell(2, 4, None)];
+        let cells: Vec<_> = mails.into_iter().chain([offer, step, carts]).collect();
         for cell in &cells {
             assert_eq!(read_cell_key(&cell_key(cell)).as_ref(), Some(cell));
         }

@@ -9,6 +9,7 @@ use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, Person
 use types::order::Stream;
 use types::time::Timestamp;
 
+use super::automation::AutomationPut;
 use super::tracked::TrackedPut;
 use crate::journal::Position;
 
@@ -122,6 +123,8 @@ pub enum Put {
     },
     /// Something after delivery.
     Tracked(TrackedPut),
+    /// Something about contacts, workflows, carts or timers.
+    Automation(AutomationPut),
 }
 
 /// Whose suppression list.
@@ -180,6 +183,7 @@ impl Turn {
                 Put::Person { value, .. } => value.len(),
                 Put::Timeline { payload, .. } | Put::Catalogue { payload, .. } => payload.len(),
                 Put::Tracked(change) => change.bytes(),
+                Put::Automation(change) => change.bytes(),
                 _ => 0,
             })
             .sum();

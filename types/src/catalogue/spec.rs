@@ -312,9 +312,12 @@ pub enum TemplateKind {
     /// Offer mails caused by orders.
     #[n(0)]
     Offer,
-    /// Plain messages.
+    /// Plain messages, and those of workflows.
     #[n(1)]
     Message,
+    /// Reminders of carts.
+    #[n(2)]
+    Cart,
 }
 
 /// The three parts of a template; each at most 128 KiB.

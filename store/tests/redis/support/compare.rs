@@ -115,6 +115,7 @@ async fn expected(rig: &Rig) -> Content {
                     format!("{{s{slot:02}}}:campaign:campaign-{}:{hour}", campaign.0),
                     format!("shop-{}", publisher.0),
                 ),
+                other => panic!("the load counts mails and offers, not {other:?}"),
             };
             for (measure, count) in counts.iter() {
                 put(

@@ -1,0 +1,201 @@
+//! What the catalogue knows of contacts, workflows and carts: their fields and groups, definitions and settings.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use crate::cart::CartSpec;
+use crate::contact::{FieldSpec, GroupSpec};
+use crate::event::CatalogueChanged;
+use crate::id::{ShopNumber, WorkflowNumber};
+use crate::text::Slug;
+use crate::time::Timestamp;
+use crate::workflow::{Enrol, WorkflowSpec, WorkflowState};
+
+/// A workflow with all versions that somebody may still be in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workflow {
+    /// Its short number; it keeps it for ever, and a deleted one's id gets a new one.
+    pub number: WorkflowNumber,
+    /// Whose it is.
+    pub shop: ShopNumber,
+    /// The id under which it was put.
+    pub id: Slug,
+    /// Whether it runs.
+    pub state: WorkflowState,
+    /// The newest version; 1 as long as it never ran.
+    pub version: u32,
+    /// Every version, by its number.
+    pub versions: BTreeMap<u32, Arc<WorkflowSpec>>,
+    /// When its definition or its state changed last.
+    pub changed_at: Timestamp,
+    /// When it was last switched on, having been off or a draft.
+    pub activated_at: Option<Timestamp>,
+    /// The version of the catalogue that did it; 0 if it never was.
+    pub activation: u64,
+    /// Whom that took in.
+    pub enrol: Enrol,
+    /// Whether it was deleted since.
+    pub deleted: bool,
+}
+
+impl Workflow {
+    /// Returns the newest definition.
+    pub fn spec(&self) -> &Arc<WorkflowSpec> {
+        self.versions.get(&self.version).expect("the newest version is kept")
+    }
+}
+
+/// The part of a catalogue that is about contacts, workflows and carts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Automation {
+    fields: BTreeMap<(ShopNumber, Slug), Arc<FieldSpec>>,
+    groups: BTreeMap<(ShopNumber, Slug), Arc<GroupSpec>>,
+    workflows: BTreeMap<WorkflowNumber, Arc<Workflow>>,
+    /// Numbers of the workflows that are not deleted.
+    workflow_ids: BTreeMap<(ShopNumber, Slug), WorkflowNumber>,
+    carts: HashMap<ShopNumber, Arc<CartSpec>>,
+}
+
+impl super::Catalogue {
+    /// Returns a shop's field, unless deleted.
+    pub fn field(&self, shop: ShopNumber, id: &Slug) -> Option<&Arc<FieldSpec>> {
+        self.automation.fields.get(&(shop, id.clone()))
+    }
+
+    /// Returns a shop's fields by id.
+    pub fn fields(&self, shop: ShopNumber) -> impl Iterator<Item = (&Slug, &Arc<FieldSpec>)> {
+        of_shop(&self.automation.fields, shop)
+    }
+
+    /// Returns a shop's group, unless deleted.
+    pub fn group(&self, shop: ShopNumber, id: &Slug) -> Option<&Arc<GroupSpec>> {
+        self.automation.groups.get(&(shop, id.clone()))
+    }
+
+    /// Returns a shop's groups by id.
+    pub fn groups(&self, shop: ShopNumber) -> impl Iterator<Item = (&Slug, &Arc<GroupSpec>)> {
+        of_shop(&self.automation.groups, shop)
+    }
+
+    /// Returns a shop's workflow, unless deleted.
+    pub fn workflow(&self, shop: ShopNumber, id: &Slug) -> Option<&Arc<Workflow>> {
+        let number = self.automation.workflow_ids.get(&(shop, id.clone()))?;
+        self.automation.workflows.get(number)
+    }
+
+    /// Returns a shop's workflows that are not deleted, by id.
+    pub fn workflows(&self, shop: ShopNumber) -> impl Iterator<Item = &Arc<Workflow>> {
+        of_shop(&self.automation.workflow_ids, shop).filter_map(|(_, number)| self.automation.workflows.get(number))
+    }
+
+    /// Returns all workflows of all shops, deleted or not, by number.
+    pub fn all_workflows(&self) -> impl Iterator<Item = &Arc<Workflow>> {
+        self.automation.workflows.values()
+    }
+
+    /// Returns the workflow with this number, deleted or not: instances name it.
+    pub fn workflow_by_number(&self, number: WorkflowNumber) -> Option<&Arc<Workflow>> {
+        self.automation.workflows.get(&number)
+    }
+
+    /// Returns how a shop reminds of carts, if it said so.
+    pub fn carts(&self, shop: ShopNumber) -> Option<&Arc<CartSpec>> {
+        self.automation.carts.get(&shop)
+    }
+}
+
+fn of_shop<T>(map: &BTreeMap<(ShopNumber, Slug), T>, shop: ShopNumber) -> impl Iterator<Item = (&Slug, &T)> {
+    // No slug is less: it starts with a letter or a digit.
+    let least = Slug::try_from("0").expect("a slug");
+    map.range((shop, least)..)
+        .take_while(move |((of, _), _)| *of == shop)
+        .map(|((_, id), value)| (id, value))
+}
+
+impl Automation {
+    /// Applies one change that made `version` of the catalogue. Others are none of its business.
+    pub(super) fn apply(&mut self, change: &CatalogueChanged, version: u64, at: Timestamp) {
+        match change {
+            CatalogueChanged::FieldPut { shop, id, spec } => {
+                self.fields.insert((*shop, id.clone()), Arc::new(spec.clone()));
+            }
+            CatalogueChanged::FieldDeleted { shop, id } => {
+                self.fields.remove(&(*shop, id.clone()));
+            }
+            CatalogueChanged::GroupPut { shop, id, spec } => {
+                self.groups.insert((*shop, id.clone()), Arc::new(spec.clone()));
+            }
+            CatalogueChanged::GroupDeleted { shop, id } => {
+                self.groups.remove(&(*shop, id.clone()));
+            }
+            CatalogueChanged::WorkflowPut { shop, id, spec } => self.put(*shop, id, spec, at),
+            CatalogueChanged::WorkflowSwitched { shop, id, state, enrol } => {
+                self.change(*shop, id, |workflow| {
+                    if *state == WorkflowState::On && workflow.state != WorkflowState::On {
+                        workflow.activated_at = Some(at);
+                        workflow.activation = version;
+                        workflow.enrol = *enrol;
+                    }
+                    workflow.state = *state;
+                    workflow.changed_at = at;
+                });
+            }
+            CatalogueChanged::WorkflowDeleted { shop, id } => {
+                self.change(*shop, id, |workflow| {
+                    workflow.deleted = true;
+                    workflow.state = WorkflowState::Off;
+                    workflow.changed_at = at;
+                });
+                self.workflow_ids.remove(&(*shop, id.clone()));
+            }
+            CatalogueChanged::CartsPut { shop, spec } => {
+                self.carts.insert(*shop, Arc::new(spec.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn put(&mut self, shop: ShopNumber, id: &Slug, spec: &WorkflowSpec, at: Timestamp) {
+        let known = self.change(shop, id, |workflow| {
+            if workflow.state != WorkflowState::Draft {
+                workflow.version += 1;
+            }
+            workflow.versions.insert(workflow.version, Arc::new(spec.clone()));
+            workflow.changed_at = at;
+        });
+        if known {
+            return;
+        }
+        let number = WorkflowNumber(
+            u32::try_from(self.workflows.len())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1),
+        );
+        self.workflow_ids.insert((shop, id.clone()), number);
+        let workflow = Workflow {
+            number,
+            shop,
+            id: id.clone(),
+            state: WorkflowState::Draft,
+            version: 1,
+            versions: BTreeMap::from([(1, Arc::new(spec.clone()))]),
+            changed_at: at,
+            activated_at: None,
+            activation: 0,
+            enrol: Enrol::Future,
+            deleted: false,
+        };
+        self.workflows.insert(number, Arc::new(workflow));
+    }
+
+    fn change(&mut self, shop: ShopNumber, id: &Slug, change: impl FnOnce(&mut Workflow)) -> bool {
+        let number = self.workflow_ids.get(&(shop, id.clone()));
+        match number.and_then(|number| self.workflows.get_mut(number)) {
+            Some(workflow) => {
+                change(Arc::make_mut(workflow));
+                true
+            }
+            None => false,
+        }
+    }
+}
