@@ -3,6 +3,7 @@
 //! Facts, time and randomness are arguments, so every rule can be proven with tables, properties and simulated time.
 
 pub mod agent;
+pub mod calendar;
 pub mod decide;
 pub mod hits;
 pub mod leads;
