@@ -6,7 +6,7 @@
 //! what is older than the retention ([`Segments::hold_after`]), but not what is above the bound.
 //!
 //! Claims and histories leave state by their age. Histories are swept a few partitions at a time, so that a round stays
-//! short; first visits, leads, statistics, suppressions and persons are not swept.
+//! short; imports that are done go with the journal's retention; first visits, leads, statistics, suppressions and persons are not swept.
 
 #[cfg(test)]
 mod tests;
@@ -21,6 +21,7 @@ use types::time::Clock;
 
 use crate::checkpoint;
 use crate::commit::Commits;
+use crate::imports::Imports;
 use crate::journal::Segments;
 use crate::metrics::Metrics;
 use crate::segment::Maker;
@@ -80,6 +81,7 @@ pub(crate) struct Keeper {
     pub(crate) journal_bytes_max: u64,
     pub(crate) claims_kept: Duration,
     pub(crate) history_kept: Duration,
+    pub(crate) imports: Imports,
     /// The partition whose histories are swept next.
     pub(crate) sweeping: u16,
 }
@@ -106,6 +108,7 @@ impl Keeper {
         let cutoff = self.clock.now() - self.claims_kept;
         while self.tables.sweep_claims(cutoff, SWEPT_MAX)? == SWEPT_MAX {}
         self.sweep_histories()?;
+        self.imports.sweep(self.clock.now() - self.retention)?;
         self.spool.move_stragglers(SPOOL_SEGMENTS_MIN);
         self.metrics.keeper_rounds.inc();
         Ok(())

@@ -21,6 +21,7 @@ use crate::commit::{Commits, Committer, Syncer, Track};
 use crate::disk::Disk;
 use crate::error::{Doing, OpenError};
 use crate::identity;
+use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::journal::{Journal, Segments};
 use crate::keeper::Keeper;
@@ -96,6 +97,8 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
     );
     let catalogue = state.catalogue_at(u64::MAX)?;
     let (disk, intake) = entrance(&settings, &dirs, &metrics);
+    let imports = Imports::open_in(dirs.data.join("imports"), Arc::clone(&settings.medium))
+        .doing(|| "opening the imports".to_owned())?;
     let mut parts = Parts {
         journal: Arc::new(Journal {
             commits: Arc::clone(&commits),
@@ -112,6 +115,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         claims,
         disk,
         secrets,
+        imports: imports.clone(),
         commits,
         segments: Arc::clone(&segments),
         incarnation,
@@ -137,6 +141,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         journal_bytes_max: settings.journal_bytes_max,
         claims_kept: settings.claims_kept,
         history_kept: settings.history_kept,
+        imports,
         sweeping: 0,
     };
     let threads = start(

@@ -14,6 +14,7 @@ use crate::catalogue::CatalogueHandle;
 use crate::claims::Claims;
 use crate::commit::Commits;
 use crate::disk::Disk;
+use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::journal::{Journal, Segments};
 use crate::keeper::Bell;
@@ -37,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) catalogue: Arc<CatalogueHandle>,
     pub(crate) disk: Arc<Disk>,
     pub(crate) secrets: Secrets,
+    pub(crate) imports: Imports,
     pub(crate) commits: Arc<Commits>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) incarnation: [u8; 16],
@@ -96,6 +98,11 @@ impl Store {
     /// Returns the secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.0.secrets
+    }
+
+    /// Returns the files of contacts that are to be imported.
+    pub fn imports(&self) -> &Imports {
+        &self.0.imports
     }
 
     /// Returns what tells this journal from every other: a position means a record only together with it.
