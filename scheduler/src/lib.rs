@@ -31,6 +31,9 @@ mod metrics;
 mod recovery;
 mod runner;
 mod settings;
+// Public for its bench alone: a bench sees what any other crate sees.
+#[doc(hidden)]
+pub mod wheel;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
