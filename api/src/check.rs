@@ -121,6 +121,8 @@ pub(crate) fn message(request: &MessageRequest, now: Timestamp) -> Result<(), Pr
     match &request.body {
         Body::Content(content) => content_parts(content, &mut faults),
         Body::Template(template) => template_vars(template, &mut faults),
+        // It cannot be read from JSON.
+        Body::Cart(_) => faults.demand(false, "/body/cart", "is not a body that can be sent"),
     }
     faults.consent(&request.consent, now);
     if let Some(expires_at) = request.expires_at {

@@ -1,5 +1,6 @@
 //! Events and reasons in sentences, for people who ask what happened to an order.
 
+pub(crate) mod automation;
 mod hits;
 
 use types::catalogue::Scope;
@@ -51,6 +52,7 @@ pub(crate) fn of(event: &Event) -> String {
             let body = match &accepted.request.body {
                 Body::Template(template) => format!("template {}", template.id),
                 Body::Content(_) => "its own content".to_owned(),
+                Body::Cart(mail) => format!("the {} reminder of a cart", mail.reminder.as_str()),
             };
             format!(
                 "A {} message with {body} was accepted.",
@@ -93,6 +95,14 @@ pub(crate) fn of(event: &Event) -> String {
         }
         Event::PreferenceChanged(changed) => hits::preference(changed.preference).to_owned(),
         Event::PersonErased(erased) => hits::erased(erased).to_owned(),
+        Event::ContactChanged(changed) => automation::contact(changed),
+        Event::EventReported(event) => automation::reported(event),
+        Event::CartChanged(changed) => automation::cart(changed),
+        Event::CartDecided(decided) => automation::cart_decided(decided),
+        Event::Moved(moved) => automation::moved(moved),
+        Event::WebhookEnded(ended) => automation::webhook(ended),
+        Event::Swept(swept) => automation::swept(swept),
+        Event::SetAside(aside) => automation::aside(aside),
     }
 }
 
@@ -235,6 +245,16 @@ fn catalogue(changed: &CatalogueChanged) -> String {
             )
         }
         CatalogueChanged::KeyRevoked { shop, id } => format!("API key {id} of shop {shop} was revoked."),
+        CatalogueChanged::FieldPut { id, .. } => format!("Field {id} was put."),
+        CatalogueChanged::FieldDeleted { id, .. } => format!("Field {id} was deleted."),
+        CatalogueChanged::GroupPut { id, .. } => format!("Group {id} was put."),
+        CatalogueChanged::GroupDeleted { id, .. } => format!("Group {id} was deleted."),
+        CatalogueChanged::WorkflowPut { id, .. } => format!("Workflow {id} was put."),
+        CatalogueChanged::WorkflowSwitched { id, state, .. } => {
+            format!("Workflow {id} was switched {}.", state.as_str())
+        }
+        CatalogueChanged::WorkflowDeleted { id, .. } => format!("Workflow {id} was deleted."),
+        CatalogueChanged::CartsPut { .. } => "The settings of carts were put.".to_owned(),
     }
 }
 

@@ -229,6 +229,7 @@ impl Sender {
                 person,
                 request,
                 claims,
+                origin: None,
             },
         })
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use store::{State, StateError, StoredEvent};
-use types::event::{Decided, Event, HitVerdict, Offer, Outcome, Plan, Refusal, Tracking, Verdict};
+use types::event::{CartVerdict, Decided, Event, HitVerdict, Offer, Outcome, Place, Plan, Refusal, Tracking, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
 use types::tally::MailCounts;
 use types::text::Slug;
@@ -425,6 +425,23 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
         Event::AggregateCounted(_) => "aggregate_counted",
         Event::PreferenceChanged(_) => "preference_changed",
         Event::PersonErased(_) => "person_erased",
+        Event::ContactChanged(_) => "contact_changed",
+        Event::EventReported(_) => "event_reported",
+        Event::CartChanged(_) => "cart_changed",
+        Event::CartDecided(decided) => match decided.verdict {
+            CartVerdict::Reminded { .. } => "cart_reminded",
+            CartVerdict::Suppressed { .. } => "cart_suppressed",
+            CartVerdict::WouldRemind { .. } => "cart_would_remind",
+            CartVerdict::Ordered { .. } => "cart_ordered",
+        },
+        Event::Moved(moved) => match (moved.instance, &moved.place) {
+            (_, Place::Left(_)) => "workflow_left",
+            (None, Place::Waits(_)) => "workflow_entered",
+            (Some(_), Place::Waits(_)) => "workflow_moved",
+        },
+        Event::WebhookEnded(_) => "webhook_ended",
+        Event::Swept(_) => "swept",
+        Event::SetAside(_) => "set_aside",
     }
 }
 
@@ -447,7 +464,18 @@ const fn about(event: &Event) -> Option<MessageId> {
         | Event::CatalogueChanged(_)
         | Event::SuppressionChanged(_)
         | Event::AggregateCounted(_)
-        | Event::PersonErased(_) => None,
+        | Event::PersonErased(_)
+        | Event::ContactChanged(_)
+        | Event::EventReported(_)
+        | Event::CartChanged(_)
+        | Event::Moved(_)
+        | Event::WebhookEnded(_)
+        | Event::Swept(_)
+        | Event::SetAside(_) => None,
+        Event::CartDecided(decided) => match decided.verdict {
+            CartVerdict::Reminded { message, .. } => Some(message),
+            CartVerdict::Suppressed { .. } | CartVerdict::WouldRemind { .. } | CartVerdict::Ordered { .. } => None,
+        },
     }
 }
 

@@ -141,9 +141,10 @@ fn name(template: Option<&Slug>) -> &str {
     template.map_or("", Slug::as_str)
 }
 
+/// Returns the counts of mails and offers by name; what only steps and carts count is left out.
 fn named(counts: &Counts) -> BTreeMap<&'static str, u64> {
-    let all = Measure::ALL.map(|measure| (measure.as_str(), counts.get(measure)));
-    all.into()
+    let all = Measure::ALL.iter().filter(|measure| **measure <= Measure::InDoubt);
+    all.map(|measure| (measure.as_str(), counts.get(*measure))).collect()
 }
 
 impl Whose {
@@ -171,7 +172,8 @@ impl Whose {
                     && provider.is_none_or(|provider| provider == *of_provider)
             }
             (Self::Offers(_), Dimensions::Offer { .. }) => true,
-            (Self::Mails { .. }, Dimensions::Offer { .. }) | (Self::Offers(_), Dimensions::Mails { .. }) => false,
+            // Steps and carts are counted in families of their own, and never among mails or offers.
+            (Self::Mails { .. } | Self::Offers(_), _) => false,
         }
     }
 }
@@ -192,8 +194,7 @@ impl Group {
                 (By::Campaign, Dimensions::Offer { campaign, .. }) => group.campaign = Some(*campaign),
                 (By::Publisher, Dimensions::Offer { publisher, .. }) => group.publisher = Some(*publisher),
                 // A question asks for one family, and its cells are of that family.
-                (By::Shop | By::Stream | By::Template | By::Provider, Dimensions::Offer { .. })
-                | (By::Campaign | By::Publisher, Dimensions::Mails { .. }) => {}
+                (By::Shop | By::Stream | By::Template | By::Provider | By::Campaign | By::Publisher, _) => {}
             }
         }
         group
