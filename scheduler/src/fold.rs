@@ -182,6 +182,15 @@ impl Fold {
             Event::AggregateCounted(counted) => self.aggregate(entry, counted),
             Event::PreferenceChanged(changed) => self.preference(entry, changed),
             Event::PersonErased(erased) => self.erased(entry, erased),
+            // Nothing accepts or causes these yet.
+            Event::ContactChanged(_)
+            | Event::EventReported(_)
+            | Event::CartChanged(_)
+            | Event::CartDecided(_)
+            | Event::Moved(_)
+            | Event::WebhookEnded(_)
+            | Event::Swept(_)
+            | Event::SetAside(_) => Ok(()),
         }
     }
 

@@ -148,7 +148,16 @@ impl Opening {
             | Event::LeadSettled(_)
             | Event::AggregateCounted(_)
             | Event::PreferenceChanged(_)
-            | Event::PersonErased(_) => {}
+            | Event::PersonErased(_)
+            // What these cause stands in the same append as they do: there is nothing left to decide.
+            | Event::ContactChanged(_)
+            | Event::EventReported(_)
+            | Event::CartChanged(_)
+            | Event::CartDecided(_)
+            | Event::Moved(_)
+            | Event::WebhookEnded(_)
+            | Event::Swept(_)
+            | Event::SetAside(_) => {}
         }
         Ok(())
     }

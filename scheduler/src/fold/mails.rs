@@ -61,6 +61,7 @@ impl Cause {
             provider: Provider::of_host(request.to.email.domain()),
             template: match &request.body {
                 Body::Template(template) => Some(template.id.clone()),
+                Body::Cart(cart) => cart.template.clone(),
                 Body::Content(_) => None,
             },
         }
