@@ -45,7 +45,7 @@ use store::{Replay, Store};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use types::port::{Outbox, Survivor};
+use types::port::{Outbox, Survivor, Webhooks};
 use types::time::Clock;
 use types::withdrawals::Withdrawals;
 
@@ -62,6 +62,8 @@ pub struct Deps {
     pub store: Store,
     /// Where decisions to send go.
     pub outbox: Arc<dyn Outbox>,
+    /// Where steps call pages of shops.
+    pub webhooks: Arc<dyn Webhooks>,
     /// Messages of persons who withdrew, as the tracker reads them.
     pub withdrawals: Arc<Withdrawals>,
     /// The time.

@@ -6,6 +6,7 @@ use crate::catalogue::Catalogue;
 use crate::event::Plan;
 use crate::id::{Attempt, EventId, MessageId, PartitionId};
 use crate::order::{MessageRequest, Order};
+use crate::text::HttpsUrl;
 use crate::time::Timestamp;
 
 /// What becomes of decisions to send: the mail engine, as the runners see it.
@@ -17,6 +18,30 @@ pub trait Outbox: Send + Sync + 'static {
 
     /// Takes a mail out of the queues if its final dot has not been sent; it ends as `Withdrawn`.
     fn withdraw(&self, message: MessageId);
+}
+
+/// Who calls the pages of shops that webhook steps name: the mail engine, as the runners see it.
+///
+/// No call waits. The answer, or that there was none, comes back through the intake as [`crate::event::WebhookEnded`], with the
+/// instance and the epoch of the call. A call may be lost: its instance's own timer makes another.
+pub trait Webhooks: Send + Sync + 'static {
+    /// Takes a call whose cause is in the journal, durable or about to be. One too many is answered at once, with no status.
+    fn call(&self, call: Call);
+}
+
+/// A call of a shop's page by a workflow's step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Where the instance lives: where the answer goes.
+    pub partition: PartitionId,
+    /// Who calls.
+    pub instance: EventId,
+    /// The instance's epoch when it waits for the answer: it says which call is answered.
+    pub epoch: u32,
+    /// Where to.
+    pub url: HttpsUrl,
+    /// What is posted: JSON.
+    pub body: String,
 }
 
 /// A mail that is to be made: the decision and what it was decided on.

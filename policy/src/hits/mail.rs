@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use types::event::{
-    Decided, HitClass, HitKind, HitReason, Judged, LeadDecided, LeadVerdict, Plan, Round, Tracking, Visit,
+    Decided, HitClass, HitKind, HitReason, Judged, LeadDecided, LeadVerdict, Origin, Plan, Round, Tracking, Visit,
 };
 use types::id::{CampaignNumber, EventId, LeadId, MessageId, PersonKey, ShopNumber};
 use types::money::Money;
@@ -71,6 +71,9 @@ pub(super) struct Known {
     /// [`MailCounts`] as bytes: hits that are no longer kept included.
     #[cbor(n(11), with = "minicbor::bytes")]
     counts: [u8; MailCounts::LEN],
+    /// What of our own caused it; `None` if a request of the shop did.
+    #[n(12)]
+    origin: Option<Origin>,
 }
 
 /// An offer that the mail shows.
@@ -131,8 +134,18 @@ impl MailState {
                 landings: Vec::new(),
                 uniques: Vec::new(),
                 counts: MailCounts::default().to_bytes(),
+                origin: None,
             }),
         }
+    }
+
+    /// Notes what of our own caused the mail.
+    #[must_use]
+    pub fn caused_by(mut self, origin: Option<Origin>) -> Self {
+        if let Some(known) = &mut self.known {
+            known.origin = origin;
+        }
+        self
     }
 
     /// Reads the stored form.
@@ -180,6 +193,11 @@ impl MailState {
     /// Returns the template that the mail was made with.
     pub fn template(&self) -> Option<&Slug> {
         self.known.as_ref()?.template.as_ref()
+    }
+
+    /// Returns what of our own caused the mail; `None` if a request of the shop did.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.known.as_ref()?.origin.as_ref()
     }
 
     /// Returns whether the recipient belongs to the shop or an advertiser.
