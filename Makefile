@@ -22,7 +22,7 @@ test: setup ## Installs what the tests need, then runs every test.
 	$(CARGO) test --workspace --all-targets
 
 .PHONY: prove
-prove: setup ## The long runs: 200 kills, 20,000 power-cut images, 300 kills of Redis, 20,000 idle sockets, more property cases. About two hours.
+prove: setup ## The long runs: 200 kills, 20,000 power-cut images, 300 kills of Redis, 20,000 idle sockets, all time zones, more property cases. About two hours.
 	tests/prove
 
 .PHONY: lint

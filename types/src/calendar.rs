@@ -297,7 +297,30 @@ pub enum Rule {
 
 #[cfg(test)]
 mod tests {
+    use std::str::FromStr;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn written_again<T: FromStr + std::fmt::Display + PartialEq + std::fmt::Debug>(text: &str) {
+        if let Ok(value) = text.parse::<T>() {
+            assert_eq!(value.to_string().parse::<T>().ok(), Some(value), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_is_written_alike(
+            text in prop_oneof![any::<String>(), "[Uu][Tt][Cc][+-]?[0-9:]{0,6}", "[0-9]{1,4}[-:mhdx0-9]{0,7}"],
+        ) {
+            written_again::<Zone>(&text);
+            written_again::<Wait>(&text);
+            written_again::<TimeOfDay>(&text);
+            written_again::<CivilDate>(&text);
+            written_again::<MonthDay>(&text);
+        }
+    }
 
     fn read(text: &str) -> Result<SendRules, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
