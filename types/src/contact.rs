@@ -307,6 +307,10 @@ pub struct ChannelConsent {
     /// What was said, when, where, on which wording.
     #[n(1)]
     pub statement: Statement,
+    /// Whether the shop only asserts it, without evidence (a bare boolean): such a grant lifts nothing that the person did, as the bare
+    /// `true` of an order does not.
+    #[n(2)]
+    pub asserted: bool,
 }
 
 #[cfg(test)]
