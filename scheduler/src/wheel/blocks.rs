@@ -42,3 +42,33 @@ impl Blocks {
         (self.in_use + self.free.len()) * (BLOCK_ENTRIES * size_of::<Entry>() + size_of::<Block>())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Blocks, FREE_MIN};
+
+    #[test]
+    fn a_block_that_was_given_back_is_taken_again() {
+        let mut blocks = Blocks::default();
+        let block = blocks.take();
+        let place = block.as_ptr();
+        blocks.give(block);
+        let again = blocks.take();
+        assert_eq!(again.as_ptr(), place);
+    }
+
+    #[test]
+    fn of_many_blocks_that_are_given_back_few_are_kept() {
+        let mut blocks = Blocks::default();
+        let taken: Vec<_> = (0..FREE_MIN * 10).map(|_| blocks.take()).collect();
+        let bytes = blocks.bytes();
+        for block in taken {
+            blocks.give(block);
+        }
+        assert!(
+            blocks.bytes() * 3 <= bytes,
+            "{} of {bytes} bytes are kept",
+            blocks.bytes()
+        );
+    }
+}

@@ -328,6 +328,42 @@ fn a_limit_of_nothing_does_nothing() {
 }
 
 #[test]
+fn timers_beyond_the_levels_keep_their_order_among_themselves_and_with_those_armed_nearer() {
+    let span = 1 << 24;
+    let due = 256 * span + 7;
+    let mut wheel = Wheel::new(0);
+    wheel.insert(due, 1);
+    wheel.insert(due, 2);
+    wheel.insert(200 * span, 0);
+    wheel.insert(5, 5);
+    let turn = wheel.advance(5, usize::MAX, |timer| assert_eq!(timer.value, 5));
+    assert_eq!(turn, Turn::Done);
+    assert_eq!(
+        wheel.next_due(),
+        Some(span),
+        "they move in when the uppermost level reaches them"
+    );
+    assert_eq!(wheel.advance(span, usize::MAX, |_| panic!("early")), Turn::Done);
+    wheel.insert(due, 3);
+    let mut fired = Vec::new();
+    assert_eq!(
+        wheel.advance(due, usize::MAX, |timer| fired.push(timer.value)),
+        Turn::Done
+    );
+    assert_eq!(fired, [0, 1, 2, 3]);
+}
+
+#[test]
+fn timers_beyond_the_levels_move_in_within_the_limit() {
+    let mut wheel = Wheel::new(0);
+    for id in 0..95 {
+        wheel.insert((1 << 32) + id % 2, ());
+    }
+    let turns = (1..100).find(|_| wheel.advance(1 << 24, 10, |_| panic!("early")) == Turn::Done);
+    assert_eq!(turns, Some(10));
+}
+
+#[test]
 fn a_place_that_is_used_again_is_not_fired_by_the_entry_that_had_it_before() {
     for (first, second) in [
         (10, 20),
