@@ -48,7 +48,7 @@ fn python_reckons_the_same() {
     }
 }
 
-/// `following` and `runs_until` count on it: two changes are never so near that a stretch of quiet hours or an excepted
+/// The resolver counts on it where it runs to the end of a stretch: two changes are never so near that a stretch of quiet hours or an excepted
 /// day could hold both, and hide that the clocks went differently between.
 #[test]
 fn changes_of_the_clocks_lie_days_apart() {
