@@ -48,8 +48,8 @@ fn python_reckons_the_same() {
     }
 }
 
-/// The resolver counts on it where it runs to the end of a stretch: two changes are never so near that a stretch of quiet hours or an excepted
-/// day could hold both, and hide that the clocks went differently between.
+/// The resolver counts on it where it runs to the end of a stretch: two changes are never so near that a stretch of quiet
+/// hours or an excepted day could hold both, and hide that the clocks went differently between.
 #[test]
 fn changes_of_the_clocks_lie_days_apart() {
     for zone in Zone::all_named() {
