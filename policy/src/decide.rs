@@ -10,7 +10,7 @@
 
 use rand::Rng;
 use types::catalogue::{Sender, Shop, ShopSpec};
-use types::event::{Offer, Plan, Refusal, Tracking, Verdict};
+use types::event::{Offer, Origin, Plan, Refusal, Tracking, Verdict};
 use types::id::{CampaignNumber, MessageId};
 use types::locale::Language;
 use types::order::{Body, Consent, Customer, MessageRequest, Order, OrderStatus, Stream};
@@ -46,6 +46,8 @@ pub struct OrderFacts<'a> {
 pub struct MessageFacts<'a> {
     /// What was asked for.
     pub request: &'a MessageRequest,
+    /// What of our own asked for it; `None` if the shop did.
+    pub origin: Option<&'a Origin>,
     /// When it was accepted: the wall time of its record.
     pub accepted_at: Timestamp,
     /// The shop that asked.
@@ -170,7 +172,7 @@ pub fn decide_order(facts: &OrderFacts<'_>, now: Timestamp, random: &mut impl Rn
     })
 }
 
-/// Decides whether a plain message is sent.
+/// Decides whether a plain message is sent. One to the shop itself (a copy or a test of a reminder) asks for no consent.
 pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
     let MessageFacts {
         request,
@@ -181,8 +183,12 @@ pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
     } = facts;
     let mut refusals = Refusals::default();
     refusals.when(shop.deleted, Refusal::ShopDeleted);
-    let consent = Evidence::of(&request.consent, facts.accepted_at, facts.accepted_at);
+    let consent_at = request.consent_at(facts.accepted_at);
+    let consent = Evidence::of(&request.consent, consent_at, facts.accepted_at);
+    // What goes to the shop itself is not about the person whose cart it shows.
+    let is_for_shop = facts.origin.is_some_and(Origin::is_for_shop);
     match request.stream {
+        _ if is_for_shop => {}
         Stream::Promotional => refusals.promotional(shop, person, consent.marketing.as_ref(), settings, now),
         Stream::Transactional => refusals.suppressed(shop, person, Stream::Transactional, None),
     }
@@ -198,10 +204,14 @@ pub fn decide_message(facts: &MessageFacts<'_>, now: Timestamp) -> Decision {
         catalogue: facts.catalogue,
         date: now,
         expires,
-        tracking: tracking(shop, person, consent.tracking.as_ref()),
+        tracking: if is_for_shop {
+            Tracking::Aggregate
+        } else {
+            tracking(shop, person, consent.tracking.as_ref())
+        },
         offers: Vec::new(),
         late: false,
-        test: is_own(&request.to, &shop.spec),
+        test: is_for_shop || is_own(&request.to, &shop.spec),
         template: match &request.body {
             Body::Template(used) => Some(used.id.clone()),
             Body::Cart(cart) => cart.template.clone(),

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod calendar;
+pub mod cart;
 pub mod decide;
 pub mod filter;
 pub mod hits;

@@ -124,7 +124,8 @@ impl PersonState {
                 self.apply_consent(accepted.shop, &order.consent, order.placed_at, wall)
             }
             Event::MessageAccepted(accepted) => {
-                self.apply_consent(accepted.shop, &accepted.request.consent, wall, wall)
+                let request = &accepted.request;
+                self.apply_consent(accepted.shop, &request.consent, request.consent_at(wall), wall)
             }
             Event::Decided(decided) => {
                 self.apply_decided(decided, wall);

@@ -101,6 +101,7 @@ fn plain_messages_are_decided_as_the_table_says() {
         let decision = decide_message(
             &MessageFacts {
                 request: &request,
+                origin: None,
                 accepted_at: fixture::now(),
                 shop: &shop,
                 catalogue: 7,

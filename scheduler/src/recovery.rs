@@ -18,7 +18,7 @@ use std::time::Duration;
 use store::state::OutboxEntry;
 use store::{Position, Record, Replay};
 use types::catalogue::Catalogue;
-use types::event::{AttemptEnded, Event, Outcome, Plan, SuppressionChanged, Verdict};
+use types::event::{AttemptEnded, Event, Origin, Outcome, Plan, SuppressionChanged, Verdict};
 use types::id::{EventId, MessageId, PartitionId};
 use types::order::Stream;
 use types::port::{Admission, Mail, Request, Survivor};
@@ -254,7 +254,7 @@ pub(crate) fn render_again(
             );
             continue;
         };
-        let Some(request) = request_of(deps, partition, entry.cause)? else {
+        let Some((request, origin)) = request_of(deps, partition, entry.cause)? else {
             tracing::error!(
                 ?message,
                 "a queued mail has no cause in its timeline and cannot be made again"
@@ -282,6 +282,7 @@ pub(crate) fn render_again(
             catalogue,
             shop,
             accepted_at,
+            origin,
             admission: Admission::default(),
         });
     }
@@ -307,15 +308,19 @@ fn plan_of(
     }))
 }
 
-fn request_of(deps: &Deps, partition: PartitionId, cause: EventId) -> Result<Option<Request>, StartError> {
+fn request_of(
+    deps: &Deps,
+    partition: PartitionId,
+    cause: EventId,
+) -> Result<Option<(Request, Option<Origin>)>, StartError> {
     let timeline = deps
         .store
         .state()
         .timeline(partition, cause)
         .map_err(StartError::State)?;
     Ok(timeline.into_iter().find_map(|stored| match stored.event {
-        Event::OrderAccepted(accepted) => Some(Request::Order(Arc::new(accepted.order))),
-        Event::MessageAccepted(accepted) => Some(Request::Message(Arc::new(accepted.request))),
+        Event::OrderAccepted(accepted) => Some((Request::Order(Arc::new(accepted.order)), None)),
+        Event::MessageAccepted(accepted) => Some((Request::Message(Arc::new(accepted.request)), accepted.origin)),
         _ => None,
     }))
 }

@@ -305,4 +305,8 @@ pub struct CartMail {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub template: Option<Slug>,
+    /// When the buyer touched the cart last: a consent without a time of its own was given then.
+    #[n(7)]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub touched_at: Timestamp,
 }

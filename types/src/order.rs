@@ -239,6 +239,17 @@ pub struct MessageRequest {
     pub expires_at: Option<Timestamp>,
 }
 
+impl MessageRequest {
+    /// Returns when the recipient agreed to what comes without a time of its own: with a cart, when it was touched; else
+    /// when the request was accepted.
+    pub fn consent_at(&self, accepted_at: Timestamp) -> Timestamp {
+        match &self.body {
+            Body::Cart(cart) => cart.touched_at.min(accepted_at),
+            Body::Template(_) | Body::Content(_) => accepted_at,
+        }
+    }
+}
+
 /// What a plain message says.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

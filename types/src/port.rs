@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::Catalogue;
-use crate::event::Plan;
+use crate::event::{Origin, Plan};
 use crate::id::{Attempt, EventId, MessageId, PartitionId};
 use crate::order::{MessageRequest, Order};
 use crate::text::HttpsUrl;
@@ -61,6 +61,8 @@ pub struct Mail {
     pub shop: crate::id::ShopNumber,
     /// When the cause was accepted: the start of the clock for the time from POST to the remote 250.
     pub accepted_at: Timestamp,
+    /// What of our own asked for it; `None` if the shop did. Such mails never stand before those that a shop asks for.
+    pub origin: Option<Origin>,
     /// The place this mail holds until its bytes are in the spool; dropped, it lets another accept in.
     pub admission: Admission,
 }

@@ -182,6 +182,7 @@ fn mail(catalogue: &Arc<Catalogue>) -> Mail {
         catalogue: Arc::clone(catalogue),
         shop: ShopNumber(1),
         accepted_at: DATE,
+        origin: None,
         admission: Admission::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use policy::offers::Candidates;
 use policy::{MessageFacts, OrderFacts};
 use types::catalogue::{Catalogue, Shop};
-use types::event::{Decided, Event, MessageAccepted, OrderAccepted, Verdict};
+use types::event::{Decided, Event, MessageAccepted, OrderAccepted, Origin, Verdict};
 use types::id::{EventId, MessageId, PartitionId, ShopNumber};
 use types::port::{Admission, Mail, Request};
 use types::time::Timestamp;
@@ -57,6 +57,7 @@ impl Runner {
                 catalogue,
                 shop,
                 accepted_at: wall,
+                origin: origin_of(event),
                 admission,
             });
         }
@@ -121,6 +122,7 @@ impl Runner {
         let shop = shop_of(catalogue, accepted.shop)?;
         let facts = MessageFacts {
             request: &accepted.request,
+            origin: accepted.origin.as_ref(),
             accepted_at: wall,
             shop,
             catalogue: catalogue.version(),
@@ -136,4 +138,12 @@ impl Runner {
 fn shop_of(catalogue: &Catalogue, number: ShopNumber) -> Result<&Arc<Shop>, Fault> {
     let shop = catalogue.shop_by_number(number);
     shop.ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))
+}
+
+/// Returns what of our own asked for a mail, if the shop did not.
+fn origin_of(event: &Event) -> Option<Origin> {
+    match event {
+        Event::MessageAccepted(accepted) => accepted.origin.clone(),
+        _ => None,
+    }
 }

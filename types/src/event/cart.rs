@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::Refusal;
 use crate::cart::{Cart, Reminder};
 use crate::id::{EventId, MessageId, PersonKey, ShopNumber};
+use crate::locale::Language;
 use crate::money::Money;
 use crate::text::Line;
 use crate::time::Timestamp;
@@ -26,6 +27,12 @@ pub struct CartChanged {
     /// The cart as it is now; `None` if the shop deleted it, or its buyer turned out to be another person.
     #[n(3)]
     pub cart: Option<Box<Cart>>,
+    /// In which language its reminders are; filled in by the runner that records it (`policy::cart::prepare`).
+    #[n(4)]
+    pub language: Option<Language>,
+    /// Which reminder is due next, and when; filled in with the language.
+    #[n(5)]
+    pub next: Option<NextReminder>,
 }
 
 /// What became of a cart's reminders: one record for each time something was due or ended them.
@@ -247,6 +254,17 @@ pub enum Origin {
         #[n(2)]
         purpose: ReminderPurpose,
     },
+}
+
+impl Origin {
+    /// Returns whether the message goes to the shop itself, as a copy or a test of what a buyer gets: it names no buyer
+    /// to the tracker, asks for no consent and counts nowhere.
+    pub const fn is_for_shop(&self) -> bool {
+        let Self::Cart { purpose, .. } = self else {
+            return false;
+        };
+        matches!(purpose, ReminderPurpose::Copy | ReminderPurpose::Test)
+    }
 }
 
 /// To whom a reminder goes, and what for.
