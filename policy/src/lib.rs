@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod calendar;
 pub mod cart;
+pub mod contact;
 pub mod decide;
 pub mod filter;
 pub mod hits;

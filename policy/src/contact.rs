@@ -1,0 +1,316 @@
+//! What a shop knows of a contact: the fold of the events that concern one person at one shop.
+//!
+//! A [`ContactState`] is a row of state. Filters ask it ([`ContactState::facts`]), workflows enter and go on by it, carts are weighed
+//! by it. It is a pure fold: nothing here reads a clock or the catalogue, so a replay makes the same row.
+//!
+//! # Consent
+//!
+//! The latest statement of each channel is kept, by its own time, with who brought it. An import makes a consent only where nothing
+//! was said yet, or where an import said so before; it never lifts a refusal. What came with evidence in an order or a cart counts
+//! like what the shop reports of the contact, and any refusal does; a bare `true` with an order is about that order alone. When the
+//! person unsubscribes, mail is refused from then on. Whether a mail may go is still decided where all mails are
+//! ([`crate::decide_message`]); this is the evidence that it is given.
+//!
+//! The stored form is a CBOR map with integer keys: readers skip keys they do not know, and a number, once used, is never given to
+//! another field.
+
+mod activity;
+mod change;
+mod consent;
+mod content;
+mod enrolment;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+use types::address::EmailAddress;
+use types::calendar::Zone;
+use types::contact::{Channel, FieldValue};
+use types::event::{CartVerdict, Event};
+use types::id::{EventId, WorkflowNumber};
+use types::locale::{Country, Language};
+use types::order::{Customer, OrderStatus};
+use types::text::{Line, Slug};
+use types::time::Timestamp;
+
+pub use activity::{Activity, MailSent, Ordered};
+pub use consent::ChannelSaid;
+pub use content::{CONTENT_KEPT, ContentKeys};
+pub use enrolment::{Enrolment, KEYS_MAX, Live, Stage};
+
+use crate::filter::{self, Cause, Consents, Facts};
+
+/// A contact of one shop.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ContactState {
+    /// As the shop wrote it last; `None` in a row that nothing was told of yet.
+    #[n(0)]
+    email: Option<EmailAddress>,
+    #[n(1)]
+    name: Option<Line<256>>,
+    #[n(2)]
+    locale: Option<Line<35>>,
+    #[n(3)]
+    country: Option<Country>,
+    #[n(4)]
+    zone: Option<Zone>,
+    #[n(5)]
+    phone: Option<Line<32>>,
+    #[n(6)]
+    #[cbor(default)]
+    fields: BTreeMap<Slug, FieldValue>,
+    #[n(7)]
+    #[cbor(default)]
+    groups: BTreeSet<Slug>,
+    /// At most one for each channel.
+    #[n(8)]
+    #[cbor(default)]
+    consents: Vec<ChannelSaid>,
+    /// When the contact last came to agree to mail, not having agreed before.
+    #[n(9)]
+    subscribed_at: Option<Timestamp>,
+    /// When the row was made.
+    #[n(10)]
+    created_at: Option<Timestamp>,
+    #[n(11)]
+    #[cbor(default)]
+    activity: Activity,
+    /// By workflow, in ascending order.
+    #[n(12)]
+    #[cbor(default)]
+    enrolments: Vec<Enrolment>,
+    /// Carts that are neither ordered nor deleted, in the order in which they were first put.
+    #[n(13)]
+    #[cbor(default)]
+    carts: Vec<EventId>,
+}
+
+/// How many open carts of one contact are known at most; the oldest make room.
+pub const CARTS_MAX: usize = 32;
+
+impl ContactState {
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
+        minicbor::decode(bytes)
+    }
+
+    /// Writes the stored form.
+    pub fn encode(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("writing CBOR to a vector cannot fail")
+    }
+
+    /// Applies an event of this person at this shop, whose record has this id and says, or will say, `wall`.
+    ///
+    /// What does not concern a contact changes nothing. Erasure is the caller's: it drops the row.
+    pub fn apply(&mut self, id: EventId, wall: Timestamp, event: &Event) {
+        match event {
+            Event::ContactChanged(changed) => {
+                self.told(&changed.email, wall);
+                self.change(&changed.change, changed.source, wall);
+            }
+            Event::EventReported(reported) => self.told(&reported.email, wall),
+            Event::OrderAccepted(accepted) => {
+                let order = &accepted.order;
+                if order.status == OrderStatus::Confirmed {
+                    self.told_of(&order.customer, wall);
+                    self.activity.note_order(id, order, wall);
+                }
+                self.note_grant(order.consent.marketing.as_ref(), order.placed_at, wall);
+            }
+            Event::CartChanged(changed) => {
+                if let Some(cart) = &changed.cart {
+                    self.told_of(&cart.customer, wall);
+                    self.note_grant(cart.consent.marketing.as_ref(), cart.touched_at.unwrap_or(wall), wall);
+                }
+            }
+            Event::CartDecided(decided) => {
+                if matches!(decided.verdict, CartVerdict::Ordered { .. }) {
+                    self.cart_closed(decided.cart);
+                }
+            }
+            Event::MessageAccepted(accepted) if accepted.origin.is_none() => {
+                self.note_grant(accepted.request.consent.marketing.as_ref(), wall, wall);
+            }
+            Event::Unsubscribed(_) => self.note_unsubscribed(wall),
+            Event::Moved(moved) => self.moved(id, wall, moved),
+            _ => {}
+        }
+    }
+
+    /// Notes that a mail of this shop was decided for the contact.
+    pub fn sent(&mut self, mail: MailSent) {
+        self.activity.note_sent(mail);
+    }
+
+    /// Notes that the person opened (or clicked) a mail of this shop, as judged. Earlier ones than the last change nothing.
+    pub fn engaged(&mut self, kind: types::event::HitKind, at: Timestamp) {
+        self.activity.note_engaged(kind, at);
+    }
+
+    /// Notes that a cart was put: the event by which it was first put names it.
+    pub fn cart_touched(&mut self, cart: EventId) {
+        if !self.carts.contains(&cart) {
+            self.carts.push(cart);
+            let surplus = self.carts.len().saturating_sub(CARTS_MAX);
+            self.carts.drain(..surplus);
+        }
+    }
+
+    /// Notes that a cart is open no more: ordered, deleted, or another person's.
+    pub fn cart_closed(&mut self, cart: EventId) {
+        self.carts.retain(|open| *open != cart);
+    }
+
+    /// Returns whether anything made this contact: a row that holds nothing is as good as none.
+    pub const fn exists(&self) -> bool {
+        self.email.is_some()
+    }
+
+    /// Returns the address, as the shop wrote it last.
+    pub const fn email(&self) -> Option<&EmailAddress> {
+        self.email.as_ref()
+    }
+
+    /// Returns how the person is called.
+    pub const fn name(&self) -> Option<&Line<256>> {
+        self.name.as_ref()
+    }
+
+    /// Returns the BCP 47 tag.
+    pub const fn locale(&self) -> Option<&Line<35>> {
+        self.locale.as_ref()
+    }
+
+    /// Returns where the person is.
+    pub const fn country(&self) -> Option<Country> {
+        self.country
+    }
+
+    /// Returns the person's zone.
+    pub const fn zone(&self) -> Option<Zone> {
+        self.zone
+    }
+
+    /// Returns the person's number, E.164.
+    pub const fn phone(&self) -> Option<&Line<32>> {
+        self.phone.as_ref()
+    }
+
+    /// Returns the fields that have a value. Those of a field that was deleted since are among them.
+    pub const fn fields(&self) -> &BTreeMap<Slug, FieldValue> {
+        &self.fields
+    }
+
+    /// Returns the groups. Those that were deleted since are among them.
+    pub const fn groups(&self) -> &BTreeSet<Slug> {
+        &self.groups
+    }
+
+    /// Returns what was said last about a channel.
+    pub fn consent(&self, channel: Channel) -> Option<&ChannelSaid> {
+        self.consents.iter().find(|said| said.channel == channel)
+    }
+
+    /// Returns whether the contact agrees to be written to on a channel, as far as the shop knows.
+    pub fn agrees(&self, channel: Channel) -> bool {
+        self.consent(channel).is_some_and(|said| said.statement.granted)
+    }
+
+    /// Returns when the contact last came to agree to mail.
+    pub const fn subscribed_at(&self) -> Option<Timestamp> {
+        self.subscribed_at
+    }
+
+    /// Returns when the row was made.
+    pub const fn created_at(&self) -> Option<Timestamp> {
+        self.created_at
+    }
+
+    /// Returns what the contact ordered, was sent, opened and clicked.
+    pub const fn activity(&self) -> &Activity {
+        &self.activity
+    }
+
+    /// Returns how the contact stands with each workflow it ever had to do with.
+    pub fn enrolments(&self) -> &[Enrolment] {
+        &self.enrolments
+    }
+
+    /// Returns how the contact stands with one workflow.
+    pub fn enrolment(&self, workflow: WorkflowNumber) -> Option<&Enrolment> {
+        let at = self
+            .enrolments
+            .binary_search_by_key(&workflow, |own| own.workflow)
+            .ok()?;
+        self.enrolments.get(at)
+    }
+
+    /// Returns every instance that is not over, armed or under way.
+    pub fn live(&self) -> impl Iterator<Item = (WorkflowNumber, &Live)> {
+        let of = |own: &'_ Enrolment| own.workflow;
+        self.enrolments
+            .iter()
+            .flat_map(move |own| own.live.iter().map(move |live| (of(own), live)))
+    }
+
+    /// Returns the carts that are neither ordered nor deleted, each by the event by which it was first put.
+    pub fn carts(&self) -> &[EventId] {
+        &self.carts
+    }
+
+    /// Returns the language of the contact's locale, if it is one of ours.
+    pub fn language(&self) -> Option<Language> {
+        self.locale.as_ref().and_then(|locale| Language::of_tag(locale))
+    }
+
+    /// Returns what filters see of the contact.
+    pub fn facts<'a>(&'a self, now: Timestamp, cause: Cause<'a>) -> Facts<'a> {
+        let activity = &self.activity;
+        Facts {
+            fields: &self.fields,
+            groups: &self.groups,
+            consent: Consents {
+                email: self.agrees(Channel::Email),
+                sms: self.agrees(Channel::Sms),
+            },
+            language: self.language(),
+            country: self.country,
+            email_domain: self.email.as_ref().map_or("", |email| email.domain()),
+            orders: filter::Orders {
+                count: activity.orders().into(),
+                total: activity.total(),
+                first_at: activity.first_order_at(),
+                last_at: activity.last_order_at(),
+            },
+            activity: filter::Activity {
+                last_open_at: activity.last_opened_at(),
+                last_click_at: activity.last_clicked_at(),
+                last_sent_at: activity.last_sent_at(),
+            },
+            now,
+            cause,
+        }
+    }
+
+    /// Notes the address; the first one makes the contact.
+    fn told(&mut self, email: &EmailAddress, wall: Timestamp) {
+        self.email = Some(email.clone());
+        self.created_at.get_or_insert(wall);
+    }
+
+    /// Notes what came with an order or a cart; what the shop said of the contact itself stands.
+    fn told_of(&mut self, customer: &Customer, wall: Timestamp) {
+        self.told(&customer.email, wall);
+        if self.name.is_none() {
+            self.name.clone_from(&customer.name);
+        }
+        if self.locale.is_none() {
+            self.locale.clone_from(&customer.locale);
+        }
+        self.country = self.country.or(customer.country);
+        self.zone = self
+            .zone
+            .or_else(|| customer.time_zone.as_ref().and_then(|zone| zone.parse().ok()));
+    }
+}
