@@ -1,7 +1,14 @@
 //! Filters of contacts: expressions of the Common Expression Language (CEL) that are checked when they are saved and cost little when
 //! they are asked. `docs/formats/filters.md` tells what may be written.
 
+mod call;
+mod check;
+mod evaluate;
 mod facts;
+mod literal;
+mod names;
+mod node;
+mod parse;
 mod schema;
 
 use std::sync::Arc;
@@ -12,10 +19,17 @@ pub use schema::{Schema, Scope};
 /// The longest source, in characters.
 pub const SOURCE_CHARS_MAX: usize = 2_000;
 
+/// How many faults of one source are told.
+const FAULTS_MAX: usize = 100;
+
 /// A compiled filter; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Filter {
-    source: Arc<str>,
+pub struct Filter(Arc<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    source: Box<str>,
+    root: node::Node,
 }
 
 /// One thing that is wrong with a filter's source.
@@ -44,23 +58,31 @@ pub enum FilterError {
 }
 
 impl Filter {
-    /// Compiles a source: parses it and checks every name and type. `Err` has every fault, in their order; never empty.
+    /// Compiles a source: parses it and checks every name and type. `Err` has every fault, in the order of their places, 100 at most; it
+    /// is never empty.
     pub fn compile(source: &str, schema: &Schema, scope: Scope) -> Result<Self, Vec<FilterFault>> {
-        let _ = (schema, scope);
-        Err(vec![FilterFault {
-            offset: None,
-            fault: format!("filters are not read yet: {source}"),
-        }])
+        let compiled = parse::parse(source).and_then(|parsed| check::check(&parsed, schema, scope));
+        match compiled {
+            Ok(root) => Ok(Self(Arc::new(Compiled {
+                source: source.into(),
+                root,
+            }))),
+            Err(mut faults) => {
+                faults.sort_by_key(|fault| fault.offset);
+                faults.dedup();
+                faults.truncate(FAULTS_MAX);
+                Err(faults)
+            }
+        }
     }
 
     /// Tells whether the contact satisfies the filter.
     pub fn matches(&self, facts: &Facts<'_>) -> Result<bool, FilterError> {
-        let _ = facts;
-        Ok(self.source.is_empty())
+        evaluate::holds(&self.0.root, facts)
     }
 
     /// Returns the source as it was written.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.0.source
     }
 }
