@@ -257,6 +257,11 @@ pub struct ShopNumber(#[n(0)] pub u32);
 #[cbor(transparent)]
 pub struct CampaignNumber(#[n(0)] pub u32);
 
+impl CampaignNumber {
+    /// No campaign: of a link that leads to the shop's own site. The first campaign has number 1.
+    pub const NONE: Self = Self(0);
+}
+
 /// A workflow's short number, given when it is first put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]

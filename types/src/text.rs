@@ -158,18 +158,25 @@ impl HttpsUrl {
 
     /// Returns the host, without the port.
     pub fn host(&self) -> &str {
-        host(&self.0).expect("has a host: checked when made")
+        authority(&self.0).expect("has a host: checked when made").0
+    }
+
+    /// Returns the port, 443 if it names none.
+    pub fn port(&self) -> u16 {
+        authority(&self.0).expect("has a host: checked when made").1
     }
 }
 
-/// Returns the host of an `https` URL, if it is one.
-fn host(url: &str) -> Option<&str> {
+/// Returns the host and the port of an `https` URL, if it is one.
+fn authority(url: &str) -> Option<(&str, u16)> {
     let rest = url.strip_prefix("https://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let (host, port) = authority.split_once(':').unwrap_or((authority, "443"));
     let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
-    let valid = !host.is_empty() && host.bytes().all(name) && !host.starts_with('.') && port.parse::<u16>().is_ok();
-    valid.then_some(host)
+    let valid = !host.is_empty() && host.bytes().all(name) && !host.starts_with('.');
+    // A sign is no digit, though a number may have one.
+    let port = port.bytes().all(|b| b.is_ascii_digit()).then(|| port.parse().ok())??;
+    valid.then_some((host, port))
 }
 
 impl TryFrom<String> for HttpsUrl {
@@ -188,7 +195,7 @@ impl TryFrom<String> for HttpsUrl {
         {
             return Err(NotAUrl::Character);
         }
-        host(&url).ok_or(NotAUrl::Host)?;
+        authority(&url).ok_or(NotAUrl::Host)?;
         Ok(Self(url))
     }
 }

@@ -3,7 +3,8 @@
 //! A tracking URL is `https://{tracking host}/c/{token}` (click), `/o/{token}.gif` (pixel) or `/u/{token}`
 //! (unsubscribe page and RFC 8058 POST). The token is a fixed layout of integers, big-endian, with a truncated
 //! HMAC-SHA-256 behind it, in base64url without padding. It holds ids and nothing else: no address, no order number,
-//! no destination. Where a click leads comes from the catalogue, so no token can be bent into an open redirect.
+//! no destination. Where a click leads comes from the catalogue, so no token can be bent into an open redirect. A link to
+//! the shop's own site has its destination beside the token (`?to=`), and the catalogue says which sites are the shop's.
 //!
 //! The MAC covers every byte before it and the host name under which the token is served, so that a token of one shop
 //! is worth nothing under another's host. Each kind has its own key, derived from a root secret by key id and kind. The
@@ -82,7 +83,7 @@ pub struct ClickToken {
     pub message: MessageId,
     /// Where the mail's events go.
     pub partition: PartitionId,
-    /// The offer; it leads to this campaign's landing page.
+    /// The offer; it leads to this campaign's landing page. None of a link to the shop's own site.
     pub campaign: CampaignNumber,
     /// The shop whose mail it is.
     pub shop: ShopNumber,

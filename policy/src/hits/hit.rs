@@ -105,7 +105,7 @@ impl Hit {
             at,
             kind: HitKind::Click,
             place: clicked.slot,
-            campaign: Some(clicked.campaign),
+            campaign: (clicked.campaign != CampaignNumber::NONE).then_some(clicked.campaign),
             click: clicked.click,
             agent: clicked.agent,
             network: clicked.network,

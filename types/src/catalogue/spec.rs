@@ -133,6 +133,18 @@ impl ShopSpec {
     }
 }
 
+impl ShopSpec {
+    /// Returns the URL if it is a page of the shop's own site: `https`, on a host that it [owns](Self::owns_host), at the
+    /// usual port or that of its home page.
+    ///
+    /// Links of its messages that the tracker follows lead there and nowhere else.
+    pub fn own_page(&self, url: &str) -> Option<HttpsUrl> {
+        let url = HttpsUrl::try_from(url).ok()?;
+        let is_own = self.owns_host(url.host()) && (url.port() == 443 || url.port() == self.url.port());
+        is_own.then_some(url)
+    }
+}
+
 /// Who a stream's mail comes from. The address's domain is the DKIM `d=` and, with `bounce.` before it, the return path.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -383,6 +395,66 @@ mod tests {
         });
         let spec: ShopSpec = serde_json::from_value(spec).expect("a shop");
         assert_eq!(spec.owns_host(host), expected, "{host} under {url}");
+    }
+
+    fn check_page(home: &str, url: &str, expected: bool) {
+        let spec = serde_json::json!({
+            "name": "Vini", "url": home, "promotional": { "address": "a@b.example" }, "language": "it", "country": "IT",
+            "postal_address": "Via Roma 1, Roma",
+        });
+        let spec: ShopSpec = serde_json::from_value(spec).expect("a shop");
+        let page = spec.own_page(url);
+        assert_eq!(page.as_ref().map(HttpsUrl::as_str), expected.then_some(url), "{url} of {home}");
+    }
+
+    #[test]
+    fn a_page_is_the_shop_s_own_or_it_is_none() {
+        let home = "https://www.vini.example/it";
+        for url in [
+            "https://vini.example",
+            "https://shop.Vini.example/cart?id=1&x=%0D%0A#top",
+            "https://vini.example:443/",
+        ] {
+            check_page(home, url, true);
+        }
+        for url in [
+            "",
+            "/cart",
+            "//evil.example/",
+            "///vini.example/",
+            "http://vini.example/",
+            "HTTPS://vini.example/",
+            "javascript:alert(1)//vini.example",
+            "https://evil.example/",
+            "https://evil.example/.vini.example",
+            "https://evil.example?.vini.example",
+            "https://evil.example#.vini.example",
+            "https://evil.example%2f.vini.example/",
+            "https://evil.example%00.vini.example/",
+            "https://evilvini.example/",
+            "https://vini.example.evil.example/",
+            "https://vini.example@evil.example/",
+            "https://vini.example:443@evil.example/",
+            "https://user:word@vini.example/",
+            "https://vini.example:8443/",
+            "https://vini.example:/",
+            "https://vini.example:+443/",
+            "https://vini.example./",
+            "https://evil.example\\.vini.example/",
+            "https:\\\\vini.example/",
+            "https:vini.example/",
+            "https:///vini.example/",
+            "https://vini.example/\r\nSet-Cookie: a=b",
+            "https://vini.example/ x",
+            "https://vin\u{131}.example/",
+            "https://v\u{456}ni.example/",
+            "https://vini.example\u{3002}evil.example/",
+        ] {
+            check_page(home, url, false);
+        }
+        check_page("https://vini.example:8443/", "https://vini.example:8443/cart", true);
+        check_page("https://vini.example:8443/", "https://vini.example/cart", true);
+        check_page("https://vini.example:8443/", "https://vini.example:8444/cart", false);
     }
 
     #[test]

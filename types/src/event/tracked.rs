@@ -42,7 +42,7 @@ pub struct Clicked {
     /// Whose mail.
     #[n(1)]
     pub shop: ShopNumber,
-    /// Which offer.
+    /// Which offer; [`CampaignNumber::NONE`] for a link to the shop's own site.
     #[n(2)]
     pub campaign: CampaignNumber,
     /// The offer's place in the mail, from 0.
