@@ -31,6 +31,7 @@ mod metrics;
 mod recovery;
 mod runner;
 mod settings;
+mod timers;
 // Public for its bench alone: a bench sees what any other crate sees.
 #[doc(hidden)]
 pub mod wheel;
