@@ -1,4 +1,4 @@
-//! `/c/{token}`: from the mail to the offer.
+//! `/c/{token}`: from the mail to the offer; with `?to=`, to a page of the shop's own site.
 
 use types::catalogue::{Campaign, Catalogue};
 use types::event::{Clicked, Event, HitKind, Visit};
@@ -31,10 +31,13 @@ impl Server {
                 return self.safe_page(request.host);
             }
         };
+        if let Some(to) = request.destination() {
+            return self.lead_home(&click, to, request);
+        }
         let visitor = request.visitor();
         let (shop, campaign, click_id) = match click {
             Click::Individual { token, is_trusted } => {
-                let (fate, click_id) = self.record_click(&token, is_trusted, visitor, request);
+                let (fate, click_id) = self.record_click(&token, token.campaign, is_trusted, visitor, request);
                 self.metrics.event(Tracked::Clicked, fate);
                 (token.shop, token.campaign, click_id)
             }
@@ -69,6 +72,7 @@ impl Server {
     fn record_click(
         &self,
         token: &ClickToken,
+        campaign: CampaignNumber,
         is_trusted: bool,
         visitor: Visitor,
         request: &Request<'_>,
@@ -78,7 +82,7 @@ impl Server {
             click,
             message: token.message,
             partition: token.partition,
-            campaign: token.campaign,
+            campaign,
             shop: token.shop,
             slot: token.slot,
             flags: 0,
@@ -89,7 +93,7 @@ impl Server {
         let clicked = Clicked {
             message: token.message,
             shop: token.shop,
-            campaign: token.campaign,
+            campaign,
             slot: token.slot,
             agent: visitor.agent,
             click: Some(click),
@@ -100,6 +104,32 @@ impl Server {
         };
         let fate = self.offer(token.partition, Event::Clicked(clicked), visitor);
         (fate, click_id)
+    }
+
+    /// Answers a click on a link to the shop's own site: the page it asks for, or the shop's home page if that is not its own.
+    ///
+    /// Anybody can write something else behind a token, so what is asked for is never believed. The page learns of no
+    /// click: what led there and who came is in the URL that the shop itself gave.
+    fn lead_home(&self, click: &Click, to: &str, request: &Request<'_>) -> Reply {
+        let visitor = request.visitor();
+        let (shop, fate) = match click {
+            Click::Individual { token, is_trusted } => {
+                let (fate, _click_id) = self.record_click(token, CampaignNumber::NONE, *is_trusted, visitor, request);
+                (token.shop, fate)
+            }
+            Click::Aggregate {
+                token,
+                is_trusted: true,
+            } => (token.shop, self.count(token.shop, None, HitKind::Click, visitor)),
+            Click::Aggregate { token, .. } => (token.shop, Fate::Untrusted),
+        };
+        self.metrics.event(Tracked::Clicked, fate);
+        let catalogue = self.deps.store.catalogue().load();
+        let Some(shop) = catalogue.shop_by_number(shop) else {
+            return self.safe_page(request.host);
+        };
+        let page = destination::decode(to).and_then(|to| shop.spec.own_page(&to));
+        reply::redirect(page.as_ref().unwrap_or(&shop.spec.url).as_str().to_owned())
     }
 
     /// Leads to the campaign's landing page while its offer lasts, else to the shop's own.

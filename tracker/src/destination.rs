@@ -4,6 +4,9 @@
 //! percent-encoded down to RFC 3986's unreserved characters. So no value can change the host, add a parameter or break
 //! out of the header. A URL without `{click_id}` gets it as the parameter [`PARAMETER`], since without it no landing could
 //! be told.
+//!
+//! Links to a shop's own site bring their destination along, percent-encoded: it is decoded here, once, and believed only
+//! as far as the catalogue says that it is the shop's own.
 
 use types::catalogue::{Campaign, Shop};
 use types::locale::Language;
@@ -98,6 +101,26 @@ fn encode(value: &str, out: &mut String) {
     }
 }
 
+/// Returns what `text` stands for with its percent-encoded bytes (RFC 3986 §2.1) decoded once. `None` if a `%` is not followed by two
+/// hexadecimal digits, or what comes out is not ASCII: no URL is.
+pub(crate) fn decode(text: &str) -> Option<String> {
+    let mut decoded = String::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let byte = if byte == b'%' {
+            let mut digit = || char::from(bytes.next()?).to_digit(16);
+            u8::try_from(digit()? << 4 | digit()?).ok()?
+        } else {
+            byte
+        };
+        if !byte.is_ascii() {
+            return None;
+        }
+        decoded.push(byte.into());
+    }
+    Some(decoded)
+}
+
 /// Returns the campaign's code: in the shop's language if there is one, else in any. The token does not name the language.
 fn coupon(campaign: &Campaign, language: Language) -> &str {
     let creatives = &campaign.spec.creatives;
@@ -158,6 +181,28 @@ mod tests {
             "https://a.example/{click_id}?k={coupon}&z=1",
             "https://a.example/EQ_-9?k=10%20%25%20pi%C3%B9%0D%0ASet-Cookie%3A%20a%3Db%26host%3Devil%23x&z=1",
         );
+    }
+
+    #[test]
+    fn a_destination_is_decoded_once() {
+        for (text, expected) in [
+            (
+                "https%3A%2F%2Fa.example%2F%3Fx%3D1%26y%3D%252F",
+                Some("https://a.example/?x=1&y=%2F"),
+            ),
+            ("https://a.example/a+b", Some("https://a.example/a+b")),
+            ("", Some("")),
+            ("%0d%0A", Some("\r\n")),
+            ("%", None),
+            ("%2", None),
+            ("%2G", None),
+            ("%+2", None),
+            ("%80", None),
+            ("%C3%A8", None),
+            ("\u{e8}", None),
+        ] {
+            assert_eq!(decode(text).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -99,6 +99,12 @@ impl Request<'_> {
         self.parts.uri.query().unwrap_or_default()
     }
 
+    /// Returns where a link to the shop's own site leads, percent-encoded; the first, if it is written twice.
+    pub(crate) fn destination(&self) -> Option<&str> {
+        let query = self.parts.uri.query()?;
+        query.split('&').find_map(|parameter| parameter.strip_prefix("to="))
+    }
+
     /// Returns a header line's value, if it is ASCII.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()

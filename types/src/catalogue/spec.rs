@@ -404,7 +404,11 @@ mod tests {
         });
         let spec: ShopSpec = serde_json::from_value(spec).expect("a shop");
         let page = spec.own_page(url);
-        assert_eq!(page.as_ref().map(HttpsUrl::as_str), expected.then_some(url), "{url} of {home}");
+        assert_eq!(
+            page.as_ref().map(HttpsUrl::as_str),
+            expected.then_some(url),
+            "{url} of {home}"
+        );
     }
 
     #[test]
