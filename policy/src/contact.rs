@@ -84,6 +84,9 @@ pub struct ContactState {
     #[n(13)]
     #[cbor(default)]
     carts: Vec<EventId>,
+    /// The event that made the row: what happened to the contact itself is told under it.
+    #[n(14)]
+    object: Option<EventId>,
 }
 
 /// How many open carts of one contact are known at most; the oldest make room.
@@ -136,6 +139,9 @@ impl ContactState {
             Event::Moved(moved) => self.moved(id, wall, moved),
             _ => {}
         }
+        if self.exists() {
+            self.object.get_or_insert(id);
+        }
     }
 
     /// Notes that a mail of this shop was decided for the contact.
@@ -165,6 +171,11 @@ impl ContactState {
     /// Returns whether anything made this contact: a row that holds nothing is as good as none.
     pub const fn exists(&self) -> bool {
         self.email.is_some()
+    }
+
+    /// Returns the event that made the row: what happened to the contact itself is told under it.
+    pub const fn object(&self) -> Option<EventId> {
+        self.object
     }
 
     /// Returns the address, as the shop wrote it last.

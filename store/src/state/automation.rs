@@ -58,7 +58,7 @@ pub enum AutomationPut {
     /// A timer is armed.
     TimerSet(Timer),
     /// A timer surfaced, and what it was for is done.
-    TimerDelete(Timer),
+    TimerDelete(TimerKey),
     /// All contacts of a partition were looked at for a workflow that was switched on.
     Swept {
         /// Which partition.
@@ -92,6 +92,28 @@ pub struct Timer {
     pub epoch: u32,
     /// What kind of owner.
     pub class: TimerClass,
+}
+
+/// Where a timer's row stands among those of its slot: one row for an owner and an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerKey {
+    /// When it is due.
+    pub due: Timestamp,
+    /// Where its owner lives.
+    pub partition: PartitionId,
+    /// The workflow instance or the cart.
+    pub owner: EventId,
+}
+
+impl Timer {
+    /// Returns where its row stands.
+    pub const fn key(&self) -> TimerKey {
+        TimerKey {
+            due: self.due,
+            partition: self.partition,
+            owner: self.owner,
+        }
+    }
 }
 
 /// What kind of owner a timer has. The numbers are stored.
@@ -176,7 +198,7 @@ impl Tables {
                 let (key, value) = timer_row(timer);
                 batch.insert(&self.timer, key, value);
             }
-            AutomationPut::TimerDelete(timer) => batch.remove(&self.timer, timer_row(timer).0.as_slice()),
+            AutomationPut::TimerDelete(key) => batch.remove(&self.timer, timer_key(key).as_slice()),
             AutomationPut::Swept {
                 partition,
                 workflow,
@@ -291,8 +313,32 @@ impl State {
         until: Timestamp,
         limit: usize,
     ) -> Result<Vec<Timer>, StateError> {
-        let bounds = timer_prefix(slot, from)..timer_prefix(slot, until.max(from));
-        let rows = self.tables.timer.range(bounds).take(limit).map(|entry| {
+        self.timers_between(timer_prefix(slot, from).to_vec(), slot, from.max(until), limit)
+    }
+
+    /// Returns up to `limit` timers of a slot from a row on, whether that row is there or not, that are due before `until`; the
+    /// earliest first.
+    pub fn timers_from(
+        &self,
+        slot: Slot,
+        from: TimerKey,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Timer>, StateError> {
+        let mut start = timer_prefix(slot, from.due).to_vec();
+        start.extend_from_slice(&timeline_prefix(from.partition, from.owner));
+        self.timers_between(start, slot, until, limit)
+    }
+
+    fn timers_between(
+        &self,
+        start: Vec<u8>,
+        slot: Slot,
+        until: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Timer>, StateError> {
+        let end = timer_prefix(slot, until).to_vec().max(start.clone());
+        let rows = self.tables.timer.range(start..end).take(limit).map(|entry| {
             let (key, value) = self.checked(entry.into_inner())?;
             read_timer(&key, &value).ok_or_else(|| malformed("timer", &key))
         });
@@ -361,12 +407,17 @@ fn timer_prefix(slot: Slot, due: Timestamp) -> [u8; 7] {
 
 /// Key: slot 1, due 6, partition 2, owner 8. Value: epoch 4, little-endian, class 1.
 fn timer_row(timer: &Timer) -> ([u8; 17], [u8; 5]) {
-    let (mut key, mut value) = ([0; 17], [0; 5]);
-    put(&mut key, 0, &timer_prefix(Slot::of(timer.partition), timer.due));
-    put(&mut key, 7, &timeline_prefix(timer.partition, timer.owner));
+    let mut value = [0; 5];
     put(&mut value, 0, &timer.epoch.to_le_bytes());
     put(&mut value, 4, &[timer.class as u8]);
-    (key, value)
+    (timer_key(&timer.key()), value)
+}
+
+fn timer_key(timer: &TimerKey) -> [u8; 17] {
+    let mut key = [0; 17];
+    put(&mut key, 0, &timer_prefix(Slot::of(timer.partition), timer.due));
+    put(&mut key, 7, &timeline_prefix(timer.partition, timer.owner));
+    key
 }
 
 fn read_timer(key: &[u8], value: &[u8]) -> Option<Timer> {

@@ -24,7 +24,7 @@ use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, Shop
 use types::order::Stream;
 use types::time::Timestamp;
 
-pub use automation::{AutomationPut, Timer, TimerClass};
+pub use automation::{AutomationPut, Timer, TimerClass, TimerKey};
 pub use tables::StoredClaim;
 pub(crate) use tables::Tables;
 pub use tracked::{StoredLead, TrackedPut, Visit};

@@ -33,6 +33,9 @@ pub struct CartChanged {
     /// Which reminder is due next, and when; filled in with the language.
     #[n(5)]
     pub next: Option<NextReminder>,
+    /// The cart that this is about: the event by which it was first put. `None` if this puts it first. Filled in with the language.
+    #[n(6)]
+    pub object: Option<EventId>,
 }
 
 /// What became of a cart's reminders: one record for each time something was due or ended them.
