@@ -13,9 +13,10 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{append, numbers, open, open_with, scratch, settings, settle, turn};
-use store::{OpenError, Position};
+use common::{append, event, numbers, open, open_with, partition, scratch, settings, settle, turn};
+use store::{Batch, OpenError, Position};
 use tempfile::TempDir;
+use types::time::Timestamp;
 
 /// Records of one log in the tests of damage.
 const RECORDS: u64 = 2000;
@@ -158,6 +159,68 @@ fn a_log_cut_anywhere_keeps_every_record_before_the_cut() {
         }
     }
     assert_eq!(last as u64, RECORDS - 1);
+}
+
+#[test]
+fn records_of_one_append_are_found_together_or_not_at_all() {
+    const APPEND: u64 = 5;
+    const SEGMENT: u64 = 4096;
+    let origin = scratch();
+    let small = |dir: &Path| {
+        let mut settings = settings(dir);
+        settings.segment_bytes = SEGMENT;
+        settings
+    };
+    let (store, _) = open_with(small(origin.path())).unwrap();
+    for first in (1..=40 * APPEND).step_by(5) {
+        let mut batch = Batch::new();
+        for n in first..first + APPEND {
+            batch.push(
+                store.journal().mint(),
+                partition(0),
+                Timestamp::from_millis(n),
+                &event(n),
+            );
+        }
+        store.journal().append(batch).unwrap();
+    }
+    settle(&store).unwrap();
+    drop(store);
+    let (last, _) = segments(origin.path())
+        .into_iter()
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .filter(|(_, bytes)| bytes.get(64..68).is_some_and(|length| length != [0; 4]))
+        .next_back()
+        .unwrap();
+    let mut bytes = fs::read(&last).unwrap();
+    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
+    let mut seen = std::collections::BTreeSet::new();
+    for cut in (64..=bytes.len()).rev().step_by(173) {
+        let dir = tempfile::tempdir().unwrap();
+        copy_dir(origin.path(), dir.path());
+        fs::remove_dir_all(dir.path().join("state")).unwrap();
+        let name = dir.path().join("journal").join(last.file_name().unwrap());
+        fs::write(&name, &bytes[..cut]).unwrap();
+        let (_store, replay) = open_with(small(dir.path())).unwrap();
+        let found = numbers(replay);
+        assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>(), "cut at {cut}");
+        assert_eq!(found.len() as u64 % APPEND, 0, "cut at {cut}: half an append was found");
+        seen.insert(found.len());
+    }
+    assert!(seen.len() > 3, "the last segment has several appends: {seen:?}");
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 #[test]
