@@ -305,6 +305,41 @@ impl State {
         Ok(Some(PublicId { partition, event }))
     }
 
+    /// Returns up to `limit` of a shop's carts, by the shop's own id of them, from after `after` on.
+    pub fn carts_of_shop(
+        &self,
+        shop: ShopNumber,
+        after: Option<&Line<128>>,
+        limit: usize,
+    ) -> Result<Vec<(Line<128>, PublicId)>, StateError> {
+        let prefix = shop.0.to_be_bytes();
+        let start = after.map_or_else(
+            || prefix.to_vec(),
+            |id| {
+                // The next key after the id's own.
+                let mut key = cart_name_key(shop, id);
+                key.push(0);
+                key
+            },
+        );
+        let rows = self.tables.cart_name.range(start..).take(limit).map_while(|entry| {
+            let row = self.checked(entry.into_inner());
+            let is_others = row.as_ref().is_ok_and(|(key, _)| !key.starts_with(&prefix));
+            (!is_others).then_some(row)
+        });
+        let rows = rows.map(|row| {
+            let (key, value) = row?;
+            let id = key.get(prefix.len()..).and_then(|id| std::str::from_utf8(id).ok());
+            let id = id.and_then(|id| Line::try_from(id).ok());
+            let (id, cart) = id
+                .zip(super::tables::read_object_key(&value))
+                .ok_or_else(|| malformed("cart_name", &key))?;
+            let (partition, event) = cart;
+            Ok((id, PublicId { partition, event }))
+        });
+        rows.collect()
+    }
+
     /// Returns up to `limit` timers of a slot that are due from `from` on, before `until`, the earliest first.
     pub fn timers(
         &self,
