@@ -143,6 +143,7 @@ impl Service {
         let mta = mta::Mta::start(mta::Deps {
             settings: settings.delivery.clone(),
             submit: settings.submit.clone(),
+            webhooks: settings.webhooks.clone(),
             store: store.clone(),
             tokens: Arc::clone(&tokens),
             verp,
@@ -156,6 +157,7 @@ impl Service {
         let deps = scheduler::Deps {
             store: store.clone(),
             outbox,
+            webhooks: Arc::new(mta.clone()),
             withdrawals: Arc::clone(&withdrawals),
             clock: Arc::clone(&clock),
             registry: registry.clone(),

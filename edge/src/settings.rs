@@ -28,6 +28,8 @@ pub struct Settings {
     pub submit: mta::submit::Settings,
     /// Delivering them.
     pub delivery: mta::Settings,
+    /// Calling shops' pages.
+    pub webhooks: mta::webhook::Settings,
     /// Deciding.
     pub scheduler: scheduler::Settings,
 }
@@ -68,6 +70,7 @@ pub struct Config {
     tracker: tracker::Config,
     submit: mta::submit::Config,
     delivery: mta::Config,
+    webhooks: mta::webhook::Config,
     policy: policy::Config,
     redis: store::redis::Config,
 }
@@ -217,6 +220,7 @@ impl Config {
             tracker,
             submit: section("submit", faults, |faults| self.submit.resolve(faults)),
             delivery,
+            webhooks: section("webhooks", faults, |faults| self.webhooks.resolve(faults)),
             scheduler,
         }
     }

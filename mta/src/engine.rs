@@ -8,13 +8,14 @@ use store::Store;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use types::id::MessageId;
-use types::port::{Mail, Outbox, Queues, SiteLimits, SiteView, Survivor};
+use types::port::{Call, Mail, Outbox, Queues, SiteLimits, SiteView, Survivor, Webhooks};
 use types::time::Clock;
 use types::token::{TokenKeys, VerpKey};
 
 use crate::delivery::{self, Delivery};
 use crate::settings::Settings;
 use crate::submit::{self, Submit};
+use crate::webhook::{self, Caller};
 
 /// What the mail engine needs.
 pub struct Deps {
@@ -22,6 +23,8 @@ pub struct Deps {
     pub settings: Settings,
     /// How mails are made.
     pub submit: submit::Settings,
+    /// How shops' pages are called.
+    pub webhooks: webhook::Settings,
     /// Where mails are spooled, and claims and outcomes recorded.
     pub store: Store,
     /// The keys of links and pixels.
@@ -53,6 +56,9 @@ pub enum StartError {
     /// What makes mails.
     #[error(transparent)]
     Submit(#[from] submit::StartError),
+    /// What calls shops' pages.
+    #[error(transparent)]
+    Webhooks(#[from] webhook::StartError),
 }
 
 /// The mail engine. Clones share it.
@@ -60,12 +66,22 @@ pub enum StartError {
 pub struct Mta {
     delivery: Delivery,
     submit: Arc<Submit>,
+    webhooks: Arc<Caller>,
 }
 
 impl Mta {
     /// Starts the signing threads, and queues without messages.
     pub fn start(deps: Deps) -> Result<Self, StartError> {
         let ledger = Arc::new(deps.store.clone());
+        let webhooks = Caller::start(
+            deps.webhooks,
+            &deps.settings,
+            deps.store.clone(),
+            Arc::clone(&deps.tokens),
+            Arc::clone(&deps.clock),
+            deps.runtime.clone(),
+            &deps.registry,
+        )?;
         let delivery = Delivery::start(deps.settings, ledger, deps.clock, &deps.registry, &deps.runtime)?;
         let queued = delivery.clone();
         let submit = Submit::start(submit::Deps {
@@ -80,6 +96,7 @@ impl Mta {
         Ok(Self {
             delivery,
             submit: Arc::new(submit),
+            webhooks,
         })
     }
 
@@ -97,6 +114,8 @@ impl Mta {
         let submit = Arc::clone(&self.submit);
         let making = tokio::task::spawn_blocking(move || submit.close());
         self.delivery.drain(deadline).await;
+        // A call that is cut is made again after the restart.
+        let _ = tokio::time::timeout_at(deadline, self.webhooks.drain()).await;
         match tokio::time::timeout_at(deadline, making).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the signing threads ended badly"),
@@ -112,6 +131,12 @@ impl Outbox for Mta {
 
     fn withdraw(&self, message: MessageId) {
         self.delivery.withdraw(message);
+    }
+}
+
+impl Webhooks for Mta {
+    fn call(&self, call: Call) {
+        self.webhooks.call(call);
     }
 }
 

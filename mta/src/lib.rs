@@ -10,6 +10,7 @@
 //! - `queue` is a plain value: domains, sites, what waits and why, what is to be done next.
 //! - `session` is a task per connection, around the machine of [`smtp::client`].
 //! - `resolver` asks DNS where mail goes; [`address`] says what is never connected to.
+//! - [`webhook`] calls shops' pages for workflows.
 //! - [`Mta`] ties them together and is what the runners and the admin listener see.
 //!
 //! Every message that is queued ends in an event: delivered, failed, in doubt, expired or withdrawn. Which one follows
@@ -30,6 +31,7 @@ mod session;
 mod settings;
 mod shared;
 mod tls;
+pub mod webhook;
 
 pub use delivery::Delivery;
 pub use engine::{Deps, Mta, StartError};

@@ -32,10 +32,14 @@ pub trait Webhooks: Send + Sync + 'static {
 /// A call of a shop's page by a workflow's step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// Whose page is called: with whose secret the call is signed.
+    pub shop: crate::id::ShopNumber,
     /// Where the instance lives: where the answer goes.
     pub partition: PartitionId,
     /// Who calls.
     pub instance: EventId,
+    /// Which step: with the instance it names the call, whatever attempt it is.
+    pub step: crate::text::Slug,
     /// The instance's epoch when it waits for the answer: it says which call is answered.
     pub epoch: u32,
     /// Where to.

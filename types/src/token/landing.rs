@@ -1,4 +1,4 @@
-//! Signed landing calls: how an advertiser's server proves that a report is its own.
+//! Signed calls: how an advertiser's server proves that a report of a landing is its own, and how we prove that a webhook is ours.
 //!
 //! The form is that of Standard Webhooks: `webhook-id`, `webhook-timestamp` and `webhook-signature`, the last one a list of
 //! `v1,` and base64 of HMAC-SHA-256 over `id.timestamp.body`. Each advertiser has a secret for each live root, so a rotation
@@ -67,6 +67,15 @@ impl TokenKeys {
                 LandingSecret(derive_bytes(&root.secret, b"staffetta landing", &context))
             })
             .collect()
+    }
+
+    /// Signs a call of ours to a shop's page with the shop's newest secret: the value of `webhook-signature`. `at` is in seconds since
+    /// 1970, as `webhook-timestamp` says it.
+    pub fn sign_call(&self, shop: ShopNumber, id: &str, at: u64, body: &[u8]) -> Option<String> {
+        let secret = self.landing_secrets(shop).into_iter().next()?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &secret.0);
+        let signed = [id.as_bytes(), b".", at.to_string().as_bytes(), b".", body].concat();
+        Some(format!("v1,{}", BASE64.encode(hmac::sign(&key, &signed).as_ref())))
     }
 
     /// Verifies an advertiser's call; `now` is in seconds since 1970.
@@ -235,5 +244,18 @@ mod tests {
             check(&format!("{many}{good}"), &timestamp, BODY),
             Err(BadSignature::Signature)
         );
+    }
+
+    #[test]
+    fn what_we_sign_verifies_as_what_the_shop_signs() {
+        let signatures = keys().sign_call(ADVERTISER, "call-1", NOW, BODY).expect("a live root");
+        let timestamp = NOW.to_string();
+        let signature = LandingSignature {
+            id: "call-1",
+            timestamp: &timestamp,
+            signatures: &signatures,
+        };
+        assert_eq!(keys().verify_landing(ADVERTISER, &signature, BODY, NOW), Ok(()));
+        assert!(keys().verify_landing(ShopNumber(8), &signature, BODY, NOW).is_err());
     }
 }
