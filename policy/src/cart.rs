@@ -22,15 +22,13 @@
 //! [`CartState::due_after`] into each `CartDecided`.
 
 mod check;
-mod content;
 mod decide;
 mod mail;
 mod order;
 mod state;
 
 pub use check::{Fault, check};
-pub use content::{CONTENT_KEPT, ContentKey, OrderedContent, content_key};
-pub use decide::{Activity, CartDecision, CartFacts, LATE_GRACE, OpenCart, ReminderMail, decide};
+pub use decide::{CartDecision, CartFacts, LATE_GRACE, OpenCart, ReminderMail, decide};
 pub use mail::mail;
 pub use order::{ClosedCart, ordered};
 pub use state::{CartState, SentReminder, prepare};

@@ -7,7 +7,7 @@
 )]
 
 use policy::template::context::{Context, OfferView, ShopView};
-use policy::template::{OUTPUT_BYTES_MAX, Part, Rendered, Template, TemplateFault, check, check_vars};
+use policy::template::{OUTPUT_BYTES_MAX, Part, Rendered, Template, TemplateFault, Track, check, check_vars};
 use types::catalogue::{Creative, TemplateKind, TemplateSource};
 use types::locale::Language;
 use types::order::Order;
@@ -120,7 +120,14 @@ fn what_is_inserted_into_html_is_escaped_and_links_stay_links() {
         ("name".to_owned(), "<b>\"A'\r\n Bcc: x&B".to_owned()),
     ];
     let (shop, order) = (shop(), order("Anna"));
-    let context = Context::message(Language::En, &shop, &order.customer, &vars.into(), None);
+    let context = Context::message(
+        Language::En,
+        &shop,
+        &order.customer,
+        &vars.into(),
+        None,
+        &Track::nothing(),
+    );
     let mut out = Rendered::default();
     template.render(&context, &mut out).unwrap();
     assert_eq!(

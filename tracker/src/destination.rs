@@ -10,6 +10,7 @@
 
 use types::catalogue::{Campaign, Shop};
 use types::locale::Language;
+use types::text::percent_encode;
 
 /// The parameter that carries the click id where the URL has no place for it. The snippet looks for it.
 pub(crate) const PARAMETER: &str = "stf_click";
@@ -63,7 +64,7 @@ pub(crate) fn fill(url: &str, macros: &Macros<'_>) -> String {
     });
     filled.push_str(PARAMETER);
     filled.push('=');
-    encode(macros.click_id, &mut filled);
+    percent_encode(macros.click_id, &mut filled);
     fill_in(fragment, macros, &mut filled);
     filled
 }
@@ -76,7 +77,7 @@ fn fill_in(url: &str, macros: &Macros<'_>, filled: &mut String) {
             .split_once('}')
             .and_then(|(name, after)| Some((macros.value(name)?, after)));
         rest = if let Some((value, after)) = known {
-            encode(value, filled);
+            percent_encode(value, filled);
             after
         } else {
             filled.push('{');
@@ -84,21 +85,6 @@ fn fill_in(url: &str, macros: &Macros<'_>, filled: &mut String) {
         };
     }
     filled.push_str(rest);
-}
-
-/// Appends `value` with all but unreserved characters (RFC 3986 §2.3) percent-encoded.
-fn encode(value: &str, out: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(byte.into());
-        } else {
-            const HEX: [char; 16] = [
-                '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-            ];
-            let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or('0');
-            out.extend(['%', digit(byte >> 4), digit(byte & 15)]);
-        }
-    }
 }
 
 /// Returns what `text` stands for with its percent-encoded bytes (RFC 3986 §2.1) decoded once. `None` if a `%` is not followed by two

@@ -16,7 +16,7 @@ use types::token::{TokenKeys, VerpKey};
 
 use super::content::Renderer;
 use super::dkim::{self, DkimKeys, KeyError, Terms};
-use super::links::Links;
+use super::links::{self, Links};
 use super::mime::{self, Fields};
 use super::settings::Settings;
 
@@ -153,7 +153,8 @@ impl Composer {
             event: mail.plan.message.event(),
         }
         .to_string();
-        let unsubscribe = (mail.plan.stream == Stream::Promotional).then(|| {
+        let is_for_shop = links::is_for_shop(mail);
+        let unsubscribe = (mail.plan.stream == Stream::Promotional && !is_for_shop).then(|| {
             Links {
                 keys: &self.tokens,
                 host: host(shop, &self.settings),
@@ -170,7 +171,11 @@ impl Composer {
         );
         let fields = Fields {
             from: (sender.name.as_deref().unwrap_or(&shop.spec.name), &sender.address),
-            to: (customer.name.as_deref().unwrap_or_default(), &customer.email),
+            // What goes to the shop has the buyer's name for the salutation alone.
+            to: (
+                customer.name.as_deref().filter(|_| !is_for_shop).unwrap_or_default(),
+                &customer.email,
+            ),
             reply_to: sender.reply_to.as_ref(),
             subject: &rendered.subject,
             date: mail.plan.date,

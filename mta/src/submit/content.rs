@@ -1,20 +1,22 @@
-//! Renders a mail's content: an offer mail of an order, a template's message, or what the caller wrote.
+//! Renders a mail's content: an offer mail of an order, a reminder of a cart, a template's message, or what the caller
+//! wrote.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use policy::calendar::{ResolvedZone, local_date};
 use policy::template::context::{Context, OfferView, ShopView};
-use policy::template::{Rendered, Template};
+use policy::template::{CartView, Rendered, Template, Track};
 use types::catalogue::{Creative, Shop, TemplateKind};
 use types::event::Tracking;
 use types::id::ShopNumber;
 use types::locale::Language;
-use types::order::{Body, Content, Customer, MessageRequest, Order, Stream, TemplateUse};
+use types::order::{Body, Content, MessageRequest, Order, Stream, TemplateUse};
 use types::port::{Mail, Request};
 use types::text::Slug;
 
 use super::compose::ComposeError;
-use super::links::Links;
+use super::links::{Links, is_for_shop, purpose};
 use super::{footer, plain};
 
 /// How many shops' views and how many compiled templates are kept; past it, a cache starts anew.
@@ -24,20 +26,31 @@ const CACHE_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct Renderer {
     shops: HashMap<(ShopNumber, u32), ShopView>,
-    built_in: HashMap<Language, Template>,
+    built_in: HashMap<(BuiltIn, Language), Template>,
     templates: HashMap<(ShopNumber, Slug, u32, Language), Arc<Template>>,
     rendered: Rendered,
 }
 
+/// A mail that the shop need not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum BuiltIn {
+    Offer,
+    Cart,
+}
+
 impl Renderer {
     /// Renders a mail; the HTML is empty if it has none.
-    pub(super) fn render(&mut self, mail: &Mail, shop: &Shop, links: &Links<'_>) -> Result<(), ComposeError> {
+    pub(super) fn render(&mut self, mail: &Mail, shop: &Arc<Shop>, links: &Links<'_>) -> Result<(), ComposeError> {
         match &mail.request {
             Request::Order(order) => self.render_offer(mail, shop, order, links)?,
             Request::Message(request) => self.render_message(mail, shop, request, links)?,
         }
-        // An aggregate pixel counts offer mails; a plain message to someone who did not agree has none.
-        let counted = matches!(mail.request, Request::Order(_)) || mail.plan.tracking == Tracking::Individual;
+        // An aggregate pixel counts offer mails; a plain message to someone who did not agree has none, nor has what goes to
+        // the shop itself.
+        let counted = match mail.request {
+            Request::Order(_) => true,
+            Request::Message(_) => mail.plan.tracking == Tracking::Individual && !is_for_shop(mail),
+        };
         if counted && !self.rendered.html.is_empty() {
             insert_pixel(&links.pixel(), &mut self.rendered.html);
         }
@@ -52,7 +65,7 @@ impl Renderer {
     fn render_offer(
         &mut self,
         mail: &Mail,
-        shop: &Shop,
+        shop: &Arc<Shop>,
         order: &Arc<Order>,
         links: &Links<'_>,
     ) -> Result<(), ComposeError> {
@@ -80,11 +93,16 @@ impl Renderer {
                 }
             }
         }
-        let built_in = self
-            .built_in
-            .entry(language)
-            .or_insert_with(|| Template::offer(language));
-        Ok(built_in.render(&context, &mut self.rendered)?)
+        self.render_built_in(BuiltIn::Offer, language, &context)
+    }
+
+    fn render_built_in(&mut self, kind: BuiltIn, language: Language, context: &Context) -> Result<(), ComposeError> {
+        let compile = || match kind {
+            BuiltIn::Offer => Template::offer(language),
+            BuiltIn::Cart => Template::cart(language),
+        };
+        let built_in = self.built_in.entry((kind, language)).or_insert_with(compile);
+        Ok(built_in.render(context, &mut self.rendered)?)
     }
 
     /// Returns what each offer of the plan says, whose it is, and where it leads.
@@ -107,15 +125,32 @@ impl Renderer {
     fn render_message(
         &mut self,
         mail: &Mail,
-        shop: &Shop,
+        shop: &Arc<Shop>,
         request: &MessageRequest,
         links: &Links<'_>,
     ) -> Result<(), ComposeError> {
-        let unsubscribe = (mail.plan.stream == Stream::Promotional).then(|| links.unsubscribe());
+        let is_promotional = mail.plan.stream == Stream::Promotional;
+        let unsubscribe = (is_promotional && !is_for_shop(mail)).then(|| links.unsubscribe());
+        let track = links.track(shop);
         match &request.body {
             Body::Content(content) => self.take_content(content),
             Body::Template(TemplateUse { id, vars }) => {
-                self.render_template(mail, shop, (id, vars), &request.to, unsubscribe.as_deref())?;
+                let template = self.template(mail, id, TemplateKind::Message)?;
+                let view = self.shop_view(shop);
+                let unsubscribe = unsubscribe.as_deref();
+                let context = Context::message(mail.plan.language, &view, &request.to, vars, unsubscribe, &track);
+                template.render(&context, &mut self.rendered)?;
+            }
+            Body::Cart(cart) => {
+                let view = CartView {
+                    to: &request.to,
+                    mail: cart,
+                    until: cart.coupon_until.map(|until| local_date(until, &zone(mail))),
+                    url: &links.restore(cart.restore_url.as_str(), &track),
+                    purpose: purpose(mail),
+                    unsubscribe_url: unsubscribe.as_deref(),
+                };
+                self.render_cart(mail, shop, &view, &track)?;
             }
         }
         if let Some(url) = unsubscribe {
@@ -137,18 +172,31 @@ impl Renderer {
         }
     }
 
-    fn render_template(
+    fn render_cart(
         &mut self,
         mail: &Mail,
-        shop: &Shop,
-        (id, vars): (&Slug, &BTreeMap<String, String>),
-        to: &Customer,
-        unsubscribe: Option<&str>,
+        shop: &Arc<Shop>,
+        view: &CartView<'_>,
+        track: &Track,
     ) -> Result<(), ComposeError> {
-        let template = self.template(mail, id, TemplateKind::Message)?;
-        let view = self.shop_view(shop);
-        let context = Context::message(mail.plan.language, &view, to, vars, unsubscribe);
-        Ok(template.render(&context, &mut self.rendered)?)
+        let language = mail.plan.language;
+        let context = Context::cart(language, &self.shop_view(shop), view, track);
+        if let Some(id) = &view.mail.template {
+            let own = self
+                .template(mail, id, TemplateKind::Cart)
+                .and_then(|template| Ok(template.render(&context, &mut self.rendered)?));
+            match own {
+                Ok(()) => {
+                    footer::notice(language, view.purpose, &mut self.rendered);
+                    return Ok(());
+                }
+                // As with offers: the buyer gets the built-in mail instead.
+                Err(error) => {
+                    tracing::warn!(shop = %shop.id, %error, "cart template not usable, the built-in stands in");
+                }
+            }
+        }
+        self.render_built_in(BuiltIn::Cart, language, &context)
     }
 
     /// Returns a shop's compiled template in the mail's language, or in the shop's, or in the first there is.
@@ -186,6 +234,15 @@ impl Renderer {
         view
     }
 }
+
+/// Returns the zone in which a shop's days are counted.
+fn zone(mail: &Mail) -> ResolvedZone {
+    let spec = mail.catalogue.carts(mail.shop);
+    ResolvedZone::of(spec.map_or_else(|| UTC.parse().expect("a zone"), |spec| spec.time_zone))
+}
+
+/// The zone of a shop that said none.
+const UTC: &str = "UTC";
 
 /// Keeps a value in a bounded cache. A full one is emptied: what is in use comes back at once.
 fn keep<Key: std::hash::Hash + Eq, Value>(cache: &mut HashMap<Key, Value>, key: Key, value: Value) {

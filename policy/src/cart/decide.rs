@@ -9,10 +9,10 @@ use types::id::EventId;
 use types::order::MessageRequest;
 use types::time::Timestamp;
 
-use super::content::OrderedContent;
 use super::mail::mail;
 use super::state::CartState;
 use crate::calendar::{ResolvedZone, civil_days_between};
+use crate::contact::Ordered;
 use crate::decide::{Decision, Draft, MessageFacts, decide_message};
 use crate::person::PersonState;
 use crate::settings::Settings;
@@ -39,23 +39,16 @@ pub struct CartFacts<'a> {
     pub catalogue: u64,
     /// The person, as policy knows them.
     pub person: &'a PersonState,
-    /// What the person ordered at the shop.
-    pub activity: Activity,
-    /// What the person's orders at the shop of the last [`CONTENT_KEPT`](super::CONTENT_KEPT) contained.
-    pub contents: &'a [OrderedContent],
+    /// How many confirmed orders the person has at the shop.
+    pub orders: u32,
+    /// When the last one was placed.
+    pub last_order_at: Option<Timestamp>,
+    /// The last ones, with what was in them.
+    pub ordered: &'a [Ordered],
     /// The person's carts at the shop that no order closed. Whether this one is among them does not matter.
     pub open: &'a [OpenCart],
     /// The settings in force.
     pub settings: &'a Settings,
-}
-
-/// What a person ordered at a shop: confirmed orders.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
-    /// How many.
-    pub orders: u64,
-    /// When the last one was.
-    pub last_at: Option<Timestamp>,
 }
 
 /// A cart that no order closed.
@@ -65,6 +58,15 @@ pub struct OpenCart {
     pub cart: EventId,
     /// When it was touched last.
     pub touched_at: Timestamp,
+}
+
+impl From<&CartState> for OpenCart {
+    fn from(cart: &CartState) -> Self {
+        Self {
+            cart: cart.cart(),
+            touched_at: cart.touched_at(),
+        }
+    }
 }
 
 /// What is to happen to a reminder that is due.
@@ -201,11 +203,10 @@ impl Case<'_> {
     }
 
     fn is_selected(&self) -> bool {
-        let activity = self.facts.activity;
         match self.spec.select {
             CartSelection::All => true,
-            CartSelection::NeverOrdered => activity.orders == 0,
-            CartSelection::NoOrderForDays(days) => activity.last_at.is_none_or(|last| {
+            CartSelection::NeverOrdered => self.facts.orders == 0,
+            CartSelection::NoOrderForDays(days) => self.facts.last_order_at.is_none_or(|last| {
                 let zone = ResolvedZone::of(self.spec.time_zone);
                 i64::from(civil_days_between(last, self.now, &zone)) >= i64::from(days)
             }),
@@ -229,11 +230,11 @@ impl Case<'_> {
 
     /// Returns whether an order of the same content lies around the touch: `[order - 24 h, order + 24 h)`.
     fn is_same_content_ordered(&self) -> bool {
-        let cart = self.facts.cart;
-        self.facts.contents.iter().any(|ordered| {
-            ordered.is_of(cart.items(), self.spec.same)
-                && ordered.at <= cart.touched_at() + SAME_CONTENT_WITHIN
-                && cart.touched_at() < ordered.at + SAME_CONTENT_WITHIN
+        let (content, touched_at) = (self.facts.cart.content(), self.facts.cart.touched_at());
+        self.facts.ordered.iter().any(|ordered| {
+            content.is_same(ordered.content, self.spec.same)
+                && ordered.at <= touched_at + SAME_CONTENT_WITHIN
+                && touched_at < ordered.at + SAME_CONTENT_WITHIN
         })
     }
 

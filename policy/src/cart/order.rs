@@ -6,8 +6,8 @@ use types::id::{EventId, MessageId, PublicId};
 use types::order::{Order, OrderStatus};
 use types::time::Timestamp;
 
-use super::content::content_key;
 use super::state::{CartState, SentReminder};
+use crate::contact::ContentKeys;
 
 /// A cart that an order closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,5 +83,5 @@ pub fn ordered(
 
 fn is_same(cart: &CartState, order: &Order, spec: Option<&CartSpec>) -> bool {
     let same = spec.map_or(SameContent::default(), |spec| spec.same);
-    !order.items.is_empty() && content_key(cart.items(), same) == content_key(&order.items, same)
+    ContentKeys::of(&order.items).is_same(cart.content(), same)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
-use types::cart::{Cart, CartSpec, Payment, Reminder, SameContent};
+use types::cart::{Cart, CartSpec, Payment, Reminder};
 use types::event::{CartChanged, CartDecided, CartVerdict, Event, NextReminder, Recovery};
 use types::id::{EventId, MessageId, PersonKey, ShopNumber};
 use types::locale::Language;
@@ -12,7 +12,7 @@ use types::order::{Consent, Customer, Item};
 use types::text::{HttpsUrl, Line};
 use types::time::Timestamp;
 
-use super::content::{ContentKey, content_key};
+use crate::contact::ContentKeys;
 
 /// A cart, as events made it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -85,7 +85,7 @@ struct Closed {
     recovery: Recovery,
     /// What it held.
     #[n(3)]
-    content: ContentKey,
+    content: ContentKeys,
 }
 
 /// Fills in what a touch is to be recorded with: its moment, the language, and when the next reminder is due.
@@ -220,8 +220,9 @@ impl CartState {
         self.epoch = self.epoch.wrapping_add(1);
     }
 
-    fn content(&self) -> ContentKey {
-        content_key(&self.items, SameContent::ArticlesAndQuantities)
+    /// Names what is in it.
+    pub fn content(&self) -> ContentKeys {
+        ContentKeys::of(&self.items)
     }
 
     /// Returns which reminder is due next and when, as the shop reminds now; it may lie in the past.

@@ -3,7 +3,7 @@
 use minijinja::machinery::{Token, tokenize};
 use types::catalogue::{TemplateKind, TemplateSource};
 
-use super::context::{Context, SAMPLE_UNSUBSCRIBE};
+use super::context::{Context, SAMPLE_RESTORE, SAMPLE_UNSUBSCRIBE};
 use super::engine::{fault_at, parts, plain_fault};
 use super::{Part, Rendered, Template, TemplateFault};
 
@@ -16,7 +16,7 @@ const TAGS: [&str; 9] = ["if", "elif", "else", "endif", "for", "endfor", "set", 
 /// Checks a template: it parses, uses nothing that is refused, and renders with sample data in every variation.
 ///
 /// An offer template must also show the unsubscribe link (`unsubscribe_url`) in its HTML and in its text, whatever the
-/// order holds.
+/// order holds; a cart's template, in the same way, the link to the cart (`cart.url`).
 pub fn check(kind: TemplateKind, source: &TemplateSource) -> Result<(), TemplateFault> {
     for (part, text) in parts(source) {
         if text.len() > SOURCE_BYTES_MAX {
@@ -30,14 +30,17 @@ pub fn check(kind: TemplateKind, source: &TemplateSource) -> Result<(), Template
         if rendered.subject.is_empty() {
             return Err(plain_fault(Part::Subject, "is empty with sample data".to_owned()));
         }
-        if kind == TemplateKind::Offer {
-            for (part, output) in [(Part::Html, &rendered.html), (Part::Text, &rendered.text)] {
-                if !output.contains(SAMPLE_UNSUBSCRIBE) {
-                    return Err(plain_fault(
-                        part,
-                        "does not show the unsubscribe link: offers must, as {{ unsubscribe_url }}".to_owned(),
-                    ));
-                }
+        let must = match kind {
+            TemplateKind::Offer => (
+                SAMPLE_UNSUBSCRIBE,
+                "unsubscribe link: offers must, as {{ unsubscribe_url }}",
+            ),
+            TemplateKind::Cart => (SAMPLE_RESTORE, "link to the cart: reminders must, as {{ cart.url }}"),
+            TemplateKind::Message => continue,
+        };
+        for (part, output) in [(Part::Html, &rendered.html), (Part::Text, &rendered.text)] {
+            if !output.contains(must.0) {
+                return Err(plain_fault(part, format!("does not show the {}", must.1)));
             }
         }
     }

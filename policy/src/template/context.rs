@@ -12,24 +12,44 @@
 //! | `unsubscribe_url` | the page on which the buyer unsubscribes; must be shown |
 //! | `language` | `it`, `en`, `de`, `fr` or `es` |
 //!
-//! A message template sees `shop`, `buyer`, `language`, `unsubscribe_url`* and `vars`, what the caller sent.
+//! A message template sees `shop`, `buyer`, `language`, `unsubscribe_url`*, `track` and `vars`, what the caller sent.
+//!
+//! A template of a cart's reminders sees `shop`, `buyer`, `language`, `track` and
+//!
+//! | variable | is |
+//! |---|---|
+//! | `cart` | `reminder` (`first` or `second`), `items` (the first six, each `sku`, `title`, `quantity`, `price` of one, `amount` of all), `more` (how many lines follow), `total`, `url` (where the button leads; must be shown) |
+//! | `coupon`* | the code that the second reminder gives: `code`, `worth`, `until`* (its last day, as the language writes it) |
+//! | `for_shop`* | `copy` or `test`, in what goes to the shop instead of the buyer |
+//! | `unsubscribe_url`* | the page on which the buyer unsubscribes; none in what goes to the shop |
+//!
 //! What is marked * may be none: `{% if shop.logo_url %}`.
+//!
+//! `track(url)` is the one function: it makes a page of the shop's own site a link by the tracker, so that a click on it is
+//! told, if the recipient agreed to that. Anything else it leaves as it is: `<a href="{{ track(vars.link) }}">`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
+use types::calendar::CivilDate;
+use types::cart::CartMail;
 use types::catalogue::{Creative, ShopSpec, TemplateKind};
+use types::event::ReminderPurpose;
 use types::locale::{Country, Language};
 use types::order::{Customer, Order};
 use types::text::HttpsUrl;
 
+use super::cart::CartView;
 use super::color::{self, Color};
 use super::money;
+use super::track::Track;
 
 /// The unsubscribe link of sample data.
 pub(super) const SAMPLE_UNSUBSCRIBE: &str = "https://mail.shop.example/u/sample";
+/// Where the button of a reminder leads in sample data.
+pub(super) const SAMPLE_RESTORE: &str = "https://mail.shop.example/c/sample?to=cart";
 
 /// Everything that one mail's template sees.
 #[derive(Clone, Debug)]
@@ -61,6 +81,12 @@ impl ShopView {
                 Value::from(color.readable_on(color::NIGHT).to_string()),
             ),
         ]))
+    }
+}
+
+impl ShopView {
+    pub(super) fn value(&self) -> Value {
+        self.0.clone()
     }
 }
 
@@ -108,6 +134,7 @@ impl Context {
         to: &Customer,
         vars: &BTreeMap<String, String>,
         unsubscribe_url: Option<&str>,
+        track: &Track,
     ) -> Self {
         let vars = vars.iter().map(|(name, text)| (name.as_str(), text.as_str()));
         Self::with_vars(
@@ -116,6 +143,7 @@ impl Context {
             to,
             Value::from_object(Vars::given(vars)),
             unsubscribe_url,
+            track,
         )
     }
 
@@ -125,6 +153,7 @@ impl Context {
         to: &Customer,
         vars: Value,
         unsubscribe_url: Option<&str>,
+        track: &Track,
     ) -> Self {
         Self(record(vec![
             ("shop", shop.0.clone()),
@@ -132,7 +161,12 @@ impl Context {
             ("vars", vars),
             ("unsubscribe_url", optional(unsubscribe_url)),
             ("language", Value::from(language.code())),
+            ("track", track.function()),
         ]))
+    }
+
+    pub(super) fn new(fields: Vec<(&'static str, Value)>) -> Self {
+        Self(record(fields))
     }
 
     pub(super) const fn value(&self) -> &Value {
@@ -140,7 +174,7 @@ impl Context {
     }
 }
 
-fn buyer(customer: &Customer) -> Value {
+pub(super) fn buyer(customer: &Customer) -> Value {
     record(vec![
         (
             "name",
@@ -168,11 +202,11 @@ fn offer(offer: &OfferView<'_>) -> Value {
     ])
 }
 
-fn optional(text: Option<&str>) -> Value {
+pub(super) fn optional(text: Option<&str>) -> Value {
     Value::from(text.map(Value::from))
 }
 
-fn record(fields: Vec<(&'static str, Value)>) -> Value {
+pub(super) fn record(fields: Vec<(&'static str, Value)>) -> Value {
     Value::from_object(Record(fields))
 }
 
@@ -271,7 +305,8 @@ impl Context {
             .into_iter()
             .map(|(sample, offers)| match kind {
                 TemplateKind::Offer => sample.offer(offers),
-                TemplateKind::Message | TemplateKind::Cart => sample.message(Vars {
+                TemplateKind::Cart => sample.cart(offers),
+                TemplateKind::Message => sample.message(Vars {
                     given: BTreeMap::new(),
                     sample: Some(Value::from("Sample text")),
                 }),
@@ -293,6 +328,7 @@ struct Sample {
     shop: ShopSpec,
     order: Order,
     offer: Creative,
+    cart: CartMail,
 }
 
 impl Sample {
@@ -311,6 +347,24 @@ impl Sample {
         )
     }
 
+    fn cart(self, lines: usize) -> Context {
+        // One with everything goes to its buyer; the bare one is a test for the shop, and names no way to unsubscribe.
+        let is_bare = lines == 1;
+        let view = CartView {
+            to: &self.order.customer,
+            mail: &self.cart,
+            until: CivilDate::new(2026, 11, 24).filter(|_| !is_bare),
+            url: SAMPLE_RESTORE,
+            purpose: if is_bare {
+                ReminderPurpose::Test
+            } else {
+                ReminderPurpose::Buyer
+            },
+            unsubscribe_url: (!is_bare).then_some(SAMPLE_UNSUBSCRIBE),
+        };
+        Context::cart(self.language, &ShopView::new(&self.shop), &view, &Track::nothing())
+    }
+
     fn message(self, vars: Vars) -> Context {
         Context::with_vars(
             self.language,
@@ -318,6 +372,7 @@ impl Sample {
             &self.order.customer,
             Value::from_object(vars),
             Some(SAMPLE_UNSUBSCRIBE),
+            &Track::nothing(),
         )
     }
 }

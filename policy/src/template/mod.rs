@@ -1,7 +1,7 @@
 //! Templates: compiled, checked and rendered without any I/O.
 //!
-//! A [`Template`] is one [`TemplateSource`] compiled: subject, HTML and text in one language. The built-in offer mail
-//! ([`Template::offer`]) and the templates that shops put take the same way and see the same variables, listed in
+//! A [`Template`] is one [`TemplateSource`] compiled: subject, HTML and text in one language. The built-in mails
+//! ([`Template::offer`], [`Template::cart`]) and the templates that shops put take the same way and see the same variables, listed in
 //! [`context`].
 //!
 //! # What a shop's template may do
@@ -9,7 +9,7 @@
 //! It is written by somebody we do not know, and runs on the threads that sign everybody's mail. So:
 //!
 //! - What it inserts into HTML is escaped (`& < > " '`), always: there is no `safe` filter and no `autoescape` tag.
-//! - It reads its variables and nothing else: no files, no includes, no functions. Reading a variable that does not exist
+//! - It reads its variables and nothing else: no files, no includes, and of functions only `track`. Reading a variable that does not exist
 //!   is an error, so a typo is found when the template is put and not when a mail goes out.
 //! - It cannot run or grow without end: every instruction burns fuel, the output stops at [`OUTPUT_BYTES_MAX`], and
 //!   whatever could double a value again and again (`~`, `+`, `*`, lists, captured blocks) is not in the language here.
@@ -19,12 +19,15 @@
 //! message that lacks a variable.
 
 mod builtin;
+mod cart;
 mod check;
 mod color;
 pub mod context;
+mod date;
 mod engine;
 mod language;
 mod money;
+mod track;
 
 use std::fmt;
 
@@ -32,8 +35,10 @@ use minijinja::Environment;
 use types::catalogue::TemplateSource;
 use types::locale::Language;
 
+pub use cart::CartView;
 pub use check::{check, check_vars};
 use context::Context;
+pub use track::Track;
 
 /// What one part of a mail may come to: more, and rendering fails.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
@@ -122,6 +127,17 @@ impl Template {
     pub fn offer(language: Language) -> Self {
         let source = builtin::offer(language);
         let engine = engine::compile(&source).expect("the built-in offer compiles: a test compiles all of them");
+        Self { engine }
+    }
+
+    /// Returns the built-in reminder of a cart in a language, for the first and the second.
+    ///
+    /// # Panics
+    ///
+    /// Never outside this crate's own tests: what is built in is compiled by them in every language.
+    pub fn cart(language: Language) -> Self {
+        let source = builtin::cart(language);
+        let engine = engine::compile(&source).expect("the built-in reminder compiles: a test compiles all of them");
         Self { engine }
     }
 
