@@ -35,6 +35,7 @@ use types::time::Timestamp;
 
 pub use activity::{Activity, MailSent, Ordered};
 pub use consent::ChannelSaid;
+pub(crate) use content::Fnv;
 pub use content::{CONTENT_KEPT, ContentKeys};
 pub use enrolment::{Enrolment, KEYS_MAX, Live, Stage};
 

@@ -17,6 +17,7 @@ pub mod reply;
 pub mod retry;
 pub mod settings;
 pub mod template;
+pub mod workflow;
 
 pub use decide::{Decision, Draft, MessageFacts, OrderFacts, decide_message, decide_order};
 pub use person::PersonState;

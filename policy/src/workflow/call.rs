@@ -1,0 +1,60 @@
+//! Webhook steps: a call, its answer, and calls again.
+
+use std::time::Duration;
+
+use types::event::{Did, WaitsOn};
+use types::text::{HttpsUrl, Slug};
+
+use super::hands::{Told, Webhook};
+use super::walk::{Turn, Walk};
+
+/// How long an answer is waited for before it counts as none.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long after a call without an answer it is made again, by the attempts made.
+const AGAIN_AFTER: [Duration; 3] = [Duration::from_mins(1), Duration::from_mins(10), Duration::from_mins(60)];
+
+impl Walk<'_> {
+    /// Calls the page, once more than before, and waits for its answer.
+    pub(super) fn call(&mut self, step: &Slug, url: &HttpsUrl) -> Turn {
+        let (workflow, now) = (self.workflow, self.world.now);
+        let attempt = self.attempt.saturating_add(1);
+        if !self.is_on() {
+            return Turn::Stop(self.parked(step, now));
+        }
+        self.hands.call(Webhook {
+            instance: self.instance,
+            epoch: self.epoch,
+            url,
+            told: Told {
+                workflow: &workflow.id,
+                version: workflow.version,
+                step,
+                attempt,
+                email: self.contact.email().map_or("", |email| email.as_str()),
+                name: self.contact.name().map(|name| &**name),
+                key: self.key.as_deref(),
+                fields: self.contact.fields(),
+            },
+        });
+        self.has_acted = true;
+        Turn::Stop(self.waits(step, WaitsOn::Webhook, Some(now + ANSWER_WITHIN), now))
+    }
+
+    /// Takes the answer to the last call, or that none came: goes on, or waits to call again.
+    pub(super) fn answered(&mut self, step: &Slug, status: Option<u16>, next: usize) -> Turn {
+        let now = self.world.now;
+        let attempt = self.attempt.saturating_add(1);
+        self.did.push(Did::Called {
+            step: step.clone(),
+            status,
+            attempt,
+        });
+        self.at = now;
+        // What the page refuses, it would refuse again.
+        let is_answer = status.is_some_and(|status| (200..300).contains(&status) || (400..500).contains(&status));
+        match AGAIN_AFTER.get(usize::from(attempt).saturating_sub(1)) {
+            Some(wait) if !is_answer => Turn::Stop(self.waits(step, WaitsOn::Time, Some(now + *wait), now)),
+            _ => Turn::On(next),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Send steps: whether, when, and what is asked for.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use types::calendar::Rule;
+use types::contact::{Channel, ContactSource, FieldValue};
+use types::event::{Did, Leave, Refusal, Suppressed, SuppressionCause, WaitsOn};
+use types::id::{PersonKey, WorkflowNumber};
+use types::order::{Body, Consent, Customer, Grant, MessageRequest, Statement, Stream, TemplateUse};
+use types::text::{Line, Slug};
+use types::time::Timestamp;
+
+use super::hands::{Send, Sent};
+use super::instance::StepSent;
+use super::walk::{Turn, Walk};
+use super::world::Broke;
+use crate::calendar::{self, Slot};
+use crate::contact::Fnv;
+use crate::person::Purpose;
+
+/// After how long a mail is tried again when too many are under way.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+impl Walk<'_> {
+    /// Comes to a send: at the first moment that the rules allow.
+    pub(super) fn send(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
+        if !self.is_on() {
+            return Ok(Turn::Stop(self.parked(step, self.world.now)));
+        }
+        match self.put_off(step) {
+            Some(turn) => Ok(turn),
+            None => self.send_now(step, template, next),
+        }
+    }
+
+    /// Sends at a moment that was allowed when it was chosen: the clock time of the day is not asked again, all else is.
+    pub(super) fn send_due(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
+        let own = self.workflow.resolved_zone(self.world);
+        let rules = &self.workflow.spec.send;
+        if calendar::is_allowed(self.world.now, rules, &self.zone(), &own).is_err()
+            && let Some(turn) = self.put_off(step)
+        {
+            return Ok(turn);
+        }
+        self.send_now(step, template, next)
+    }
+
+    /// Finds the moment for a mail that is ready; `None` is now.
+    fn put_off(&mut self, step: &Slug) -> Option<Turn> {
+        let (now, zone, own) = (self.world.now, self.zone(), self.workflow.resolved_zone(self.world));
+        let rules = &self.workflow.spec.send;
+        let (at, trace) = match calendar::resolve(now, rules, &zone, &own) {
+            Slot::At { at, trace } => (at, trace),
+            Slot::None { .. } => {
+                self.suppressed(step, Suppressed::NoSlot, Vec::new());
+                return Some(Turn::Stop(self.left(Leave::NoSlot)));
+            }
+        };
+        let key = spread_key(self.world.key, self.workflow.number, self.key.as_deref(), step);
+        let until = calendar::spread(at, key, rules, &zone, &own);
+        if until <= now {
+            return None;
+        }
+        let spread = (until > at).then_some("spread");
+        let names = trace.into_iter().map(name).chain(spread);
+        self.delayed(step, until, names);
+        Some(Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), now)))
+    }
+
+    fn send_now(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
+        let (workflow, now) = (self.workflow, self.world.now);
+        if !workflow.is_for(&self.contact, self.world, Some(step))? {
+            self.suppressed(step, Suppressed::NotWho, Vec::new());
+            return Ok(if workflow.spec.exit.when_not_who {
+                Turn::Stop(self.left(Leave::NotWho))
+            } else {
+                Turn::On(next)
+            });
+        }
+        let Some(request) = self.request(template) else {
+            return Err(Broke::at(Some(step), "the contact has no address"));
+        };
+        let sent = self.hands.send(Send {
+            workflow: workflow.number,
+            step,
+            instance: self.instance,
+            request,
+        });
+        Ok(match sent {
+            Sent::Accepted { accepted, message } => {
+                self.has_acted = true;
+                self.sends.push(StepSent {
+                    step: step.clone(),
+                    message,
+                });
+                self.did.push(Did::Sent {
+                    step: step.clone(),
+                    accepted,
+                    message,
+                });
+                self.at = now;
+                Turn::On(next)
+            }
+            Sent::Refused(refusals) => {
+                let why = refusals.iter().find_map(|refusal| ends(*refusal));
+                self.suppressed(step, Suppressed::Refused, refusals);
+                match why {
+                    Some(why) => Turn::Stop(self.left(why)),
+                    None => Turn::On(next),
+                }
+            }
+            Sent::NoTemplate => {
+                self.suppressed(step, Suppressed::Template, Vec::new());
+                Turn::On(next)
+            }
+            Sent::Busy => {
+                let until = now + BUSY_WAIT;
+                self.delayed(step, until, ["busy"]);
+                Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), now))
+            }
+        })
+    }
+
+    pub(super) fn suppressed(&mut self, step: &Slug, reason: Suppressed, refusals: Vec<Refusal>) {
+        self.did.push(Did::Suppressed {
+            step: step.clone(),
+            reason,
+            refusals,
+        });
+    }
+
+    fn delayed(&mut self, step: &Slug, until: Timestamp, rules: impl IntoIterator<Item = &'static str>) {
+        let line = |name| Line::try_from(name).expect("a rule's name is a short word");
+        self.did.push(Did::Delayed {
+            step: step.clone(),
+            until,
+            rules: rules.into_iter().map(line).collect(),
+        });
+    }
+
+    fn request(&self, template: &Slug) -> Option<MessageRequest> {
+        let contact = &self.contact;
+        let email = contact.email()?.clone();
+        let mut vars: BTreeMap<String, String> = contact
+            .fields()
+            .iter()
+            .map(|(id, value)| (id.as_str().to_owned(), text(value)))
+            .collect();
+        vars.insert("email".to_owned(), email.as_str().to_owned());
+        let name = contact.name().map_or_else(String::new, ToString::to_string);
+        vars.insert("name".to_owned(), name);
+        if let Some(key) = &self.key {
+            vars.insert("key".to_owned(), key.to_string());
+        }
+        let zone = contact.zone().map(|zone| zone.to_string());
+        Some(MessageRequest {
+            to: Customer {
+                email,
+                name: contact.name().cloned(),
+                locale: contact.locale().cloned(),
+                country: contact.country(),
+                time_zone: zone.and_then(|zone| Line::try_from(zone).ok()),
+            },
+            stream: Stream::Promotional,
+            body: Body::Template(TemplateUse {
+                id: template.clone(),
+                vars,
+            }),
+            consent: Consent {
+                marketing: self.marketing().map(Grant::Stated),
+                tracking: self.tracking().map(Grant::Stated),
+                sharing: None,
+            },
+            expires_at: None,
+        })
+    }
+
+    /// Returns the evidence for mail. What an import or a bare assertion says is none against what the person did.
+    fn marketing(&self) -> Option<Statement> {
+        let (shop, person) = (self.workflow.shop, self.world.person);
+        let said = self.contact.consent(Channel::Email)?;
+        let unsubscribed = || {
+            let mut standing = person.suppressed(shop, Stream::Promotional, None);
+            standing.any(|entry| entry.cause == SuppressionCause::Unsubscribed)
+        };
+        let is_weak = said.asserted || said.source == ContactSource::Import;
+        let refused = said.source == ContactSource::Import && person.refused_at(shop, Purpose::Marketing).is_some();
+        (!(is_weak && unsubscribed() || refused)).then(|| said.statement.clone())
+    }
+
+    /// Returns the person's latest statement on tracking, if it allows it: as old as it is, so that nothing later is outweighed.
+    fn tracking(&self) -> Option<Statement> {
+        let (shop, person) = (self.workflow.shop, self.world.person);
+        let said = person.said(shop, Purpose::Tracking)?;
+        person.may_track(shop, said).then(|| Statement {
+            granted: true,
+            at: said.at,
+            text: said.text.clone(),
+            source: said.source.clone(),
+        })
+    }
+}
+
+/// Returns the share of the spread that a person's mail of a step gets: always the same.
+pub(super) fn spread_key(person: PersonKey, workflow: WorkflowNumber, key: Option<&str>, step: &Slug) -> u64 {
+    let mut hash = Fnv::default();
+    hash.bytes(person.as_bytes());
+    hash.bytes(&workflow.0.to_le_bytes());
+    hash.bytes(key.unwrap_or_default().as_bytes());
+    hash.bytes(step.as_str().as_bytes());
+    // The high bits decide, and FNV mixes the last bytes into the low ones.
+    let mixed = (hash.0 ^ (hash.0 >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+/// Returns how a refusal ends the way: none of those that may pass does.
+const fn ends(refusal: Refusal) -> Option<Leave> {
+    match refusal {
+        Refusal::NoMarketingConsent
+        | Refusal::ConsentWithdrawn
+        | Refusal::SuppressedByShop
+        | Refusal::SuppressedByNetwork => Some(Leave::NoConsent),
+        Refusal::ShopDeleted => Some(Leave::Deleted),
+        Refusal::NotConfirmed
+        | Refusal::TestOrder
+        | Refusal::FrequencyCap
+        | Refusal::Late
+        | Refusal::NoOffers
+        | Refusal::NoSender
+        | Refusal::Expired => None,
+    }
+}
+
+/// Returns a value as templates see it: dates as ISO 8601 has them, numbers as short as they can be.
+fn text(value: &FieldValue) -> String {
+    match value {
+        FieldValue::Text(text) => text.to_string(),
+        FieldValue::Number(number) => number.value().to_string(),
+        FieldValue::Date(date) => date.to_string(),
+        FieldValue::Moment(at) => at.to_string(),
+        FieldValue::Boolean(value) => value.to_string(),
+    }
+}
+
+/// Returns a rule's name, as in JSON.
+const fn name(rule: Rule) -> &'static str {
+    match rule {
+        Rule::SendAt => "send_at",
+        Rule::ActiveFrom => "active_from",
+        Rule::ActiveTo => "active_to",
+        Rule::ExceptDate => "except_date",
+        Rule::ExceptYearly => "except_yearly",
+        Rule::ExceptWeekday => "except_weekday",
+        Rule::Quiet => "quiet",
+        Rule::NoSlot => "no_slot",
+    }
+}
