@@ -88,6 +88,8 @@ pub(crate) struct Shared {
     pub(crate) stats: Semaphore,
     /// Streams of events that may be open at once.
     pub(crate) streams: Arc<Semaphore>,
+    /// Told when an import was handed in.
+    pub(crate) imports: tokio::sync::Notify,
     /// Work that goes on when its client hangs up.
     pub(crate) tasks: TaskTracker,
     /// The API's description, written out once.
@@ -114,6 +116,7 @@ impl App {
             bodies: Arc::new(Semaphore::new(crate::body::places(settings.bodies_bytes_max))),
             stats: Semaphore::new(STATS_AT_ONCE),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
+            imports: tokio::sync::Notify::new(),
             tasks: TaskTracker::new(),
             description: crate::openapi::description(),
             settings: Arc::new(settings),

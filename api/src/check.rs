@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use types::address::ascii_domain;
+use types::cart::Cart;
 use types::catalogue::{CampaignSpec, Creative, ShopSpec, TemplateSpec};
 use types::money::Money;
-use types::order::{Body, Consent, Content, Grant, MessageRequest, Order, TemplateUse};
+use types::order::{Body, Consent, Content, Grant, Item, MessageRequest, Order, TemplateUse};
 use types::time::Timestamp;
 
 use crate::problem::{Fault, Problem};
@@ -21,6 +22,11 @@ const AMOUNT_MAX: u64 = 1_000_000_000_000;
 const PART_BYTES_MAX: usize = 256 << 10;
 /// The most each part of a template holds, in bytes.
 const TEMPLATE_BYTES_MAX: usize = 128 << 10;
+
+/// Returns whether a caller's time lies further ahead of ours than clocks differ.
+pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
+    time > now + CLOCK_SKEW
+}
 
 /// Faults found so far.
 #[derive(Default)]
@@ -70,10 +76,28 @@ impl Faults {
 
     fn not_ahead(&mut self, time: Timestamp, now: Timestamp, field: &str) {
         self.demand(
-            time <= now + CLOCK_SKEW,
+            !is_ahead(time, now),
             field,
             "lies more than ten minutes ahead of our clock",
         );
+    }
+
+    fn items(&mut self, items: &[Item]) {
+        self.at_most(items.len(), 200, "/items");
+        for (index, item) in items.iter().take(200).enumerate() {
+            if !(1..=1_000_000).contains(&item.quantity) {
+                self.push(Fault::new(
+                    format!("/items/{index}/quantity"),
+                    "is not from 1 to 1000000",
+                ));
+            }
+            if item.unit_price.unsigned_abs() > AMOUNT_MAX {
+                self.amount(item.unit_price, &format!("/items/{index}/unit_price"));
+            }
+            if item.categories.len() > 16 {
+                self.at_most(item.categories.len(), 16, &format!("/items/{index}/categories"));
+            }
+        }
     }
 
     fn consent(&mut self, consent: &Consent, now: Timestamp) {
@@ -96,22 +120,30 @@ pub(crate) fn order(order: &Order, now: Timestamp) -> Result<(), Problem> {
     faults.not_ahead(order.placed_at, now, "/placed_at");
     faults.demand(order.total.amount >= 0, "/total/amount", "is negative");
     faults.amount(order.total.amount, "/total/amount");
-    faults.at_most(order.items.len(), 200, "/items");
-    for (index, item) in order.items.iter().take(200).enumerate() {
-        if !(1..=1_000_000).contains(&item.quantity) {
-            faults.push(Fault::new(
-                format!("/items/{index}/quantity"),
-                "is not from 1 to 1000000",
-            ));
-        }
-        if item.unit_price.unsigned_abs() > AMOUNT_MAX {
-            faults.amount(item.unit_price, &format!("/items/{index}/unit_price"));
-        }
-        if item.categories.len() > 16 {
-            faults.at_most(item.categories.len(), 16, &format!("/items/{index}/categories"));
-        }
-    }
+    faults.items(&order.items);
     faults.consent(&order.consent, now);
+    faults.into_result()
+}
+
+/// Checks a cart of a shop that arrived at `now`.
+pub(crate) fn cart(cart: &Cart, shop: &ShopSpec, now: Timestamp) -> Result<(), Problem> {
+    let mut faults = Faults::default();
+    faults.demand(!cart.items.is_empty(), "/items", "is empty");
+    faults.items(&cart.items);
+    faults.demand(cart.total.amount >= 0, "/total/amount", "is negative");
+    faults.amount(cart.total.amount, "/total/amount");
+    faults.demand(cart.net >= 0, "/net", "is negative");
+    faults.amount(cart.net, "/net");
+    let host = cart.restore_url.host();
+    faults.demand(
+        shop.owns_host(host),
+        "/restore_url",
+        "leads to a host that is neither the shop's own (`www.` left out) nor under it",
+    );
+    if let Some(touched_at) = cart.touched_at {
+        faults.not_ahead(touched_at, now, "/touched_at");
+    }
+    faults.consent(&cart.consent, now);
     faults.into_result()
 }
 

@@ -114,7 +114,8 @@ fn push(pointer: &mut String, step: &str) {
     pointer.push_str(&escape(step));
 }
 
-fn escape(key: &str) -> Cow<'_, str> {
+/// Writes a key as a step of a JSON pointer (RFC 6901 §3).
+pub(crate) fn escape(key: &str) -> Cow<'_, str> {
     if key.contains(['~', '/']) {
         Cow::Owned(key.replace('~', "~0").replace('/', "~1"))
     } else {

@@ -14,12 +14,17 @@
 mod admin;
 mod app;
 pub mod auth;
+mod batch;
 mod body;
+mod carts;
 mod catalogue;
 mod check;
 mod connection;
+mod contacts;
 mod detail;
+mod events;
 mod extract;
+mod imports;
 mod json;
 mod listener;
 mod measure;
@@ -63,9 +68,10 @@ impl Api {
         }
     }
 
-    /// Serves the API on `listener` until `stop`; returns when requests in flight have ended, or the drain's grace is
+    /// Serves the API on `listener`, and works imports through, until `stop`; within a runtime. Returns when requests in flight have ended, or the drain's grace is
     /// over. Accepted work whose client went away has been handed to the store by then.
     pub fn serve_api(&self, listener: TcpListener, stop: CancellationToken) -> impl Future<Output = ()> + Send + use<> {
+        self.app.tasks.spawn(imports::work(self.app.clone(), stop.clone()));
         self.serve("api", router::router(&self.app), listener, stop)
     }
 

@@ -1,10 +1,8 @@
 //! `/v1/messages`: plain sends, one at a time or up to 500 in a batch.
 //!
-//! One object is answered 202 with its id. An array is always answered 207 with one result for each item, in its
-//! order: the id, or the problem that this item alone has. The status says that one has to look inside; a batch is
-//! refused as a whole only when it is no JSON array of 1 to 500 items or too large. Each item has its own claim, made
-//! of the `Idempotency-Key` and its index, so a batch that was cut short is sent again as it was: what was accepted is
-//! answered with the same ids, and the rest is done now.
+//! One object is answered 202 with its id, an array as every batch (see [`crate::batch`]). Each item has its own claim, made of the
+//! `Idempotency-Key` and its index, so a batch that was cut short is sent again as it was: what was accepted is answered with the
+//! same ids, and the rest is done now.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,11 +10,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use hyper::{HeaderMap, StatusCode};
+use hyper::HeaderMap;
 use policy::template::{Template, check_vars};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::task::{JoinError, JoinSet};
 use types::catalogue::{Scope, Shop, TemplateKind, TemplateSource};
 use types::event::{Event, MessageAccepted};
 use types::id::PublicId;
@@ -25,19 +22,15 @@ use types::order::{Body, MessageRequest, TemplateUse};
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::batch::{self, BatchAnswer};
 use crate::body::Raw;
 use crate::check;
 use crate::extract::{Params, Segments, ShopParam};
 use crate::json;
 use crate::once::{self, Accepted, IdempotencyKey};
 use crate::orders::accepted_answer;
-use crate::problem::{Document, Fault, Problem};
+use crate::problem::{Fault, Problem};
 use crate::story::{self, MessageStory};
-
-/// The most items of a batch.
-const ITEMS_MAX: usize = 500;
-/// How many items of one batch are on their way to the disk at once. More would only fill the inboxes.
-const IN_FLIGHT_MAX: usize = 128;
 
 /// What a single message is answered.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -45,31 +38,6 @@ pub(crate) struct MessageAnswer {
     /// Names the accept; `GET /v1/messages/{id}` takes it.
     #[schema(pattern = "^[a-z2-7]{16}$")]
     id: String,
-}
-
-/// What a batch is answered.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct BatchAnswer {
-    /// One result for each item, in the order of the items.
-    results: Vec<ItemResult>,
-}
-
-/// What became of one item: it has an `id` or a `problem`.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct ItemResult {
-    /// The item's place in the batch, from 0.
-    index: usize,
-    /// Names the accept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false, nullable = false, pattern = "^[a-z2-7]{16}$")]
-    id: Option<String>,
-    /// Whether an earlier answer is repeated.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    replayed: bool,
-    /// Why the item was not accepted. Its pointers start at the item.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problem: Option<Document>,
 }
 
 /// A message, or an array of 1 to 500 of them.
@@ -117,17 +85,13 @@ pub(crate) async fn post(
         key,
         templates: HashMap::new(),
     };
-    let first = raw.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'[') {
+    if batch::is_array(&raw.bytes) {
         let items: Vec<Box<RawValue>> = json::read(&raw.bytes)?;
         sender.batch(&items).await
     } else {
         sender.one(&raw.bytes).await
     }
 }
-
-/// What became of one item.
-type Outcome = Result<Accepted, Problem>;
 
 /// One request's messages on their way in.
 struct Sender {
@@ -150,62 +114,12 @@ impl Sender {
     }
 
     async fn batch(mut self, items: &[Box<RawValue>]) -> Result<Response, Problem> {
-        if items.is_empty() || items.len() > ITEMS_MAX {
-            let fault = format!("has {} items; 1 to {ITEMS_MAX} are allowed", items.len());
-            return Err(Problem::invalid(vec![Fault::new("", fault)]));
-        }
-        // The request itself was counted when it was authenticated.
-        let more = u32::try_from(items.len() - 1).unwrap_or(u32::MAX);
-        self.app.limits.count(&self.caller, more)?;
-        let mut results: Vec<Option<Outcome>> = Vec::new();
-        results.resize_with(items.len(), || None);
-        let mut running = JoinSet::new();
-        for (index, item) in items.iter().enumerate() {
-            if running.len() == IN_FLIGHT_MAX {
-                keep(running.join_next().await, &mut results);
-            }
-            match self.job(item.get().as_bytes(), Some(index)) {
-                Ok(job) => {
-                    running.spawn(async move { (index, job.run().await) });
-                }
-                Err(problem) => keep(Some(Ok((index, Err(problem)))), &mut results),
-            }
-        }
-        while let Some(done) = running.join_next().await {
-            keep(Some(done), &mut results);
-        }
-        let results = results
-            .into_iter()
-            .enumerate()
-            .map(|(index, result)| self.result(index, result));
-        let answer = BatchAnswer {
-            results: results.collect(),
-        };
-        Ok((StatusCode::MULTI_STATUS, axum::Json(answer)).into_response())
-    }
-
-    fn result(&self, index: usize, result: Option<Outcome>) -> ItemResult {
-        match result {
-            Some(Ok(accepted)) => ItemResult {
-                index,
-                id: Some(accepted.id.to_string()),
-                replayed: accepted.replayed,
-                problem: None,
-            },
-            other => {
-                let problem = match other {
-                    Some(Err(problem)) => problem,
-                    _ => Problem::new(crate::problem::Kind::Internal, "the item could not be worked on"),
-                };
-                self.app.metrics.refuse(problem.kind());
-                ItemResult {
-                    index,
-                    id: None,
-                    replayed: false,
-                    problem: Some(problem.into_document()),
-                }
-            }
-        }
+        let (app, caller) = (self.app.clone(), self.caller.clone());
+        batch::run(&app, &caller, items, |bytes, index| {
+            let job = self.job(bytes, Some(index))?;
+            Ok(Box::pin(job.run()))
+        })
+        .await
     }
 
     /// Reads and checks one message.
@@ -273,15 +187,6 @@ fn source<'a>(
         .chain([shop.spec.language])
         .find_map(|language| Some((language, sources.get(&language)?)))
         .or_else(|| sources.iter().next().map(|(language, source)| (*language, source)))
-}
-
-/// Puts a finished item's result into its place.
-fn keep(done: Option<Result<(usize, Outcome), JoinError>>, results: &mut [Option<Outcome>]) {
-    if let Some(Ok((index, result))) = done
-        && let Some(place) = results.get_mut(index)
-    {
-        *place = Some(result);
-    }
 }
 
 /// One message, checked, with its claims.

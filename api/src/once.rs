@@ -75,6 +75,11 @@ pub(crate) fn order_name(shop: ShopNumber, order_id: &str) -> [u8; 16] {
     digest_of(&[b"order", &shop.0.to_be_bytes(), order_id.as_bytes()])
 }
 
+/// Returns the name under which a reported event is claimed.
+pub(crate) fn event_name(shop: ShopNumber, id: &str) -> [u8; 16] {
+    digest_of(&[b"event", &shop.0.to_be_bytes(), id.as_bytes()])
+}
+
 /// Returns the digest of a request's content: the endpoint and the parsed request written out again, so that spacing,
 /// the order of keys and spelled-out defaults do not matter.
 pub(crate) fn content_digest(endpoint: &str, request: &impl Serialize) -> [u8; 16] {
@@ -137,7 +142,7 @@ impl App {
                 Claimed::Conflict => {
                     return Err(Problem::new(
                         Kind::Conflict,
-                        "this order id or Idempotency-Key was used before, with other content",
+                        "this id or Idempotency-Key was used before, with other content",
                     ));
                 }
             }

@@ -10,8 +10,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
-use crate::catalogue::{campaigns, keys, leads, shops, templates};
-use crate::{messages, orders, persons, problem, stats, stream, suppressions};
+use crate::carts;
+use crate::catalogue::{campaigns, fields, groups, keys, leads, shops, templates};
+use crate::{contacts, events, imports, messages, orders, persons, problem, stats, stream, suppressions};
 
 /// The description.
 #[derive(OpenApi)]
@@ -28,6 +29,10 @@ use crate::{messages, orders, persons, problem, stats, stream, suppressions};
         templates::list, templates::put, templates::get, templates::delete,
         suppressions::list, suppressions::post, suppressions::put, suppressions::lookup, suppressions::delete,
         persons::get, persons::delete, stats::get, stream::get,
+        contacts::list, contacts::put, contacts::patch, contacts::get, contacts::delete, contacts::members,
+        fields::list, fields::put, fields::get, fields::delete, groups::list, groups::put, groups::get, groups::delete,
+        events::post, imports::post, imports::list, imports::get, imports::rejects,
+        carts::put, carts::get, carts::delete, carts::settings::put, carts::settings::get, carts::trial::post, carts::stats::get,
     ),
     components(schemas(problem::Document, problem::Fault)),
     modifiers(&Common),
@@ -41,6 +46,8 @@ use crate::{messages, orders, persons, problem, stats, stream, suppressions};
         (name = "templates", description = "Shops' own templates."),
         (name = "suppressions", description = "Who is not to be mailed."),
         (name = "persons", description = "What is known of a person, and its erasure."),
+        (name = "contacts", description = "What a shop knows of its contacts: fields, groups, consents, events."),
+        (name = "carts", description = "Carts that wait to be bought, and their reminders."),
         (name = "stats", description = "Counts of what happened."),
         (name = "events", description = "What happens, as it happens."),
     )
@@ -67,7 +74,13 @@ impl Modify for Common {
             .build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
         for item in api.paths.paths.values_mut() {
-            let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            let methods = [
+                &mut item.get,
+                &mut item.put,
+                &mut item.post,
+                &mut item.patch,
+                &mut item.delete,
+            ];
             for operation in methods.into_iter().flatten() {
                 complete(operation);
             }
@@ -90,17 +103,16 @@ fn complete(operation: &mut Operation) {
     if operation.request_body.is_some() {
         refusals.push(("408", "The body came too slowly."));
         refusals.push(("413", "The body is larger than the limit."));
-        refusals.push(("415", "The body is not plain JSON."));
+        refusals.push(("415", "The body is not of a type that is taken here."));
     }
     if operation
         .operation_id
         .as_deref()
-        .is_some_and(|id| matches!(id, "postOrder" | "postMessages"))
+        .is_some_and(|id| matches!(id, "postOrder" | "postMessages" | "postEvents"))
     {
-        refusals.push((
-            "409",
-            "The order id or Idempotency-Key was used before, with other content.",
-        ));
+        refusals.push(("409", "The id or Idempotency-Key was used before, with other content."));
+    }
+    if operation.operation_id.as_deref().is_some_and(takes_work) {
         refusals.push(("507", "The disk has no room for new work."));
     }
     for (status, description) in refusals {
@@ -112,6 +124,21 @@ fn complete(operation: &mut Operation) {
                 .insert(status.to_owned(), RefOr::T(refusal(status, description)));
         }
     }
+}
+
+/// Returns whether an operation makes new work, which is refused when the disk is almost full.
+fn takes_work(id: &str) -> bool {
+    matches!(
+        id,
+        "postOrder"
+            | "postMessages"
+            | "postEvents"
+            | "putContact"
+            | "patchContact"
+            | "putCart"
+            | "testCart"
+            | "postImport"
+    )
 }
 
 /// Describes one refusal.

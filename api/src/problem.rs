@@ -217,6 +217,14 @@ impl Problem {
         self
     }
 
+    /// Returns the fields that are to blame; one that blames none blames the whole.
+    pub(crate) fn into_faults(self) -> Vec<Fault> {
+        if self.errors.is_empty() {
+            return vec![Fault::new("", self.detail)];
+        }
+        self.errors
+    }
+
     /// Returns the type.
     pub(crate) const fn kind(&self) -> Kind {
         self.kind

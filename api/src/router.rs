@@ -10,15 +10,29 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 
 use crate::app::App;
-use crate::catalogue::{campaigns, keys, leads, shops, templates};
+use crate::carts;
+use crate::catalogue::{campaigns, fields, groups, keys, leads, shops, templates};
 use crate::measure::Measure;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::{messages, orders, persons, stats, stream, suppressions};
+use crate::{contacts, events, imports, messages, orders, persons, stats, stream, suppressions};
 
 /// Builds the API listener's routes.
 pub(crate) fn router(app: &App) -> Router {
-    let table: [(&str, MethodRouter<App>); 20] = [
+    let table = [network(), contacts_and_carts()].concat();
+    let mut built = Router::new();
+    for (path, methods) in table {
+        built = built.route(path, measured(&app.metrics, path, methods));
+    }
+    fallbacks(built, app).with_state(app.clone())
+}
+
+/// A path and what answers its methods.
+type Route = (&'static str, MethodRouter<App>);
+
+/// The routes of orders, mails and what the network is made of.
+fn network() -> Vec<Route> {
+    vec![
         ("/openapi.json", get(description)),
         ("/v1/orders", post(orders::post)),
         ("/v1/orders/{order_id}", get(orders::get)),
@@ -48,12 +62,43 @@ pub(crate) fn router(app: &App) -> Router {
         ("/v1/persons", get(persons::get).delete(persons::delete)),
         ("/v1/stats", get(stats::get)),
         ("/v1/events/stream", get(stream::get)),
-    ];
-    let mut built = Router::new();
-    for (path, methods) in table {
-        built = built.route(path, measured(&app.metrics, path, methods));
-    }
-    fallbacks(built, app).with_state(app.clone())
+    ]
+}
+
+/// The routes of what a shop knows of its contacts, and does with them.
+fn contacts_and_carts() -> Vec<Route> {
+    vec![
+        ("/v1/contacts", get(contacts::list)),
+        (
+            "/v1/contacts/{email}",
+            put(contacts::put)
+                .patch(contacts::patch)
+                .get(contacts::get)
+                .delete(contacts::delete),
+        ),
+        ("/v1/fields", get(fields::list)),
+        (
+            "/v1/fields/{id}",
+            put(fields::put).get(fields::get).delete(fields::delete),
+        ),
+        ("/v1/groups", get(groups::list)),
+        (
+            "/v1/groups/{id}",
+            put(groups::put).get(groups::get).delete(groups::delete),
+        ),
+        ("/v1/groups/{id}/members", get(contacts::members)),
+        ("/v1/events", post(events::post)),
+        ("/v1/imports", post(imports::post).get(imports::list)),
+        ("/v1/imports/{id}", get(imports::get)),
+        ("/v1/imports/{id}/rejects", get(imports::rejects)),
+        ("/v1/carts/{id}", put(carts::put).get(carts::get).delete(carts::delete)),
+        (
+            "/v1/carts/settings",
+            put(carts::settings::put).get(carts::settings::get),
+        ),
+        ("/v1/carts/test", post(carts::trial::post)),
+        ("/v1/carts/stats", get(carts::stats::get)),
+    ]
 }
 
 /// Times a route's methods, and refuses its other methods.

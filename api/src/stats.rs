@@ -36,6 +36,8 @@ use rows::{Rows, TooMuch};
 const RANGE_MAX: Duration = Duration::from_hours(400 * 24);
 /// How much time is looked at when none is named.
 const RANGE_DEFAULT: Duration = Duration::from_hours(24);
+/// The hours of a day.
+pub(crate) const DAY: u32 = 24;
 
 /// What is asked.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -234,7 +236,7 @@ async fn answer(app: &App, caller: &Caller, params: &StatsParams) -> Result<Resp
 impl Question {
     fn of(app: &App, caller: &Caller, params: &StatsParams) -> Result<Self, Problem> {
         caller.may(Scope::Read)?;
-        let (from, to) = hours(params, app.now())?;
+        let (from, to) = hours(params.from.as_deref(), params.to.as_deref(), RANGE_DEFAULT, app.now())?;
         let by = by(params.by.as_deref())?;
         let offers = params.campaign.is_some() || by.iter().any(|by| !by.fits(false));
         let whose = if offers {
@@ -260,14 +262,20 @@ fn mixed(name: &str) -> String {
     format!("`{name}` counts mails and `campaign` counts offers: ask for one of them at a time")
 }
 
-/// Returns the hours that are counted: the first, and the one after the last.
-fn hours(params: &StatsParams, now: Timestamp) -> Result<(Hour, Hour), Problem> {
-    let time = |field: &'static str, text: &Option<String>| {
-        let read = text.as_deref().map(str::parse::<Timestamp>).transpose();
+/// Returns the hours that are counted: the first, and the one after the last. `default` is how long before `to` counting begins if
+/// nothing is said.
+pub(crate) fn hours(
+    from: Option<&str>,
+    to: Option<&str>,
+    default: Duration,
+    now: Timestamp,
+) -> Result<(Hour, Hour), Problem> {
+    let time = |field: &'static str, text: Option<&str>| {
+        let read = text.map(str::parse::<Timestamp>).transpose();
         read.map_err(|fault| narrow(field, fault.to_string()))
     };
-    let to = time("to", &params.to)?.unwrap_or(now);
-    let from = time("from", &params.from)?.unwrap_or(to - RANGE_DEFAULT);
+    let to = time("to", to)?.unwrap_or(now);
+    let from = time("from", from)?.unwrap_or(to - default);
     if from >= to {
         return Err(narrow("from", "is not before `to`"));
     }
@@ -354,7 +362,7 @@ fn offers_of(app: &App, caller: &Caller, params: &StatsParams) -> Result<Whose, 
 }
 
 /// Refuses a question that cannot be answered as it was put.
-fn narrow(field: &'static str, fault: impl Into<String>) -> Problem {
+pub(crate) fn narrow(field: &'static str, fault: impl Into<String>) -> Problem {
     let fault = fault.into();
     Problem::new(Kind::Malformed, format!("{field} {fault}")).with(Fault::new(field, fault))
 }

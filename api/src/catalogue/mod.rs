@@ -5,6 +5,8 @@
 //! already sent go on working.
 
 pub(crate) mod campaigns;
+pub(crate) mod fields;
+pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod leads;
 pub(crate) mod shops;

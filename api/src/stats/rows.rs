@@ -11,13 +11,12 @@ use types::provider::Provider;
 use types::tally::{CellKey, Counts, Dimensions, Hour, Measure};
 use types::text::Slug;
 
-use super::{By, Question, Whose};
+use super::{By, DAY, Question, Whose};
 
 /// The most rows that one answer has.
 pub(super) const ROWS_MAX: usize = 10_000;
 /// The most cells that one answer adds up: some seconds of a thread.
 const CELLS_MAX: usize = 5_000_000;
-const HOURS_A_DAY: u32 = 24;
 
 /// One row of an answer: what it is for, as far as that was asked, and its counts.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -184,7 +183,7 @@ impl Group {
         for by in &question.by {
             match (by, &key.dimensions) {
                 (By::Hour, _) => group.hour = Some(key.hour),
-                (By::Day, _) => group.hour = Some(Hour(key.hour.0 - key.hour.0 % HOURS_A_DAY)),
+                (By::Day, _) => group.hour = Some(Hour(key.hour.0 - key.hour.0 % DAY)),
                 (By::Shop, Dimensions::Mails { shop, .. }) => group.shop = Some(*shop),
                 (By::Stream, Dimensions::Mails { stream, .. }) => group.stream = Some(*stream),
                 (By::Template, Dimensions::Mails { template, .. }) => {

@@ -1,0 +1,319 @@
+//! Imports worked through: one at a time, in the order in which they were handed in.
+//!
+//! A portion of rows is read and checked on a thread that may wait for the disk, while the portion before it is on its way to the journal,
+//! so many changes at once. When all of a portion are durable, the progress is saved: a restart goes on from there, and the rows that
+//! were durable beyond it are changes that change nothing when they come again. Nothing is read below the disk's floor.
+
+use std::io;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use store::SubmitError;
+use store::imports::{Import, ImportFormat, ImportProgress, Reject};
+use tokio_util::sync::CancellationToken;
+use types::address::EmailAddress;
+use types::contact::ContactSource;
+use types::event::{ContactChanged, Event};
+use types::id::{EventId, PersonKey, ShopNumber};
+
+use super::KEPT;
+use super::rows::{Place, Rows};
+use super::table::{self, Table};
+use crate::app::App;
+use crate::contacts::document::{ContactDocument, Reader, Way};
+use crate::problem::Fault;
+
+/// Rows of one portion.
+const PORTION: usize = 8192;
+/// Bytes of one portion, about: what its rows hold in memory is a small multiple.
+const PORTION_BYTES: u64 = 4 << 20;
+/// Changes on their way to the journal at once: a group commit's worth, and little of an inbox.
+const IN_FLIGHT_MAX: usize = 512;
+/// How long to wait before a failure is tried again, or the disk is looked at again.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How often imports that were done long ago are looked for.
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+
+/// Works imports through until `stop`.
+pub(crate) async fn work(app: App, stop: CancellationToken) {
+    let working = async {
+        loop {
+            match one(&app).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    // A permit that was given meanwhile ends the wait at once.
+                    let _ = tokio::time::timeout(SWEEP_EVERY, app.imports.notified()).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an import cannot go on; it is tried again");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = working => {}
+    }
+}
+
+/// Works the oldest import through that is not done; false if there is none.
+async fn one(app: &App) -> io::Result<bool> {
+    let next = apart(app, |app| {
+        let imports = app.store.imports();
+        imports.sweep(app.now() - KEPT)?;
+        let listed = imports.list()?;
+        let open = listed.into_iter().find(|(_, info)| info.progress.done_at.is_none());
+        open.map_or(Ok(None), |(id, _)| Ok(imports.open(id)?.map(|import| (id, import))))
+    })
+    .await?;
+    let Some((id, import)) = next else { return Ok(false) };
+    run(app, id, import).await?;
+    Ok(true)
+}
+
+/// A portion of rows, read and checked.
+struct Portion {
+    changes: Vec<(u64, ContactChanged)>,
+    rejects: Vec<Reject>,
+    next: Place,
+    is_last: bool,
+}
+
+/// What reads an import's rows.
+struct Source {
+    import: Import,
+    shop: ShopNumber,
+    format: ImportFormat,
+    table: Option<Table>,
+    rows: Rows,
+}
+
+async fn run(app: &App, id: EventId, import: Import) -> io::Result<()> {
+    let mut progress = import.info().progress;
+    let place = Place {
+        offset: progress.offset,
+        lines: progress.lines,
+    };
+    let mut source = apart(app, move |_| Source::open(import, place)).await?;
+    tracing::info!(import = %super::public(id), shop = source.shop.0, offset = place.offset, "an import goes on");
+    let (mut ahead, mut portion);
+    (source, portion) = portion_of(app, source).await?;
+    loop {
+        while !app.store.disk().accepts() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        let is_last = portion.is_last;
+        let (changes, rejects, next) = (portion.changes, portion.rejects, portion.next);
+        let sending = send(app, changes);
+        let refused;
+        if is_last {
+            refused = sending.await?;
+            ahead = None;
+        } else {
+            let (sent, read) = tokio::join!(sending, portion_of(app, source));
+            refused = sent?;
+            let (after, next_portion) = read?;
+            source = after;
+            ahead = Some(next_portion);
+        }
+        progress = ImportProgress {
+            offset: next.offset,
+            lines: next.lines,
+            accepted: progress.accepted + refused.accepted,
+            rejected: progress.rejected + (rejects.len() + refused.rejects.len()) as u64,
+            done_at: is_last.then(|| app.now()),
+            ..progress
+        };
+        let mut rejects = rejects;
+        rejects.extend(refused.rejects);
+        rejects.sort_by_key(|reject| reject.line);
+        source = apart(app, move |_| {
+            rejects.iter().for_each(|reject| source.import.reject(reject));
+            source.import.save(progress)?;
+            Ok(source)
+        })
+        .await?;
+        match ahead {
+            Some(next_portion) => portion = next_portion,
+            None => break,
+        }
+    }
+    tracing::info!(
+        import = %super::public(id), accepted = progress.accepted, rejected = progress.rejected, "an import is done"
+    );
+    Ok(())
+}
+
+async fn portion_of(app: &App, source: Source) -> io::Result<(Source, Portion)> {
+    apart(app, move |app| {
+        let mut source = source;
+        let portion = source.portion(app)?;
+        Ok((source, portion))
+    })
+    .await
+}
+
+/// What became of a portion's changes.
+#[derive(Default)]
+struct Sent {
+    accepted: u64,
+    rejects: Vec<Reject>,
+}
+
+/// Journals changes, so many at once; all are durable on return.
+async fn send(app: &App, changes: Vec<(u64, ContactChanged)>) -> io::Result<Sent> {
+    let submissions = changes.into_iter().map(|(line, changed)| async move {
+        let event = Event::ContactChanged(Box::new(changed));
+        let partition = match &event {
+            Event::ContactChanged(changed) => changed.person.partition(),
+            _ => unreachable!("it was made above"),
+        };
+        (line, app.store.intake().submit(partition, event).await)
+    });
+    let mut done = stream::iter(submissions).buffer_unordered(IN_FLIGHT_MAX);
+    let mut sent = Sent::default();
+    while let Some((line, result)) = done.next().await {
+        match result {
+            Ok(_) => sent.accepted += 1,
+            Err(SubmitError::Refused(fault)) => sent.rejects.push(Reject {
+                line,
+                field: String::new(),
+                fault,
+            }),
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+    Ok(sent)
+}
+
+impl Source {
+    fn open(import: Import, place: Place) -> io::Result<Self> {
+        let (info, mut table) = (*import.info(), None);
+        let mut delimiter = b',';
+        if info.format == ImportFormat::Csv {
+            // The header was read when the file was handed in; its delimiter is known before rows are parted.
+            let mut first = Rows::new(ImportFormat::Ndjson, b',', Place::default());
+            let header = first.next(|buffer, offset| import.read(buffer, offset))?;
+            let header = header.and_then(|row| row.text.ok()).unwrap_or_default();
+            delimiter = table::delimiter(&header);
+            table = Table::new(&header).ok();
+        }
+        Ok(Self {
+            shop: ShopNumber(info.shop),
+            format: info.format,
+            table,
+            rows: Rows::new(info.format, delimiter, place),
+            import,
+        })
+    }
+
+    /// Reads and checks the next rows.
+    fn portion(&mut self, app: &App) -> io::Result<Portion> {
+        let catalogue = app.catalogue();
+        let reader = Reader {
+            catalogue: &catalogue,
+            shop: self.shop,
+            now: app.now(),
+            way: match self.format {
+                ImportFormat::Csv => Way::Row,
+                ImportFormat::Ndjson => Way::Line,
+            },
+        };
+        let mut portion = Portion {
+            changes: Vec::new(),
+            rejects: Vec::new(),
+            next: self.rows.place(),
+            is_last: false,
+        };
+        let ends = portion.next.offset + PORTION_BYTES;
+        while portion.changes.len() + portion.rejects.len() < PORTION && portion.next.offset < ends {
+            let Some(row) = self.rows.next(|buffer, offset| self.import.read(buffer, offset))? else {
+                portion.is_last = true;
+                break;
+            };
+            portion.next = row.next;
+            let is_header = self.format == ImportFormat::Csv && row.line == 1;
+            if is_header || row.text.as_ref().is_ok_and(|text| text.trim().is_empty()) {
+                continue;
+            }
+            let read = row
+                .text
+                .map_err(|fault| vec![Fault::new("", fault)])
+                .and_then(|text| self.change(&text, &reader, |email| app.keyer.key(email)));
+            match read {
+                Ok(changed) => portion.changes.push((row.line, changed)),
+                // One line for each row: the first fault stands for it, and tells how many there are.
+                Err(faults) => portion.rejects.extend(rejected(row.line, &faults)),
+            }
+        }
+        Ok(portion)
+    }
+
+    fn change(
+        &mut self,
+        text: &str,
+        reader: &Reader<'_>,
+        key: impl FnOnce(&EmailAddress) -> PersonKey,
+    ) -> Result<ContactChanged, Vec<Fault>> {
+        let (email, document) = match self.format {
+            ImportFormat::Csv => match &mut self.table {
+                Some(table) => table.read(text).map_err(|fault| vec![fault])?,
+                None => return Err(vec![Fault::new("", "the header cannot be read")]),
+            },
+            ImportFormat::Ndjson => line(text)?,
+        };
+        let email = EmailAddress::try_from(email.as_str())
+            .map_err(|fault| vec![Fault::new("/email", format!("is {fault}"))])?;
+        Ok(ContactChanged {
+            shop: self.shop,
+            person: key(&email),
+            change: reader.read(document)?,
+            email,
+            source: ContactSource::Import,
+        })
+    }
+}
+
+/// Reads a line of JSON.
+fn line(text: &str) -> Result<(String, ContactDocument), Vec<Fault>> {
+    let blame = |fault: String| vec![Fault::new("", fault)];
+    crate::json::scan(text.as_bytes()).map_err(crate::problem::Problem::into_faults)?;
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| blame(format!("is not JSON: {error}")))?;
+    let serde_json::Value::Object(mut members) = value else {
+        return Err(blame("is not a JSON object".to_owned()));
+    };
+    let Some(serde_json::Value::String(email)) = members.remove("email") else {
+        return Err(vec![Fault::new("/email", "is missing, or not a text")]);
+    };
+    let rest = serde_json::Value::Object(members).to_string();
+    let document = crate::json::read(rest.as_bytes()).map_err(crate::problem::Problem::into_faults)?;
+    Ok((email, document))
+}
+
+/// Tells what is wrong with a row: a fault each, in its order.
+fn rejected(line: u64, faults: &[Fault]) -> impl Iterator<Item = Reject> {
+    faults.iter().take(1).map(move |fault| {
+        let more = match faults.len() {
+            0 | 1 => String::new(),
+            several => format!(" (and {} more faults)", several - 1),
+        };
+        Reject {
+            line,
+            // A path as columns are named: `fields.age`.
+            field: fault.field.trim_start_matches('/').replace('/', "."),
+            fault: format!("{}{more}", fault.fault),
+        }
+    })
+}
+
+/// Works on a thread that may wait for the disk.
+async fn apart<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&App) -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let done = app.apart(work).await;
+    done.map_err(|_| io::Error::other("the work was cut"))?
+}
