@@ -8,7 +8,7 @@
 //! The latest statement of each channel is kept, by its own time, with who brought it. An import makes a consent only where nothing
 //! was said yet, or where an import said so before; it never lifts a refusal. What came with evidence in an order or a cart counts
 //! like what the shop reports of the contact, and any refusal does; a bare `true` with an order is about that order alone. When the
-//! person unsubscribes, mail is refused from then on. Whether a mail may go is still decided where all mails are
+//! person unsubscribes, mail is refused from then on, until the person takes that back or agrees again. Whether a mail may go is still decided where all mails are
 //! ([`crate::decide_message`]); this is the evidence that it is given.
 //!
 //! The stored form is a CBOR map with integer keys: readers skip keys they do not know, and a number, once used, is never given to
@@ -26,7 +26,7 @@ use minicbor::{Decode, Encode};
 use types::address::EmailAddress;
 use types::calendar::Zone;
 use types::contact::{Channel, FieldValue};
-use types::event::{CartVerdict, Event};
+use types::event::{CartVerdict, Event, Preference};
 use types::id::{EventId, WorkflowNumber};
 use types::locale::{Country, Language};
 use types::order::{Customer, OrderStatus};
@@ -137,6 +137,9 @@ impl ContactState {
                 self.note_grant(accepted.request.consent.marketing.as_ref(), wall, wall);
             }
             Event::Unsubscribed(_) => self.note_unsubscribed(wall),
+            Event::PreferenceChanged(changed) if changed.preference == Preference::ResumeOffers => {
+                self.note_resumed(wall);
+            }
             Event::Moved(moved) => self.moved(id, wall, moved),
             _ => {}
         }

@@ -18,7 +18,7 @@ mod preference;
 mod suppression;
 
 use minicbor::{Decode, Encode};
-use types::event::{Decided, Event, Outcome, UnsubscribeScope, Unsubscribed, Verdict};
+use types::event::{ContactChanged, Decided, Event, Outcome, UnsubscribeScope, Unsubscribed, Verdict};
 use types::id::{MessageId, ShopNumber};
 use types::order::{Consent, Stream};
 use types::time::Timestamp;
@@ -149,6 +149,14 @@ impl PersonState {
             Event::Unsubscribed(unsubscribed) => self.apply_unsubscribed(unsubscribed, wall),
             Event::PreferenceChanged(changed) => self.change_preference(changed, wall),
             Event::PersonErased(erased) => self.erase(erased.shop, wall),
+            Event::ContactChanged(changed) => self.apply_contact(changed, wall),
+            Event::CartChanged(changed) => match &changed.cart {
+                Some(cart) => {
+                    let said_at = cart.touched_at.unwrap_or(wall);
+                    self.apply_consent(changed.shop, &cart.consent, said_at, wall)
+                }
+                None => Withdrawal::default(),
+            },
             Event::AttemptClaimed(_)
             | Event::CatalogueChanged(_)
             | Event::Opened(_)
@@ -158,9 +166,7 @@ impl PersonState {
             | Event::LeadDecided(_)
             | Event::LeadSettled(_)
             | Event::AggregateCounted(_)
-            | Event::ContactChanged(_)
             | Event::EventReported(_)
-            | Event::CartChanged(_)
             | Event::CartDecided(_)
             | Event::Moved(_)
             | Event::WebhookEnded(_)
@@ -224,6 +230,19 @@ impl PersonState {
             } else {
                 Vec::new()
             },
+        }
+    }
+
+    fn apply_contact(&mut self, changed: &ContactChanged, wall: Timestamp) -> Withdrawal {
+        if !self.note_contact(changed, wall) {
+            return Withdrawal::default();
+        }
+        Withdrawal {
+            sending: self.reached_by(Reach {
+                shop: Some(changed.shop),
+                stream: Some(Stream::Promotional),
+            }),
+            tracking: Vec::new(),
         }
     }
 

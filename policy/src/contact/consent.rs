@@ -67,6 +67,22 @@ impl ContactState {
         }
     }
 
+    /// Notes that the person says that unsubscribing was a mistake: an own act is evidence enough.
+    pub(super) fn note_resumed(&mut self, wall: Timestamp) {
+        if self.consent(Channel::Email).is_none_or(|said| said.statement.granted) {
+            return;
+        }
+        let consent = ChannelConsent {
+            channel: Channel::Email,
+            statement: Statement {
+                granted: true,
+                ..refusal(wall)
+            },
+            asserted: false,
+        };
+        self.note_consent(&consent, ContactSource::Api, wall);
+    }
+
     /// Notes that the person unsubscribed from this shop, or from all.
     pub(super) fn note_unsubscribed(&mut self, wall: Timestamp) {
         if self.exists() {

@@ -1,8 +1,10 @@
 //! What a person agreed to at each shop, with the evidence, and since when it is refused.
 
 use minicbor::{Decode, Encode};
+use types::contact::{Channel, ContactSource};
+use types::event::{ContactChanged, SuppressionCause};
 use types::id::ShopNumber;
-use types::order::{Consent, Grant};
+use types::order::{Consent, Grant, Stream};
 use types::text::Line;
 use types::time::Timestamp;
 
@@ -231,5 +233,42 @@ impl PersonState {
             self.consent_mut(shop).sharing.note(said, learned_at);
         }
         withdrawn
+    }
+
+    /// Notes what a shop reports that the person said about mail; returns whether that withdraws.
+    ///
+    /// An import makes no consent where the person refused or unsubscribed, whatever evidence it brings.
+    pub(super) fn note_contact(&mut self, changed: &ContactChanged, wall: Timestamp) -> bool {
+        let shop = changed.shop;
+        let learned_at = self.learned_at(wall);
+        let mut withdraws = false;
+        let by_mail = changed.change.consents.iter();
+        for consent in by_mail.filter(|consent| consent.channel == Channel::Email) {
+            let statement = &consent.statement;
+            let is_imported = changed.source == ContactSource::Import;
+            if statement.granted && is_imported && self.said_no(shop) {
+                continue;
+            }
+            let said = Said {
+                granted: statement.granted,
+                at: statement.at.min(wall),
+                asserted: consent.asserted,
+                text: statement.text.clone(),
+                source: statement.source.clone(),
+            };
+            withdraws |= self.consent_mut(shop).marketing.note(said, learned_at);
+        }
+        withdraws
+    }
+
+    /// Returns whether the person ever refused a shop's marketing, or unsubscribed from it and has not taken that back.
+    pub(crate) fn said_no(&self, shop: ShopNumber) -> bool {
+        self.refused_at(shop, Purpose::Marketing).is_some() || self.is_unsubscribed(shop)
+    }
+
+    /// Returns whether the person unsubscribed from a shop's offers, or everybody's, and has not taken that back.
+    pub(crate) fn is_unsubscribed(&self, shop: ShopNumber) -> bool {
+        let mut standing = self.suppressed(shop, Stream::Promotional, None);
+        standing.any(|entry| entry.cause == SuppressionCause::Unsubscribed)
     }
 }

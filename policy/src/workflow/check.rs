@@ -133,7 +133,7 @@ impl Check<'_> {
     }
 
     /// `send_at` leaves no room for waits that count hours (reference: send every message at hh:mm).
-    fn no_hours(&mut self, path: &str, wait: &Wait) {
+    fn no_hours(&mut self, path: &str, wait: Wait) {
         let counts_hours = matches!(wait.unit(), Unit::Minutes | Unit::Hours) && wait.amount() > 0;
         if self.spec.send.send_at.is_some() && counts_hours {
             self.fault(
@@ -158,7 +158,7 @@ impl Check<'_> {
             }
             Start::Subscription { after } => {
                 if let Some(after) = after {
-                    self.no_hours("/start/after", after);
+                    self.no_hours("/start/after", *after);
                 }
             }
             Start::Date { field, days, .. } => {
@@ -176,14 +176,14 @@ impl Check<'_> {
                     self.fault("/start/of/template", format!("there is no template `{template}`"));
                 }
                 if let Some(after) = after {
-                    self.no_hours("/start/after", after);
+                    self.no_hours("/start/after", *after);
                 }
             }
             Start::CartAbandoned { after } => {
                 if after.nominal_seconds() > ABANDONED_AFTER_MAX_SECONDS {
                     self.fault("/start/after", format!("{after} is longer than 48 hours"));
                 }
-                self.no_hours("/start/after", after);
+                self.no_hours("/start/after", *after);
             }
         }
     }
@@ -250,7 +250,7 @@ impl Check<'_> {
         else {
             return;
         };
-        self.no_hours(&format!("{path}/for"), duration);
+        self.no_hours(&format!("{path}/for"), *duration);
         let watches = matches!(after, After::Engagement | After::NoEngagement);
         if *after != After::Reached {
             let is_send = |step: &&Step| matches!(step, Step::Send { .. });
@@ -270,7 +270,7 @@ impl Check<'_> {
             Some(_) if *after != After::Engagement => {
                 self.fault(&format!("{path}/limit"), "`limit` is for `after: engagement`");
             }
-            Some(limit) => self.no_hours(&format!("{path}/limit"), limit),
+            Some(limit) => self.no_hours(&format!("{path}/limit"), *limit),
             None => {}
         }
         if let Some(otherwise) = otherwise {

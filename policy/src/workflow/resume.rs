@@ -48,7 +48,7 @@ pub fn resume(
         waits,
     };
     match input {
-        Input::Happened(happened) if instance.is_armed() => going.armed_happened(happened),
+        Input::Happened(happened) if instance.is_armed() => Ok(going.armed_happened(happened).into_iter().collect()),
         Input::Happened(happened) => going.happened(happened, hands),
         Input::Timer { due } => going.due(MoveCause::Timer(*due), *due, hands),
         Input::On { version } if waits.on == WaitsOn::On => {
@@ -172,11 +172,14 @@ impl<'a> Going<'a> {
     /// The time of the start came: enters, unless what it was armed for is not so any more.
     fn fire(&self, cause: MoveCause, due: Timestamp, is_late: bool, mut walk: Walk<'a>) -> Result<Vec<Moved>, Broke> {
         let (workflow, world) = (self.workflow, self.world);
-        let is_date = matches!(workflow.spec.start, Start::Date { .. });
         let gone = match armed_due(workflow, world, self.instance) {
             // The start was edited meanwhile, and comes later.
             Some(later) if later > world.now && !is_late => {
-                let base = if is_date { later } else { self.waits.base };
+                let base = if date_field(workflow).is_some() {
+                    later
+                } else {
+                    self.waits.base
+                };
                 let place = waits_for_start(workflow, world, base, later);
                 let did = Vec::new();
                 return Ok(vec![self.moved(cause, Walked { did, place })]);
@@ -187,12 +190,11 @@ impl<'a> Going<'a> {
             _ if !workflow.is_for(world.contact, world, None)? => Some(Leave::NotWho),
             _ => None,
         };
-        let first = match gone {
-            Some(why) => self.gone(cause, why),
-            None => {
-                walk.did.push(Did::Entered);
-                self.moved(cause, walk.go(0)?)
-            }
+        let first = if let Some(why) = gone {
+            self.gone(cause, why)
+        } else {
+            walk.did.push(Did::Entered);
+            self.moved(cause, walk.go(0)?)
         };
         let next = next_year(workflow, world, cause, due);
         Ok(std::iter::once(first).chain(next).collect())
@@ -226,17 +228,17 @@ impl<'a> Going<'a> {
     }
 
     /// Something happened to the contact, which has not entered yet.
-    fn armed_happened(&self, happened: &Happened<'_>) -> Result<Vec<Moved>, Broke> {
+    fn armed_happened(&self, happened: &Happened<'_>) -> Option<Moved> {
         let (workflow, world, cause) = (self.workflow, self.world, MoveCause::Event(happened.id));
         let mut base = self.waits.base;
         match (&workflow.spec.start, happened.what) {
             (Start::CartAbandoned { .. }, What::Cart { id, turn }) if self.instance.key.as_ref() == Some(id) => {
                 match turn {
                     CartTurn::Touched(at) => base = base.max(at.min(happened.wall)),
-                    CartTurn::Closed => return Ok(vec![self.gone(cause, Leave::StartGone)]),
+                    CartTurn::Closed => return Some(self.gone(cause, Leave::StartGone)),
                 }
             }
-            (Start::Date { .. }, _) if !self.date_changed(happened) => return Ok(Vec::new()),
+            (Start::Date { .. }, _) if !self.date_changed(happened) => return None,
             _ => {}
         }
         let zone = workflow.zone_of(world.contact);
@@ -248,7 +250,7 @@ impl<'a> Going<'a> {
             ..self.instance.clone()
         };
         let Some(due) = armed_due(workflow, world, &touched) else {
-            return Ok(vec![self.gone(cause, Leave::StartGone)]);
+            return Some(self.gone(cause, Leave::StartGone));
         };
         if date_field(workflow).is_some() {
             base = due;
@@ -260,7 +262,7 @@ impl<'a> Going<'a> {
             _ => due == stands && base == self.waits.base,
         };
         if is_same {
-            return Ok(Vec::new());
+            return None;
         }
         let only_zone = zone != self.waits.zone && base == self.waits.base;
         let cause = if only_zone { MoveCause::Zone } else { cause };
@@ -268,7 +270,7 @@ impl<'a> Going<'a> {
             did: Vec::new(),
             place: waits_for_start(workflow, world, base, due),
         };
-        Ok(vec![self.moved(cause, walked)])
+        Some(self.moved(cause, walked))
     }
 
     fn date_changed(&self, happened: &Happened<'_>) -> bool {

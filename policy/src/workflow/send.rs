@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use types::calendar::Rule;
 use types::contact::{Channel, ContactSource, FieldValue};
-use types::event::{Did, Leave, Refusal, Suppressed, SuppressionCause, WaitsOn};
+use types::event::{Did, Leave, Refusal, Suppressed, WaitsOn};
 use types::id::{PersonKey, WorkflowNumber};
 use types::order::{Body, Consent, Customer, Grant, MessageRequest, Statement, Stream, TemplateUse};
 use types::text::{Line, Slug};
@@ -180,13 +180,11 @@ impl Walk<'_> {
     fn marketing(&self) -> Option<Statement> {
         let (shop, person) = (self.workflow.shop, self.world.person);
         let said = self.contact.consent(Channel::Email)?;
-        let unsubscribed = || {
-            let mut standing = person.suppressed(shop, Stream::Promotional, None);
-            standing.any(|entry| entry.cause == SuppressionCause::Unsubscribed)
+        let is_void = match said.source {
+            ContactSource::Import => person.said_no(shop),
+            ContactSource::Api | ContactSource::Workflow => said.asserted && person.is_unsubscribed(shop),
         };
-        let is_weak = said.asserted || said.source == ContactSource::Import;
-        let refused = said.source == ContactSource::Import && person.refused_at(shop, Purpose::Marketing).is_some();
-        (!(is_weak && unsubscribed() || refused)).then(|| said.statement.clone())
+        (!is_void).then(|| said.statement.clone())
     }
 
     /// Returns the person's latest statement on tracking, if it allows it: as old as it is, so that nothing later is outweighed.
