@@ -17,7 +17,7 @@ use types::token::{TokenKeys, VerpKey};
 use super::compose::{ComposeError, Composer, SignedMessage};
 use super::dkim::DkimKeys;
 use super::metrics::Metrics;
-use super::queue::Queue;
+use super::queue::{Lane, Queue};
 use super::settings::Settings;
 use crate::ready::Ready;
 
@@ -120,12 +120,14 @@ impl Submit {
         }
     }
 
-    /// Takes a mail to be made. Never waits: the mail's admission bounds how many are here.
+    /// Takes a mail to be made, behind all others if it is of our own making. Never waits: the mail's admission bounds how
+    /// many are here.
     ///
     /// After [`Submit::close`] the mail is dropped: its decision is in the journal, and the next start makes it.
     pub fn submit(&self, mail: Mail) {
+        let lane = if mail.origin.is_some() { Lane::Bulk } else { Lane::First };
         self.shared.metrics.queued.inc();
-        if self.shared.queue.push(mail).is_err() {
+        if self.shared.queue.push(lane, mail).is_err() {
             self.shared.metrics.queued.dec();
         }
     }

@@ -7,11 +7,12 @@ use std::time::Duration;
 use mta::submit::dkim::{DkimKeys, KeyStore, Selectors};
 use mta::submit::{Composer, Settings, SignedMessage};
 use serde_json::{Value, json};
+use types::cart::{CartMail, Reminder};
 use types::catalogue::{Catalogue, DkimSignatures};
-use types::event::{CatalogueChanged, Offer, Plan, Tracking};
+use types::event::{CatalogueChanged, Offer, Origin, Plan, ReminderPurpose, Tracking};
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, ShopNumber};
 use types::locale::Language;
-use types::order::{MessageRequest, Stream};
+use types::order::{Body, Consent, MessageRequest, Stream};
 use types::port::{Admission, Mail, Request};
 use types::time::Timestamp;
 use types::token::{TokenKeys, VerpKey};
@@ -143,6 +144,14 @@ pub fn catalogue(shop: Value, templates: &[(&str, Value)]) -> Arc<Catalogue> {
             spec: serde_json::from_value(spec.clone()).unwrap(),
         });
     }
+    let carts = json!({"mode": "live", "languages": ["it"], "time_zone": "Europe/Rome"});
+    catalogue.apply(
+        &CatalogueChanged::CartsPut {
+            shop: ShopNumber(1),
+            spec: serde_json::from_value(carts).unwrap(),
+        },
+        DATE,
+    );
     Arc::new(catalogue)
 }
 
@@ -169,6 +178,59 @@ pub fn message_mail(catalogue: &Arc<Catalogue>, request: Value) -> Mail {
     Mail {
         plan: plan(request.stream, Vec::new()),
         request: Request::Message(Arc::new(request)),
+        ..mail(catalogue)
+    }
+}
+
+/// A cart's reminder as it is decided: the second gives a code.
+pub fn cart_mail(catalogue: &Arc<Catalogue>, reminder: Reminder, language: Language, purpose: ReminderPurpose) -> Mail {
+    let items = [
+        ("A1", "Sneaker «Firenze» in pelle, suola cucita", 1, 12_900),
+        ("A2", "Calze di lino", 3, 950),
+        ("A3", "Lacci cerati", 2, 350),
+        ("A4", "Crema per pelle", 1, 1_290),
+        ("A5", "Spazzola", 1, 1_690),
+        ("A6", "Forme in cedro", 1, 3_490),
+        ("A7", "Borsa", 1, 4_900),
+        ("A8", "Guanti & sciarpa", 1, 5_900),
+    ];
+    let items = items.map(|(sku, title, quantity, unit_price)| {
+        json!({"sku": sku, "title": title, "quantity": quantity, "unit_price": unit_price})
+    });
+    let mut cart = json!({
+        "reminder": reminder, "items": items, "total": {"amount": 33_720, "currency": "EUR"},
+        "restore_url": "https://www.rossi.example/carrello?id=77&k=a%2Fb#top", "touched_at": "2026-11-20T20:15:00Z",
+    });
+    if reminder == Reminder::Second {
+        cart["coupon"] = json!({"code": "TORNA10", "worth": "10 %"});
+        // In Rome it is the 28th already.
+        cart["coupon_until"] = json!("2026-11-27T23:30:00Z");
+    }
+    let cart: CartMail = serde_json::from_value(cart).unwrap();
+    let to = match purpose {
+        ReminderPurpose::Buyer => json!({"email": "mario@example.it", "name": "Mario Bianchi"}),
+        ReminderPurpose::Copy | ReminderPurpose::Test => {
+            json!({"email": "negozio@rossi.example", "name": "Mario Bianchi"})
+        }
+    };
+    let request = MessageRequest {
+        to: serde_json::from_value(to).unwrap(),
+        stream: Stream::Promotional,
+        body: Body::Cart(Box::new(cart)),
+        consent: Consent::default(),
+        expires_at: None,
+    };
+    Mail {
+        plan: Plan {
+            language,
+            ..plan(Stream::Promotional, Vec::new())
+        },
+        request: Request::Message(Arc::new(request)),
+        origin: Some(Origin::Cart {
+            cart: EventId::floor(DATE),
+            reminder,
+            purpose,
+        }),
         ..mail(catalogue)
     }
 }

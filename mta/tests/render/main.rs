@@ -10,6 +10,7 @@
     reason = "a test states its expectations by unwrapping"
 )]
 
+mod carts;
 mod content;
 mod fixture;
 mod golden;
