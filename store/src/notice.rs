@@ -4,17 +4,20 @@
 //! others (replies, order numbers) in which one could stand. Who is allowed to know more follows the ids to the API.
 //! `docs/formats/events.md` has an example of each type.
 //!
-//! Deliberately absent: changes of the catalogue, and claims of attempts, which say nothing that their end does not.
+//! Deliberately absent: changes of the catalogue, claims of attempts and answers of webhooks, which say nothing that what follows them
+//! does not, and what operators alone look after.
 
+mod automation;
 mod tell;
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer};
 use types::catalogue::Catalogue;
+use types::contact::ContactSource;
 use types::event::{
-    AgentClass, Event, EvidenceGrade, HitClass, HitKind, HitReason, LandingVia, LeadRefusal, Preference, Round,
-    SuppressionCause, Tracking, Visit, VoidReason,
+    AgentClass, Event, EvidenceGrade, HitClass, HitKind, HitReason, LandingVia, LeadRefusal, Preference, Recovery,
+    Round, SuppressionCause, Tracking, Visit, VoidReason,
 };
 use types::id::{LeadId, PublicId};
 use types::money::Money;
@@ -24,6 +27,7 @@ use types::time::Timestamp;
 
 use crate::journal::Record;
 use crate::state::{State, StateError};
+pub use automation::{CartTold, ConsentTold, DidTold, MoveTold, ReminderOf, WaitsTold};
 use tell::Teller;
 
 /// What happened, as the outside may see it.
@@ -196,6 +200,70 @@ pub enum What {
     PreferenceChanged { preference: Preference },
     #[serde(rename = "person.erased")]
     PersonErased,
+    #[serde(rename = "contact.changed")]
+    ContactChanged {
+        source: ContactSource,
+        fields: Vec<Slug>,
+        join: Vec<Slug>,
+        leave: Vec<Slug>,
+        consents: Vec<ConsentTold>,
+    },
+    #[serde(rename = "event.reported")]
+    EventReported { name: Slug, happened_at: Timestamp },
+    #[serde(rename = "cart.changed")]
+    CartChanged {
+        #[serde(serialize_with = "text")]
+        cart: PublicId,
+        deleted: bool,
+        #[serde(flatten)]
+        now: Option<CartTold>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
+    },
+    #[serde(rename = "cart.reminded")]
+    CartReminded {
+        #[serde(flatten)]
+        of: ReminderOf,
+        test: bool,
+    },
+    #[serde(rename = "cart.suppressed")]
+    CartSuppressed {
+        #[serde(flatten)]
+        of: ReminderOf,
+        reasons: Vec<&'static str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        refusals: Vec<&'static str>,
+    },
+    #[serde(rename = "cart.would_remind")]
+    CartWouldRemind {
+        #[serde(flatten)]
+        of: ReminderOf,
+    },
+    #[serde(rename = "cart.ordered")]
+    CartOrdered {
+        #[serde(serialize_with = "text")]
+        cart: PublicId,
+        #[serde(serialize_with = "text")]
+        order: PublicId,
+        total: Money,
+        recovery: Recovery,
+    },
+    #[serde(rename = "workflow.entered")]
+    WorkflowEntered {
+        #[serde(flatten)]
+        moved: MoveTold,
+    },
+    #[serde(rename = "workflow.moved")]
+    WorkflowMoved {
+        #[serde(flatten)]
+        moved: MoveTold,
+    },
+    #[serde(rename = "workflow.left")]
+    WorkflowLeft {
+        #[serde(flatten)]
+        moved: MoveTold,
+        reason: &'static str,
+    },
 }
 
 /// An offer of a mail.
@@ -258,7 +326,7 @@ pub fn notice_of(record: &Record, catalogue: &Catalogue) -> Option<Notice> {
         partition: record.partition,
         catalogue,
     };
-    let (shop, message, what) = teller.tell(&record.event)?;
+    let (shop, message, what) = teller.tell(record.id, &record.event)?;
     Some(Notice {
         id: teller.public(record.id),
         what,
@@ -365,6 +433,16 @@ impl What {
             Self::AggregateCounted { .. } => "aggregate.counted",
             Self::PreferenceChanged { .. } => "preference.changed",
             Self::PersonErased => "person.erased",
+            Self::ContactChanged { .. } => "contact.changed",
+            Self::EventReported { .. } => "event.reported",
+            Self::CartChanged { .. } => "cart.changed",
+            Self::CartReminded { .. } => "cart.reminded",
+            Self::CartSuppressed { .. } => "cart.suppressed",
+            Self::CartWouldRemind { .. } => "cart.would_remind",
+            Self::CartOrdered { .. } => "cart.ordered",
+            Self::WorkflowEntered { .. } => "workflow.entered",
+            Self::WorkflowMoved { .. } => "workflow.moved",
+            Self::WorkflowLeft { .. } => "workflow.left",
         }
     }
 }

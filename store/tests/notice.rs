@@ -17,15 +17,19 @@ use bytes::Bytes;
 use common::{append, open, partition, raw, scratch, settle, turn};
 use serde_json::{Value, json};
 use store::{Notice, Position, Put, Record, notice_of};
+use types::cart::Reminder;
 use types::catalogue::Catalogue;
+use types::contact::{Channel, ChannelConsent, ContactChange, ContactSource, FieldValue};
 use types::event::{
-    AgentClass, AggregateCounted, AggregateHit, AttemptClaimed, AttemptEnded, CatalogueChanged, Claim, Clicked,
-    Decided, Event, EvidenceGrade, FailureClass, HitClass, HitKind, HitReason, HitVerdict, Judged, Landed, LandingVia,
-    LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict, MessageAccepted, Offer, Opened,
-    OrderAccepted, Outcome, PersonErased, Plan, Preference, PreferenceChanged, Refusal, Round, SuppressionCause,
-    SuppressionChanged, Tracking, UnsubscribeScope, Unsubscribed, UnsubscribedBy, Verdict, Visit, VoidReason,
+    AgentClass, AggregateCounted, AggregateHit, AttemptClaimed, AttemptEnded, CartChanged, CartDecided, CartReason,
+    CartVerdict, CatalogueChanged, Claim, Clicked, ContactChanged, Decided, Did, Event, EventReported, EvidenceGrade,
+    FailureClass, HitClass, HitKind, HitReason, HitVerdict, Judged, Landed, LandingVia, LeadClaim, LeadDecided,
+    LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict, Leave, MessageAccepted, MoveCause, Moved, NextReminder, Offer,
+    Opened, OrderAccepted, Outcome, PersonErased, Place, Plan, Preference, PreferenceChanged, Recovery, Refusal, Round,
+    Suppressed, SuppressionCause, SuppressionChanged, Tracking, UnsubscribeScope, Unsubscribed, UnsubscribedBy,
+    Verdict, Visit, VoidReason, WaitEnded, Waits, WaitsOn,
 };
-use types::id::{Attempt, CampaignNumber, LeadId, MessageId, PersonKey, ShopNumber, VisitorKey};
+use types::id::{Attempt, CampaignNumber, LeadId, MessageId, PersonKey, ShopNumber, VisitorKey, WorkflowNumber};
 use types::network::Network;
 use types::order::Stream;
 use types::text::Slug;
@@ -68,6 +72,13 @@ fn catalogue() -> Catalogue {
     let change = CatalogueChanged::CampaignPut {
         id: slug("vino-rosso"),
         spec: serde_json::from_value(spec).unwrap(),
+    };
+    catalogue.apply(&change, Timestamp::default());
+    let spec = json!({"name": "Welcome", "start": {"on": "subscription"}});
+    let change = CatalogueChanged::WorkflowPut {
+        shop: SHOP,
+        id: slug("welcome"),
+        spec: Box::new(serde_json::from_value(spec).unwrap()),
     };
     catalogue.apply(&change, Timestamp::default());
     catalogue
@@ -304,6 +315,168 @@ fn examples() -> Vec<Event> {
         lead_decided(LeadVerdict::Refused(LeadRefusal::VisitedBefore)),
         lead_settled(LeadOutcome::Confirmed),
         lead_settled(LeadOutcome::Voided(VoidReason::Machine)),
+    ]
+    .into_iter()
+    .chain(contacts_and_carts())
+    .chain(moves())
+    .collect()
+}
+
+fn contacts_and_carts() -> Vec<Event> {
+    let email: types::address::EmailAddress = "mario.rossi@example.it".try_into().unwrap();
+    let statement =
+        json!({"granted": true, "at": "2026-11-21T19:00:00Z", "text": "v3", "source": "Mario Rossi's form"});
+    let change = ContactChange {
+        name: Some("Mario Rossi".try_into().unwrap()),
+        phone: Some("+390612345678".try_into().unwrap()),
+        fields: [(slug("birthday"), Some(FieldValue::Text("rossi".try_into().unwrap())))].into(),
+        join: vec![slug("newsletter")],
+        leave: vec![slug("prospects")],
+        consents: vec![ChannelConsent {
+            channel: Channel::Email,
+            statement: serde_json::from_value(statement).unwrap(),
+            asserted: false,
+        }],
+        ..ContactChange::default()
+    };
+    let cart = json!({
+        "customer": {"email": "mario.rossi@example.it", "name": "Mario Rossi"},
+        "items": [{"sku": "A1", "title": "Scarpe", "quantity": 1, "unit_price": 5990}],
+        "total": {"amount": 5990, "currency": "EUR"}, "net": 4910, "payment": "waiting",
+        "restore_url": "https://shop.example/cart/rossi",
+    });
+    let object = raw(0x0380_0000_0000_2400);
+    let due = Timestamp::from_millis(1_795_294_800_000);
+    let decided = |verdict| {
+        Event::CartDecided(Box::new(CartDecided {
+            shop: SHOP,
+            person: PERSON,
+            cart: object,
+            due: Some(due),
+            verdict,
+            next: None,
+        }))
+    };
+    let total = serde_json::from_value(json!({"amount": 5990, "currency": "EUR"})).unwrap();
+    vec![
+        Event::ContactChanged(Box::new(ContactChanged {
+            shop: SHOP,
+            person: PERSON,
+            email: email.clone(),
+            source: ContactSource::Api,
+            change,
+        })),
+        Event::EventReported(Box::new(EventReported {
+            shop: SHOP,
+            person: PERSON,
+            email,
+            name: slug("booking"),
+            at: Timestamp::from_millis(1_795_291_140_000),
+            key: Some("rossi-7".try_into().unwrap()),
+            properties: [(slug("guest"), FieldValue::Text("Rossi".try_into().unwrap()))].into(),
+            claims: Vec::new(),
+        })),
+        Event::CartChanged(Box::new(CartChanged {
+            shop: SHOP,
+            person: PERSON,
+            id: "rossi-cart".try_into().unwrap(),
+            cart: Some(Box::new(serde_json::from_value(cart).unwrap())),
+            language: None,
+            next: Some(NextReminder {
+                reminder: Reminder::First,
+                due,
+            }),
+            object: Some(object),
+        })),
+        decided(CartVerdict::Reminded {
+            reminder: Reminder::First,
+            accepted: raw(0x0380_0000_0000_1000),
+            message: message(),
+            test: false,
+        }),
+        decided(CartVerdict::Suppressed {
+            reminder: Reminder::Second,
+            reasons: vec![CartReason::SeveralCarts, CartReason::Refused],
+            refusals: vec![Refusal::NoMarketingConsent],
+        }),
+        decided(CartVerdict::WouldRemind {
+            reminder: Reminder::First,
+        }),
+        decided(CartVerdict::Ordered {
+            order: raw(0x0380_0000_0000_1000),
+            total,
+            recovery: Recovery::Recovered,
+        }),
+    ]
+}
+
+/// An instance that enters, goes on and leaves.
+fn moves() -> Vec<Event> {
+    let moved = |instance, cause, did, place| {
+        Event::Moved(Box::new(Moved {
+            shop: SHOP,
+            workflow: WorkflowNumber(1),
+            version: 2,
+            person: PERSON,
+            instance,
+            epoch: 1,
+            cause,
+            key: Some("rossi-7".try_into().unwrap()),
+            did,
+            place,
+        }))
+    };
+    let at = Timestamp::from_millis;
+    let waits = |step: &str, on, due| {
+        Place::Waits(Waits {
+            step: Some(slug(step)),
+            on,
+            due: Some(due),
+            base: due,
+            zone: "Europe/Rome".parse().unwrap(),
+        })
+    };
+    let sent = Did::Sent {
+        step: slug("hello"),
+        accepted: raw(0x0380_0000_0000_1000),
+        message: message(),
+    };
+    let reached = |step: &str| Did::Reached { step: slug(step) };
+    let instance = Some(raw(0x0380_0000_0000_2400));
+    vec![
+        moved(
+            None,
+            MoveCause::Event(raw(0x0380_0000_0000_2400)),
+            vec![Did::Entered, reached("hello"), sent, reached("rest")],
+            waits("rest", WaitsOn::Time, at(1_795_550_400_000)),
+        ),
+        moved(
+            instance,
+            MoveCause::Timer(at(1_795_291_200_000)),
+            vec![
+                Did::Waited {
+                    step: slug("rest"),
+                    ended: WaitEnded::Elapsed,
+                },
+                reached("reminder"),
+                Did::Delayed {
+                    step: slug("reminder"),
+                    until: at(1_795_330_800_000),
+                    rules: vec!["quiet".try_into().unwrap()],
+                },
+            ],
+            waits("reminder", WaitsOn::Slot, at(1_795_330_800_000)),
+        ),
+        moved(
+            instance,
+            MoveCause::Timer(at(1_795_291_200_000)),
+            vec![Did::Suppressed {
+                step: slug("reminder"),
+                reason: Suppressed::Refused,
+                refusals: vec![Refusal::ConsentWithdrawn],
+            }],
+            Place::Left(Leave::NoConsent),
+        ),
     ]
 }
 

@@ -21,7 +21,8 @@ pub(super) struct Teller<'a> {
 }
 
 impl Teller<'_> {
-    pub(super) fn tell(&self, event: &Event) -> Option<Told> {
+    /// Tells an event whose record has this id.
+    pub(super) fn tell(&self, id: EventId, event: &Event) -> Option<Told> {
         let told = match event {
             Event::OrderAccepted(accepted) => {
                 let (status, total) = (accepted.order.status, accepted.order.total);
@@ -106,13 +107,13 @@ impl Teller<'_> {
                 )
             }
             Event::PersonErased(erased) => (erased.shop, None, What::PersonErased),
+            Event::ContactChanged(changed) => Self::contact(changed),
+            Event::EventReported(event) => Self::reported(event),
+            Event::CartChanged(changed) => self.cart(id, changed),
+            Event::CartDecided(decided) => self.cart_decided(decided),
+            Event::Moved(moved) => self.moved(id, moved),
             Event::CatalogueChanged(_)
             | Event::AttemptClaimed(_)
-            | Event::ContactChanged(_)
-            | Event::EventReported(_)
-            | Event::CartChanged(_)
-            | Event::CartDecided(_)
-            | Event::Moved(_)
             | Event::WebhookEnded(_)
             | Event::Swept(_)
             | Event::SetAside(_) => return None,
