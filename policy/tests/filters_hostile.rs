@@ -248,7 +248,7 @@ fn condition() -> impl Strategy<Value = String> {
         "fields.city",
         "fields.name",
         "email_domain",
-        "\"Genova\"",
+        "\"genova\"",
         "fields[\"first-name\"]",
         "\"\"",
     ]);

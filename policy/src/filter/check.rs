@@ -277,8 +277,11 @@ impl Checker<'_> {
             }
             (Type::Any, _) | (_, Type::Any) => {}
             _ if one == other || one.is_numeric() && other.is_numeric() => {
-                self.in_domain(left.domain, right);
-                self.in_domain(right.domain, left);
+                // What could never be equal can still come before or after.
+                if !ordered {
+                    self.in_domain(left.domain, right);
+                    self.in_domain(right.domain, left);
+                }
             }
             _ => {
                 let hint = match (one, other) {
