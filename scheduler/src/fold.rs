@@ -9,16 +9,24 @@
 //! | `mails.rs` | mails after that: opens, clicks, verdicts, landings |
 //! | `leads.rs` | first visits and leads |
 //! | `cells.rs` | statistics |
+//! | `contacts.rs` | what shops know of persons |
+//! | `instances.rs`, `carts.rs`, `armed.rs` | ways through workflows, carts, and the timers of both |
+//! | `steps.rs` | what these count |
 //! | `suppressions.rs` | the lists that are read by shop |
 //! | `erasure.rs` | erasures |
 //! | `dues.rs` | which mails are to be judged |
 
+mod armed;
+mod carts;
 mod cells;
+mod contacts;
 mod dues;
 mod erasure;
+mod instances;
 mod leads;
 mod mails;
 mod outbox;
+mod steps;
 mod suppressions;
 
 use std::collections::HashMap;
@@ -28,9 +36,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foldhash::fast::FixedState;
 use policy::PersonState;
+use policy::cart::CartState;
 use policy::hits::MailState;
 use policy::person::Withdrawal;
-use store::state::{OutboxEntry, Put, Turn};
+use policy::workflow::Instance;
+use store::state::{AutomationPut, OutboxEntry, Put, Turn};
 use store::{StateError, Store};
 use types::address::VisitorKeyer;
 use types::event::{AttemptEnded, CatalogueChanged, Claim, Decided, Event, SuppressionChanged, Verdict};
@@ -40,7 +50,11 @@ use types::withdrawals::Withdrawals;
 
 use crate::memory::Unapplied;
 use crate::meters::Meters;
+use crate::timers::Timers;
+use armed::Owners;
+use carts::CartNames;
 use cells::Cells;
+use contacts::Contacts;
 use erasure::{About, Erasure};
 use leads::Leads;
 use mails::{Cause, Mails};
@@ -68,6 +82,12 @@ pub(crate) struct Fold {
     rows: Unapplied<(PartitionId, MessageId), Option<OutboxEntry>>,
     mails: Mails,
     leads: Leads,
+    contacts: Contacts,
+    instances: Owners<Instance>,
+    carts: Owners<CartState>,
+    cart_names: CartNames,
+    /// The timers of instances and carts that are due soon.
+    pub(crate) timers: Timers,
     about: Unapplied<About, ()>,
     cells: Cells,
     counters: HashMap<(PartitionId, CampaignNumber), u64, FixedState>,
@@ -79,6 +99,10 @@ pub(crate) struct Fold {
     released: Vec<MessageId>,
     withdrawn: Vec<MessageId>,
     catalogue: Vec<(CatalogueChanged, Timestamp)>,
+    /// The position of the last turn: all records of these partitions so far are in it or in earlier ones.
+    last: store::Position,
+    /// Timers armed since this was last asked, by class.
+    armed: [u64; 2],
 }
 
 impl Fold {
@@ -95,6 +119,10 @@ impl Fold {
                 counters.insert((partition, campaign), count);
             }
         }
+        let timers = Timers::new(&range);
+        let partitions = range.clone().filter_map(PartitionId::new);
+        let last = partitions.map(|partition| store.state().applied(partition)).max();
+        let last = last.unwrap_or(store::Position(0));
         Ok(Self {
             catalogue_changes: store.catalogue().load().version(),
             visitors: store.secrets().visitor_keyer(),
@@ -106,6 +134,11 @@ impl Fold {
             rows: Unapplied::default(),
             mails: Mails::default(),
             leads: Leads::default(),
+            contacts: Contacts::default(),
+            instances: Owners::default(),
+            carts: Owners::default(),
+            cart_names: CartNames::default(),
+            timers,
             about: Unapplied::default(),
             cells: Cells::default(),
             counters,
@@ -115,6 +148,8 @@ impl Fold {
             released: Vec::new(),
             withdrawn: Vec::new(),
             catalogue: Vec::new(),
+            last,
+            armed: [0; 2],
         })
     }
 
@@ -148,6 +183,7 @@ impl Fold {
         match entry.event {
             Event::OrderAccepted(accepted) => {
                 self.claim(entry, &accepted.claims);
+                self.contact_ordered(entry, accepted)?;
                 self.accepted(
                     entry,
                     accepted.shop,
@@ -157,6 +193,7 @@ impl Fold {
             }
             Event::MessageAccepted(accepted) => {
                 self.claim(entry, &accepted.claims);
+                self.contact_messaged(entry, accepted)?;
                 let cause = Cause::message(entry.wall, accepted);
                 self.accepted(entry, accepted.shop, accepted.person, cause)
             }
@@ -182,15 +219,31 @@ impl Fold {
             Event::AggregateCounted(counted) => self.aggregate(entry, counted),
             Event::PreferenceChanged(changed) => self.preference(entry, changed),
             Event::PersonErased(erased) => self.erased(entry, erased),
-            // Nothing accepts or causes these yet.
-            Event::ContactChanged(_)
-            | Event::EventReported(_)
-            | Event::CartChanged(_)
-            | Event::CartDecided(_)
-            | Event::Moved(_)
-            | Event::WebhookEnded(_)
-            | Event::Swept(_)
-            | Event::SetAside(_) => Ok(()),
+            Event::ContactChanged(changed) => {
+                self.contact_told(entry, changed.person, changed.shop)?;
+                self.change_person(entry, changed.person)
+            }
+            Event::EventReported(reported) => {
+                self.claim(entry, &reported.claims);
+                self.contact_told(entry, reported.person, reported.shop)
+            }
+            Event::CartChanged(changed) => self.cart_changed(entry, changed),
+            Event::CartDecided(decided) => self.cart_decided(entry, decided),
+            Event::Moved(moved) => self.moved(entry, moved),
+            // What it made its instance do is a record of its own.
+            Event::WebhookEnded(_) => Ok(()),
+            Event::Swept(swept) => {
+                self.puts.push(Put::Automation(AutomationPut::Swept {
+                    partition: entry.partition,
+                    workflow: swept.workflow,
+                    activation: swept.activation,
+                }));
+                Ok(())
+            }
+            Event::SetAside(aside) => {
+                self.set_aside(entry, aside);
+                Ok(())
+            }
         }
     }
 
@@ -219,10 +272,17 @@ impl Fold {
             .settle(position.0, |about, ()| puts.push(Put::Tracked(about.put())));
         self.mails.settle(position.0, puts);
         self.leads.settle(position.0, puts);
+        self.contacts.settle(position.0, puts);
+        carts::settle_names(&mut self.cart_names, position.0, puts);
+        // Rows of timers that surfaced were deleted before: an owner may be armed anew for the same instant.
+        let [workflows, carts] = &mut self.armed;
+        *workflows += self.instances.settle(position.0, &mut self.timers, puts);
+        *carts += self.carts.settle(position.0, &mut self.timers, puts);
         self.cells.settle(position.0, puts);
         // Nothing is in the way of these: what they erase was written by earlier turns, or left out of this one.
         self.erasure.settle(puts);
         self.causes.clear();
+        self.last = position;
         self.forget();
         Turn {
             range: self.range.clone(),
@@ -230,6 +290,33 @@ impl Fold {
             puts: std::mem::take(&mut self.puts),
             released: std::mem::take(&mut self.released),
         }
+    }
+
+    /// Ends a turn without a record: returns what state is to apply, such as rows of timers that are gone; `None` if that is nothing.
+    pub(crate) fn end_idle_turn(&mut self) -> Option<Turn> {
+        (!self.puts.is_empty()).then(|| self.end_turn(self.last))
+    }
+
+    /// Returns the position of the last turn.
+    pub(crate) fn last_position(&self) -> u64 {
+        self.last.0
+    }
+
+    /// Takes how many timers were armed, by class.
+    pub(crate) fn take_armed(&mut self) -> [u64; 2] {
+        std::mem::take(&mut self.armed)
+    }
+
+    /// Reads a page of timers into the window, if it needs one. Returns whether it did.
+    pub(crate) fn load_timers(&mut self, now: Timestamp) -> Result<bool, StateError> {
+        // Read before the page is, so that the page has all that is said to be applied.
+        let applied = self.applied();
+        self.timers.forget(applied);
+        self.timers.advance(now);
+        let state = self.store.state();
+        self.timers.load(now, |slot, from, until, limit| {
+            state.timers_from(slot, from, until, limit)
+        })
     }
 
     /// Forgets what state has. At the end of each turn, also of one that changed nothing.
@@ -240,6 +327,11 @@ impl Fold {
         self.about.forget(applied);
         self.mails.forget(applied);
         self.leads.forget(applied);
+        self.contacts.forget(applied);
+        self.instances.forget(applied);
+        self.carts.forget(applied);
+        self.cart_names.forget(applied);
+        self.timers.forget(applied);
         self.cells.forget(applied);
     }
 
@@ -255,12 +347,13 @@ impl Fold {
 
     /// Returns how many values state does not have yet.
     pub(crate) fn unapplied(&self) -> usize {
-        self.persons.len() + self.rows.len() + self.mails.len()
+        let owners = self.contacts.len() + self.instances.len() + self.carts.len();
+        self.persons.len() + self.rows.len() + self.mails.len() + owners
     }
 
     /// Returns the position up to which state has all of these partitions. They stand apart after a start with fewer runners: each
     /// of the last run had come as far as it had.
-    fn applied(&self) -> u64 {
+    pub(crate) fn applied(&self) -> u64 {
         let partitions = self.range.clone().filter_map(PartitionId::new);
         let applied = partitions.map(|partition| self.store.state().applied(partition).0);
         applied.min().unwrap_or_default()
@@ -306,9 +399,14 @@ impl Fold {
             }
             self.queue(entry.partition, decided.cause, plan, entry.wall);
             self.start_mail(entry, decided, plan, cause.as_ref())?;
+            self.contact_mailed(entry.partition, decided.person, decided.shop, plan)?;
         }
+        let is_counted = cause.as_ref().is_none_or(Cause::is_counted);
         self.count_accepted(entry, decided, cause)?;
-        self.change_person(entry, decided.person)
+        if is_counted {
+            self.change_person(entry, decided.person)?;
+        }
+        Ok(())
     }
 
     fn change_person(&mut self, entry: &Entry<'_>, key: PersonKey) -> Result<(), StateError> {

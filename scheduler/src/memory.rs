@@ -33,7 +33,7 @@ const UNSETTLED: u64 = u64::MAX;
 /// The position of a value that was read and did not change: state has applied it.
 const READ: u64 = 0;
 
-impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
+impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
     /// Returns the remembered value.
     pub(crate) fn get(&self, key: &K) -> Option<&V> {
         self.values.get(key).map(|(_, value)| value)
@@ -41,7 +41,7 @@ impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
 
     /// Remembers a value as state has it, for as long as what was changed before is remembered.
     pub(crate) fn keep(&mut self, key: K, value: V) {
-        self.values.insert(key, (READ, value));
+        self.values.insert(key.clone(), (READ, value));
         self.order.push_back((READ, key));
     }
 
@@ -49,7 +49,7 @@ impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
     pub(crate) fn set(&mut self, key: K, value: V) {
         if self
             .values
-            .insert(key, (UNSETTLED, value))
+            .insert(key.clone(), (UNSETTLED, value))
             .is_none_or(|(position, _)| position != UNSETTLED)
         {
             self.changed.push(key);
@@ -76,15 +76,15 @@ impl<K: Copy + Eq + Hash, V> Unapplied<K, V> {
         for key in self.changed.drain(..) {
             if let Some((set_at, value)) = self.values.get_mut(&key) {
                 *set_at = position;
+                self.order.push_back((position, key.clone()));
                 put(key, value);
-                self.order.push_back((position, key));
             }
         }
     }
 
     /// Forgets what state has applied.
     pub(crate) fn forget(&mut self, applied: u64) {
-        while let Some((position, key)) = self.order.front().copied() {
+        while let Some((position, key)) = self.order.front().cloned() {
             if position > applied {
                 return;
             }

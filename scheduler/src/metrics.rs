@@ -1,5 +1,8 @@
 //! What the runners tell an operator.
 
+mod automation;
+
+pub(crate) use automation::Automation;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use types::event::{HitClass, HitKind, LeadOutcome, LeadVerdict, Refusal, Verdict, VoidReason};
 
@@ -55,6 +58,8 @@ pub(crate) struct Metrics {
     ///
     /// Few: the tracker's own memory holds back most. Rising after a restart is normal, since that memory starts empty.
     pub(crate) guarded: IntCounter,
+    /// Those of timers, workflows and reminders.
+    pub(crate) automation: Automation,
 }
 
 impl Metrics {
@@ -122,6 +127,7 @@ impl Metrics {
                 "Opens, clicks and landings that must not be recorded.",
             )
             .expect(VALID),
+            automation: Automation::register(registry),
         };
         for collector in [
             Box::new(metrics.sends.clone()) as Box<dyn prometheus::core::Collector>,

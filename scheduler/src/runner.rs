@@ -1,7 +1,12 @@
-//! One runner: takes what waits in its inbox, a turn at a time, and looks at what is due, about once a second.
+//! One runner: takes what waits in its inbox, a turn at a time, fires timers when they are due, and looks at mails about once a second.
 
+mod carts;
 mod decisions;
+mod reactions;
+mod sweeps;
+mod timers;
 mod verdicts;
+mod workflows;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -21,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use types::address::VisitorKeyer;
 use types::event::{AttemptEnded, Event};
 use types::id::{EventId, PartitionId, ShopNumber};
-use types::port::{Admission, Mail};
+use types::port::{Admission, Call, Mail};
 use types::time::Timestamp;
 
 use crate::Deps;
@@ -30,7 +35,10 @@ use crate::meters::Meters;
 use crate::metrics::Metrics;
 use crate::recovery::Undecided;
 use crate::settings::Settings;
+use reactions::Reactions;
+use sweeps::Sweeps;
 use verdicts::Offer;
+use workflows::Engine;
 
 /// Submissions a turn takes at most: enough to share an append, few enough to keep a turn under a millisecond or two.
 const TURN_MAX: usize = 128;
@@ -52,6 +60,10 @@ pub(crate) struct Runner {
     candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
     visitors: VisitorKeyer,
     random: StdRng,
+    engine: Engine,
+    sweeps: Sweeps,
+    /// Whether a sweep has more to do now.
+    is_sweeping: bool,
 }
 
 /// What a turn gathers until its one append.
@@ -60,6 +72,8 @@ struct Work {
     batch: Batch,
     waiters: Vec<Waiter>,
     mails: Vec<Mail>,
+    calls: Vec<Call>,
+    reactions: Reactions,
 }
 
 /// Why a submission is refused after all.
@@ -93,6 +107,9 @@ impl Runner {
             metrics,
             candidates: HashMap::default(),
             random: StdRng::from_rng(&mut rand::rng()),
+            engine: Engine::default(),
+            sweeps: Sweeps::default(),
+            is_sweeping: false,
         }
     }
 
@@ -107,6 +124,7 @@ impl Runner {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let (busy, rest) = self.rest();
             tokio::select! {
                 biased;
                 // Closed, the inbox still yields what is in it, and then nothing.
@@ -123,8 +141,29 @@ impl Runner {
                     }
                     inbox.try_recv_tracked(&mut waiting, TRACKED_MAX);
                     self.turn(&mut waiting);
+                    // One turn each: neither keeps the other waiting.
+                    self.fire();
                 }
+                // Yielded, so that what came meanwhile is seen first.
+                () = tokio::task::yield_now(), if busy => self.work_aside(),
+                () = tokio::time::sleep(rest), if !busy => {}
             }
+        }
+    }
+
+    /// Returns whether timers are due or something is to be read or swept; if not, for how long there is nothing to do.
+    fn rest(&self) -> (bool, Duration) {
+        let now = self.deps.clock.now();
+        let timers = &self.fold.timers;
+        let rest = timers.rest(now).unwrap_or(TICK).min(TICK);
+        let busy = rest.is_zero() || timers.wants(now) || self.is_sweeping;
+        (busy, rest)
+    }
+
+    /// Does one turn of what is not in the inbox: timers first, then what is to be read, then sweeps.
+    fn work_aside(&mut self) {
+        if self.fire() == 0 && !self.read_timers() {
+            self.is_sweeping = self.sweep();
         }
     }
 
@@ -133,6 +172,11 @@ impl Runner {
         self.metrics
             .tracked_backlog
             .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
+        self.note_overdue();
+        self.note_sweeps();
+        // Sweeps that wait for state are looked at again; under a full inbox all of this goes on once a second at least.
+        self.read_timers();
+        self.is_sweeping = self.sweep();
         if self.tick().more {
             if inbox.try_recv_many(waiting, TURN_MAX) > 0 {
                 self.turn(waiting);
@@ -141,13 +185,22 @@ impl Runner {
         }
     }
 
-    /// Looks at all that is due; returns how many mails that were.
+    /// Looks at all that is due, fires all timers that are, and sweeps what can be; returns how many mails were looked at.
     fn tick_through(&mut self) -> usize {
         let mut looked = 0;
+        self.note_sweeps();
         loop {
             let ticked = self.tick();
             looked += ticked.looked;
-            if !ticked.more {
+            let fired = self.fire() > 0;
+            let read = self.read_timers();
+            let due = self
+                .fold
+                .timers
+                .rest(self.deps.clock.now())
+                .is_some_and(|rest| rest.is_zero());
+            self.is_sweeping = self.sweep();
+            if !(ticked.more || fired || read || due || self.is_sweeping) {
                 return looked;
             }
         }
@@ -232,7 +285,19 @@ impl Runner {
         if let Event::PersonErased(erased) = event {
             self.void_erased(work, partition, erased)?;
         }
-        let (id, wall) = self.record(work, partition, event)?;
+        let wall = self.deps.clock.now();
+        let prepared;
+        let event = if let Event::CartChanged(changed) = event {
+            let mut changed = changed.clone();
+            self.prepare_cart(partition, &mut changed, wall)?;
+            prepared = Event::CartChanged(changed);
+            &prepared
+        } else {
+            event
+        };
+        let watched = self.watch(partition, event)?;
+        let id = self.deps.store.journal().mint();
+        self.record_as(work, partition, id, wall, event)?;
         match event {
             Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
                 self.decide(work, partition, id, wall, event, admission)?;
@@ -240,7 +305,11 @@ impl Runner {
             Event::AttemptEnded(ended) => self.suppress_after(work, partition, ended)?,
             // A landing can turn the verdict on its click, decide it, or void its lead.
             Event::Landed(landed) => self.look(work, partition, landed.message)?,
+            Event::WebhookEnded(ended) => self.answered(work, partition, id, ended)?,
             _ => {}
+        }
+        if !watched.is_empty() {
+            self.react(work, (id, wall), event, watched)?;
         }
         Ok(id)
     }
@@ -288,6 +357,19 @@ impl Runner {
         event: &Event,
     ) -> Result<(EventId, Timestamp), StateError> {
         let (id, wall) = (self.deps.store.journal().mint(), self.deps.clock.now());
+        self.record_as(work, partition, id, wall, event)?;
+        Ok((id, wall))
+    }
+
+    /// Folds an event in and adds it to the turn's batch, under an id that was minted for it and the wall time of its cause.
+    fn record_as(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        id: EventId,
+        wall: Timestamp,
+        event: &Event,
+    ) -> Result<(), StateError> {
         let payload: Bytes = work.batch.push(id, partition, wall, event);
         self.fold.apply(&Entry {
             id,
@@ -295,8 +377,7 @@ impl Runner {
             wall,
             event,
             payload,
-        })?;
-        Ok((id, wall))
+        })
     }
 
     /// Appends the turn, and passes on what it decided without waiting for the disk.
@@ -305,9 +386,15 @@ impl Runner {
             mut batch,
             waiters,
             mails,
+            calls,
+            reactions: _,
         } = work;
         if batch.is_empty() {
             self.fold.forget();
+            // Rows of timers that meant nothing any more.
+            if let Some(turn) = self.fold.end_idle_turn() {
+                self.deps.store.state().submit(turn);
+            }
             return;
         }
         let changes = self.fold.take_catalogue_changes();
@@ -328,11 +415,15 @@ impl Runner {
         for mail in mails {
             self.deps.outbox.submit(mail);
         }
+        for call in calls {
+            self.deps.webhooks.call(call);
+        }
         for message in self.fold.take_withdrawn() {
             self.deps.outbox.withdraw(message);
         }
         let turn = self.fold.end_turn(position);
         self.deps.store.state().submit(turn);
+        self.metrics.automation.armed(self.fold.take_armed());
         self.metrics
             .unapplied
             .set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));

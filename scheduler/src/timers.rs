@@ -225,6 +225,17 @@ impl Timers {
         None
     }
 
+    /// Takes back what was taken and not worked on, in the order in which it was taken.
+    pub(crate) fn give_back(&mut self, surfaced: &[Surfaced]) {
+        for surfaced in surfaced.iter().rev() {
+            let key = surfaced.timer.key();
+            if let Some(armed) = self.armed.get_mut(&key) {
+                armed.place = Place::Ready;
+                self.ready.push_front(key);
+            }
+        }
+    }
+
     /// Ends a row: it was taken, or its deletion is recorded.
     pub(crate) fn done(&mut self, key: TimerKey) {
         if let Some(Armed {
@@ -236,11 +247,18 @@ impl Timers {
         }
     }
 
-    /// Puts a timer off that was taken: it is handed out again at `at`.
+    /// Puts a timer off that was taken and could not be worked on: it is handed out again at `at`, with one try more.
     pub(crate) fn put_off(&mut self, key: TimerKey, at: Timestamp) {
+        self.wait(key, at);
+        if let Some(armed) = self.armed.get_mut(&key) {
+            armed.tries += 1;
+        }
+    }
+
+    /// Has a timer wait that was taken: it is handed out again at `at`.
+    pub(crate) fn wait(&mut self, key: TimerKey, at: Timestamp) {
         if let Some(armed) = self.armed.get_mut(&key) {
             armed.at = at;
-            armed.tries += 1;
             armed.place = Place::Filed(self.wheel.insert(self.scale.due(at), key));
         }
     }

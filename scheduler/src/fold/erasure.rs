@@ -1,4 +1,5 @@
-//! Erasures: what is about a person leaves state, what protects the person stays.
+//! Erasures: what is about a person leaves state, what protects the person stays. Contacts, instances and carts go with their names;
+//! a timer of theirs finds nothing when it surfaces.
 //!
 //! State erases by reading what was written, so an erasure comes after all else of its turn, and what the same turn would still
 //! write of an erased object is left out.
@@ -13,7 +14,7 @@ use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 
 use super::{Entry, Fold};
 
-/// An accepted event or a mail is about a person.
+/// An accepted event, a mail, a contact, an instance or a cart is about a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct About {
     pub(super) partition: PartitionId,
@@ -82,8 +83,17 @@ impl Fold {
                 shop,
                 object,
             });
-            // Orders and mails are told apart by having, or not having, the row of a mail.
+            // What it is is told by the row that it has: that of a mail, of an instance or of a cart. Accepted events have none.
             self.change_mail(entry.partition, MessageId::new(object), MailState::forget)?;
+            self.erase_instance((entry.partition, object))?;
+            self.erase_cart((entry.partition, object))?;
+        }
+        let shops = match erased.shop {
+            Some(shop) => vec![shop],
+            None => self.shops_of(entry.partition, erased.person)?,
+        };
+        for shop in shops {
+            self.erase_contact(entry.partition, erased.person, shop);
         }
         // Queued mails are withdrawn with the person's own state, which knows them.
         self.change_person(entry, erased.person)

@@ -5,7 +5,7 @@ use store::StateError;
 use store::state::{Put, State, TrackedPut};
 use types::event::{
     AggregateCounted, AggregateHit, Clicked, Decided, Event, HitClass, HitKind, Judged, Landed, MessageAccepted,
-    Opened, OrderAccepted, Outcome, Plan, SuppressionCause, SuppressionChanged, Verdict,
+    Opened, OrderAccepted, Origin, Outcome, Plan, SuppressionCause, SuppressionChanged, Verdict,
 };
 use types::id::{CampaignNumber, MessageId, PartitionId, PersonKey, ShopNumber, Slot};
 use types::order::{Body, Stream};
@@ -16,6 +16,7 @@ use types::time::Timestamp;
 
 use super::dues::Dues;
 use super::outbox::provider_of;
+use super::steps::{counts, origin_counts};
 use super::{Entry, Fold};
 use crate::memory::Unapplied;
 
@@ -27,6 +28,8 @@ pub(super) struct Cause {
     /// Told by the address's domain.
     provider: Provider,
     template: Option<Slug>,
+    /// What of our own caused it.
+    origin: Option<Origin>,
 }
 
 /// A mail's row, and when state has it down to be judged.
@@ -50,6 +53,7 @@ impl Cause {
             stream: Stream::Promotional,
             provider: Provider::of_host(accepted.order.customer.email.domain()),
             template: None,
+            origin: None,
         }
     }
 
@@ -64,7 +68,15 @@ impl Cause {
                 Body::Cart(cart) => cart.template.clone(),
                 Body::Content(_) => None,
             },
+            origin: accepted.origin.clone(),
         }
+    }
+}
+
+impl Cause {
+    /// Returns whether its mail counts anywhere, as one to the person: copies and tests of reminders go to the shop.
+    pub(super) fn is_counted(&self) -> bool {
+        origin_counts(self.origin.as_ref())
     }
 }
 
@@ -148,7 +160,7 @@ impl Fold {
     ) -> Result<(), StateError> {
         let provider = cause.map_or(Provider::Other, |cause| cause.provider);
         let mail = Mail {
-            state: MailState::new(decided, plan, provider),
+            state: MailState::new(decided, plan, provider).caused_by(cause.and_then(|cause| cause.origin.clone())),
             due: None,
         };
         self.mails.mails.set((entry.partition, plan.message), mail);
@@ -182,6 +194,7 @@ impl Fold {
     pub(super) fn judged(&mut self, entry: &Entry<'_>, judged: &Judged) -> Result<(), StateError> {
         self.timeline_of_mail(entry, judged.message)?;
         let changes = self.change_mail(entry.partition, judged.message, |mail| mail.apply(judged))?;
+        self.contact_engaged(entry, judged)?;
         self.count_changes(entry.partition, judged.message, &changes.unwrap_or_default())
     }
 
@@ -239,7 +252,7 @@ impl Fold {
         decided: &Decided,
         cause: Option<Cause>,
     ) -> Result<(), StateError> {
-        let Some(cause) = cause else {
+        let Some(cause) = cause.filter(Cause::is_counted) else {
             return Ok(());
         };
         let dimensions = Dimensions::Mails {
@@ -292,10 +305,19 @@ impl Fold {
         message: MessageId,
         measure: Measure,
     ) -> Result<(), StateError> {
-        let Some(dimensions) = self.mail(entry.partition, message)?.and_then(dimensions_of) else {
+        let Some(mail) = self.mail(entry.partition, message)? else {
             return Ok(());
         };
-        self.count(entry.partition, dimensions, Hour::of(entry.wall), [(measure, 1)])
+        let (dimensions, origin) = (dimensions_of(mail), mail.origin().cloned());
+        let Some(dimensions) = dimensions else {
+            return Ok(());
+        };
+        let hour = Hour::of(entry.wall);
+        if let Some(origin) = origin.and_then(|origin| self.dimensions_of_origin(entry.partition, &origin).transpose())
+        {
+            self.count(entry.partition, origin?, hour, [(measure, 1)])?;
+        }
+        self.count(entry.partition, dimensions, hour, [(measure, 1)])
     }
 
     /// Counts something of a mail and of one offer in it, in the hour of the record.
@@ -354,9 +376,14 @@ impl Fold {
             return Ok(());
         };
         let (publisher, dimensions) = (mail.shop(), dimensions_of(mail));
+        let origin = mail.origin().filter(|_| dimensions.is_some()).cloned();
+        let of_origin = match origin {
+            Some(origin) => self.dimensions_of_origin(partition, &origin)?,
+            None => None,
+        };
         for change in changes {
-            if let Some(dimensions) = dimensions.clone() {
-                self.count(partition, dimensions, change.hour, change.measures())?;
+            for dimensions in dimensions.iter().chain(&of_origin) {
+                self.count(partition, dimensions.clone(), change.hour, change.measures())?;
             }
             if let Some(campaign) = change.campaign {
                 let offer = Dimensions::Offer { campaign, publisher };
@@ -366,7 +393,7 @@ impl Fold {
         Ok(())
     }
 
-    fn count(
+    pub(super) fn count(
         &mut self,
         partition: PartitionId,
         dimensions: Dimensions,
@@ -379,8 +406,9 @@ impl Fold {
     }
 }
 
-/// Returns the dimensions under which a mail is counted; `None` if it is erased.
+/// Returns the dimensions under which a mail is counted; `None` if it is erased, or counts nowhere.
 fn dimensions_of(mail: &MailState) -> Option<Dimensions> {
+    counts(mail).then_some(())?;
     Some(Dimensions::Mails {
         shop: mail.shop(),
         stream: mail.stream()?,

@@ -20,6 +20,7 @@ impl Fold {
         };
         self.suppression(entry, &unsubscribed_from(person, unsubscribed));
         self.count_mail(entry, message, Measure::Unsubscribes)?;
+        self.contact_unsubscribed(entry, person, unsubscribed)?;
         self.change_person(entry, person)
     }
 

@@ -97,7 +97,9 @@ impl Runner {
                 rules: rules.version(),
                 hits,
             };
-            self.record(work, partition, &Event::Judged(Box::new(judged)))?;
+            let event = Event::Judged(Box::new(judged.clone()));
+            let recorded = self.record(work, partition, &event)?;
+            self.react_to_hits(work, partition, recorded, &judged)?;
         }
         for decidable in self.decidable(looked, now)? {
             self.decide_lead(work, looked, &decidable)?;

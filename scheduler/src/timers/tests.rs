@@ -134,8 +134,14 @@ impl Model {
             }
         }
         for (index, owner) in self.owners.iter().enumerate() {
-            let late = owner.due.is_some_and(|due| due + Duration::from_millis(TICK.get()) <= self.now);
-            assert!(!late, "the timer of {index} was lost, due {:?} at {:?}", owner.due, self.now);
+            let late = owner
+                .due
+                .is_some_and(|due| due + Duration::from_millis(TICK.get()) <= self.now);
+            assert!(
+                !late,
+                "the timer of {index} was lost, due {:?} at {:?}",
+                owner.due, self.now
+            );
         }
     }
 
@@ -187,7 +193,12 @@ fn check(seed: u64, window_max: usize) {
     model.now = model.now + Duration::from_hours(1000);
     model.look();
     assert_eq!(model.fired - before, armed, "seed {seed}");
-    assert!(model.fired > 1000 && model.stale > 1000, "{} {}", model.fired, model.stale);
+    assert!(
+        model.fired > 1000 && model.stale > 1000,
+        "{} {}",
+        model.fired,
+        model.stale
+    );
     while !model.turns.is_empty() {
         model.apply();
     }

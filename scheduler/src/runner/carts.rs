@@ -1,0 +1,324 @@
+//! Carts: what a touch is recorded with, the reminders that are due, and the carts that orders close.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::cart::{CartDecision, CartFacts, CartState, OpenCart, ReminderMail};
+use policy::workflow::CartTurn;
+use store::StateError;
+use store::state::Timer;
+use types::event::{
+    CartChanged, CartDecided, CartVerdict, Decided, Event, HitKind, MessageAccepted, ReminderPurpose, SetAside, Verdict,
+};
+use types::id::{EventId, MessageId};
+use types::order::Order;
+use types::port::{Admission, Mail, Request};
+use types::text::Line;
+use types::time::Timestamp;
+
+use super::reactions::{Contact, Happening, Reaction};
+use super::{Fault, Runner, Work};
+
+/// How long a reminder waits for a place when too many mails are under way.
+const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// How long a reminder that could not be decided waits for its next try.
+const TRIES: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(5)];
+
+impl Runner {
+    /// Fills in what a change of a cart is to be recorded with.
+    pub(super) fn prepare_cart(
+        &mut self,
+        partition: types::id::PartitionId,
+        changed: &mut CartChanged,
+        wall: Timestamp,
+    ) -> Result<(), Fault> {
+        let catalogue = self.deps.store.catalogue().load();
+        let shop = catalogue
+            .shop_by_number(changed.shop)
+            .ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))?;
+        let named = self.fold.cart_named(partition, changed.shop, &changed.id)?;
+        let before = match named {
+            Some(cart) => self.fold.cart((partition, cart))?,
+            None => None,
+        };
+        // A name that leads to what is erased is free.
+        changed.object = before.map(CartState::cart);
+        if changed.object.is_none() && changed.cart.is_none() {
+            return Err(Fault::Refused("there is no such cart".to_owned()));
+        }
+        let spec = catalogue.carts(changed.shop).map(|spec| &**spec);
+        policy::cart::prepare(changed, before, spec, shop.spec.language, wall);
+        Ok(())
+    }
+
+    /// Returns whether the cart of a recorded change waits to be bought.
+    pub(super) fn is_open(&mut self, contact: Contact, changed: &CartChanged) -> Result<bool, StateError> {
+        let named = self.fold.cart_named(contact.partition, changed.shop, &changed.id)?;
+        Ok(match named {
+            Some(cart) => self
+                .fold
+                .cart((contact.partition, cart))?
+                .is_some_and(CartState::is_waiting),
+            None => false,
+        })
+    }
+
+    /// Decides on a reminder that is due, and records what becomes of it. `tries` is how often it could not be decided before.
+    pub(super) fn cart_due(&mut self, work: &mut Work, timer: Timer, tries: u32) -> Result<(), StateError> {
+        let key = (timer.partition, timer.owner);
+        let due = self.fold.cart(key)?.filter(|cart| cart.epoch() == timer.epoch);
+        let Some((cart, next)) = due.and_then(|cart| Some((cart.clone(), cart.next()?))) else {
+            return self.drop_stale(timer);
+        };
+        let now = self.deps.clock.now();
+        if tries == 0 {
+            self.metrics.automation.fired(timer.class, now.since(timer.due));
+        }
+        let decision = match self.decide_cart(timer, &cart, next.reminder, now)? {
+            Ok(decision) => decision,
+            Err(fault) => return self.cart_broke(work, timer, cart.shop(), fault, tries),
+        };
+        let verdict = match decision {
+            CartDecision::Remind(mails) => {
+                let Some(admissions) = self.admit(mails.len()) else {
+                    self.fold.timers.wait(timer.key(), now + BUSY_WAIT);
+                    return Ok(());
+                };
+                match self.remind(work, timer, &cart, mails, admissions)? {
+                    Some((accepted, message, test)) => CartVerdict::Reminded {
+                        reminder: next.reminder,
+                        accepted,
+                        message,
+                        test,
+                    },
+                    None => return self.cart_broke(work, timer, cart.shop(), "no mail was decided".to_owned(), tries),
+                }
+            }
+            CartDecision::WouldRemind => CartVerdict::WouldRemind {
+                reminder: next.reminder,
+            },
+            CartDecision::Suppress { reasons, refusals } => CartVerdict::Suppressed {
+                reminder: next.reminder,
+                reasons,
+                refusals,
+            },
+        };
+        let catalogue = self.deps.store.catalogue().load();
+        let spec = catalogue.carts(cart.shop()).map(|spec| &**spec);
+        let decided = CartDecided {
+            shop: cart.shop(),
+            person: cart.person(),
+            cart: timer.owner,
+            due: Some(timer.due),
+            next: cart.due_after(&verdict, spec, now),
+            verdict,
+        };
+        self.metrics.automation.count_cart(&decided.verdict);
+        self.record(work, timer.partition, &Event::CartDecided(Box::new(decided)))?;
+        Ok(())
+    }
+
+    /// Asks policy; `Err` tells why it could not answer.
+    fn decide_cart(
+        &mut self,
+        timer: Timer,
+        cart: &CartState,
+        reminder: types::cart::Reminder,
+        now: Timestamp,
+    ) -> Result<Result<CartDecision, String>, StateError> {
+        let catalogue = self.deps.store.catalogue().load();
+        let Some(shop) = catalogue.shop_by_number(cart.shop()) else {
+            return Ok(Err("the shop is gone".to_owned()));
+        };
+        let contact = self.fold.contact(timer.partition, cart.person(), cart.shop())?.clone();
+        let mut open = Vec::new();
+        for other in contact.carts() {
+            if let Some(other) = self.fold.cart((timer.partition, *other))? {
+                open.push(OpenCart {
+                    cart: other.cart(),
+                    touched_at: other.touched_at(),
+                });
+            }
+        }
+        let facts = CartFacts {
+            cart,
+            spec: catalogue.carts(cart.shop()).map(|spec| &**spec),
+            shop,
+            catalogue: catalogue.version(),
+            person: self.fold.person(timer.partition, cart.person())?,
+            orders: contact.activity().orders(),
+            last_order_at: contact.activity().last_order_at(),
+            ordered: contact.activity().ordered(),
+            open: &open,
+            settings: &self.settings.policy,
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| policy::cart::decide(&facts, reminder, now)));
+        Ok(decided.map_err(|_| "its decision panicked".to_owned()))
+    }
+
+    /// Records the mails of a reminder. Returns the first: what was accepted, the mail, and whether it is a test.
+    fn remind(
+        &mut self,
+        work: &mut Work,
+        timer: Timer,
+        cart: &CartState,
+        mails: Vec<ReminderMail>,
+        admissions: Vec<Admission>,
+    ) -> Result<Option<(EventId, MessageId, bool)>, StateError> {
+        let catalogue = self.deps.store.catalogue().load();
+        let mut first = None;
+        for (mail, admission) in mails.into_iter().zip(admissions) {
+            let test = mail.purpose == ReminderPurpose::Test;
+            let request = Request::Message(Arc::new(mail.request.clone()));
+            let accepted = MessageAccepted {
+                shop: cart.shop(),
+                person: cart.person(),
+                request: mail.request,
+                claims: Vec::new(),
+                origin: Some(mail.origin.clone()),
+            };
+            let (cause, accepted_at) =
+                self.record(work, timer.partition, &Event::MessageAccepted(Box::new(accepted)))?;
+            let decision = policy::Decision::Send(mail.draft);
+            let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
+            self.metrics.count(&verdict);
+            if let Verdict::Send(plan) = &verdict {
+                first = first.or(Some((cause, plan.message, test)));
+                work.mails.push(Mail {
+                    partition: timer.partition,
+                    cause,
+                    plan: plan.clone(),
+                    request,
+                    catalogue: Arc::clone(&catalogue),
+                    shop: cart.shop(),
+                    accepted_at,
+                    origin: Some(mail.origin),
+                    admission,
+                });
+            }
+            let decided = Decided {
+                cause,
+                shop: cart.shop(),
+                person: cart.person(),
+                verdict,
+            };
+            self.record(work, timer.partition, &Event::Decided(Box::new(decided)))?;
+        }
+        Ok(first)
+    }
+
+    /// Puts a reminder off that could not be decided, and sets it aside in the end.
+    fn cart_broke(
+        &mut self,
+        work: &mut Work,
+        timer: Timer,
+        shop: types::id::ShopNumber,
+        fault: String,
+        tries: u32,
+    ) -> Result<(), StateError> {
+        if let Some(wait) = TRIES.get(usize::try_from(tries).unwrap_or(usize::MAX)) {
+            tracing::warn!(owner = ?timer.owner, fault, "a reminder could not be decided");
+            let now = self.deps.clock.now();
+            self.fold.timers.put_off(timer.key(), now + *wait);
+            return Ok(());
+        }
+        let aside = SetAside {
+            shop: Some(shop),
+            object: timer.owner,
+            due: Some(timer.due),
+            fault: Line::try_from(fault).unwrap_or_default(),
+            tries: tries + 1,
+        };
+        self.set_aside(work, timer.partition, aside)
+    }
+
+    /// Closes the cart that an order is of, if there is one.
+    pub(super) fn close_cart(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        id: EventId,
+        wall: Timestamp,
+        order: &Order,
+    ) -> Result<(), StateError> {
+        let Contact {
+            partition,
+            person,
+            shop,
+        } = contact;
+        let mut known = self.fold.contact(partition, person, shop)?.carts().to_vec();
+        if let Some(named) = &order.cart_id {
+            known.extend(self.fold.cart_named(partition, shop, named)?);
+        }
+        known.sort_unstable();
+        known.dedup();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let mut carts = Vec::new();
+        let mut clicks = Vec::new();
+        for cart in known {
+            let Some(cart) = self.fold.cart((partition, cart))?.cloned() else {
+                continue;
+            };
+            for sent in cart.reminders() {
+                clicks.push((sent.message, self.clicked(partition, sent.message)?));
+            }
+            carts.push(cart);
+        }
+        let clicked = |message: MessageId| clicks.iter().find(|(own, _)| *own == message).and_then(|(_, at)| *at);
+        let catalogue = self.deps.store.catalogue().load();
+        let spec = catalogue.carts(shop).map(|spec| &**spec);
+        let Some(closed) = policy::cart::ordered(order, wall, &carts, spec, &clicked) else {
+            return Ok(());
+        };
+        let decided = CartDecided {
+            shop,
+            person,
+            cart: closed.cart,
+            due: None,
+            verdict: CartVerdict::Ordered {
+                order: id,
+                total: order.total,
+                recovery: closed.recovery,
+            },
+            next: None,
+        };
+        self.metrics.automation.count_cart(&decided.verdict);
+        let (decided_id, decided_at) = self.record(work, partition, &Event::CartDecided(Box::new(decided)))?;
+        if let Some(cart) = carts.iter().find(|cart| cart.cart() == closed.cart) {
+            work.reactions.push(Reaction {
+                id: decided_id,
+                wall: decided_at,
+                contact,
+                before: None,
+                what: Happening::Cart {
+                    id: cart.id().clone(),
+                    turn: CartTurn::Closed,
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns when a person first followed a link of a mail, as it is judged.
+    fn clicked(
+        &mut self,
+        partition: types::id::PartitionId,
+        message: MessageId,
+    ) -> Result<Option<Timestamp>, StateError> {
+        let Some(mail) = self.fold.mail(partition, message)? else {
+            return Ok(None);
+        };
+        let clicks = mail
+            .hits()
+            .filter(|(hit, given)| hit.kind == HitKind::Click && given.is_some_and(|(_, class)| class.is_qualified()));
+        Ok(clicks.map(|(hit, _)| hit.at).min())
+    }
+
+    /// Takes places for so many mails, or none at all.
+    fn admit(&self, count: usize) -> Option<Vec<Admission>> {
+        (0..count).map(|_| self.deps.store.intake().try_admit()).collect()
+    }
+}

@@ -1,0 +1,502 @@
+//! Workflows: what the engine is asked, the hands that it is lent, and what becomes of its answers.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use policy::filter::Schema;
+use policy::workflow::{
+    Broke, Compiled, Engagement, Hands, Input, Instance, Mails, Send, Sent, Trigger, Webhook, World, Zones,
+};
+use policy::{Decision, MessageFacts};
+use store::StateError;
+use store::state::Timer;
+use types::catalogue::{Catalogue, TemplateKind};
+use types::event::{Decided, Event, MessageAccepted, Moved, Origin, Place, SetAside, WebhookEnded};
+use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber, WorkflowNumber};
+use types::order::Body;
+use types::port::{Call, Mail, Request};
+use types::time::Timestamp;
+use types::workflow::WorkflowState;
+
+use super::reactions::{Contact, Reaction};
+use super::{Runner, Work};
+
+/// Versions of workflows that are kept compiled; when there are more, all are forgotten and made anew as they are needed.
+const COMPILED_MAX: usize = 4096;
+
+/// What the runner keeps for the engine.
+#[derive(Debug, Default)]
+pub(super) struct Engine {
+    /// Each with the version of the catalogue that its fields and groups are of.
+    compiled: HashMap<(WorkflowNumber, u32), (u64, Arc<Compiled>), FixedState>,
+    zones: Zones,
+    /// The version of the catalogue that `cares` is of.
+    version: u64,
+    cares: HashMap<ShopNumber, Arc<[WorkflowNumber]>, FixedState>,
+    /// Entries that broke, each told once for a version of the catalogue.
+    told: HashMap<WorkflowNumber, u64, FixedState>,
+}
+
+/// What is known of the mails that an instance sent.
+#[derive(Debug, Default)]
+struct Known(Vec<(MessageId, Engagement)>);
+
+impl Mails for Known {
+    fn engagement(&self, message: MessageId) -> Engagement {
+        let known = self.0.iter().find(|(own, _)| *own == message);
+        known.map(|(_, engagement)| *engagement).unwrap_or_default()
+    }
+}
+
+/// What the engine may do while it walks.
+struct Lent<'a> {
+    runner: &'a mut Runner,
+    work: &'a mut Work,
+    contact: Contact,
+    catalogue: Arc<Catalogue>,
+    now: Timestamp,
+    /// The id that the record of an instance which is begun will have.
+    begins: EventId,
+    calls: Vec<Call>,
+    error: Option<StateError>,
+}
+
+impl Hands for Lent<'_> {
+    fn send(&mut self, send: Send<'_>) -> Sent {
+        match self.try_send(send) {
+            Ok(sent) => sent,
+            Err(error) => {
+                self.error = Some(error);
+                Sent::Busy
+            }
+        }
+    }
+
+    fn call(&mut self, webhook: Webhook<'_>) {
+        let instance = webhook.instance.unwrap_or(self.begins);
+        let id = PublicId {
+            partition: self.contact.partition,
+            event: instance,
+        };
+        self.calls.push(Call {
+            shop: self.contact.shop,
+            step: webhook.told.step.clone(),
+            partition: self.contact.partition,
+            instance,
+            epoch: webhook.epoch,
+            url: webhook.url.clone(),
+            body: webhook.body(id),
+        });
+    }
+}
+
+impl Lent<'_> {
+    fn try_send(&mut self, send: Send<'_>) -> Result<Sent, StateError> {
+        let Contact {
+            partition,
+            person,
+            shop,
+        } = self.contact;
+        let template = match &send.request.body {
+            Body::Template(template) => self.catalogue.template(shop, &template.id),
+            Body::Content(_) | Body::Cart(_) => None,
+        };
+        let home = self.catalogue.shop_by_number(shop);
+        let (Some(template), Some(home)) = (template, home) else {
+            return Ok(Sent::NoTemplate);
+        };
+        if template.spec.kind != TemplateKind::Message {
+            return Ok(Sent::NoTemplate);
+        }
+        let Some(admission) = self.runner.deps.store.intake().try_admit() else {
+            return Ok(Sent::Busy);
+        };
+        let origin = Origin::Workflow {
+            workflow: send.workflow,
+            step: send.step.clone(),
+            instance: send.instance.or(Some(self.begins)),
+        };
+        let accepted = Event::MessageAccepted(Box::new(MessageAccepted {
+            shop,
+            person,
+            request: send.request.clone(),
+            claims: Vec::new(),
+            origin: Some(origin.clone()),
+        }));
+        // What the request says was agreed to is folded in before policy is asked, as for any message; recorded it is only if it goes.
+        let mut asked = self.runner.fold.person(partition, person)?.clone();
+        let _withdrawn = asked.apply(self.now, &accepted);
+        let facts = MessageFacts {
+            request: &send.request,
+            origin: Some(&origin),
+            accepted_at: self.now,
+            shop: home,
+            catalogue: self.catalogue.version(),
+            person: &asked,
+            settings: &self.runner.settings.policy,
+        };
+        let draft = match policy::decide_message(&facts, self.now) {
+            Decision::Send(draft) => draft,
+            Decision::Refuse(refusals) => return Ok(Sent::Refused(refusals)),
+        };
+        let cause = self.runner.deps.store.journal().mint();
+        let message = MessageId::new(self.runner.deps.store.journal().mint());
+        let verdict = Decision::Send(draft).verdict(|| message);
+        self.runner.metrics.count(&verdict);
+        self.runner
+            .record_as(self.work, partition, cause, self.now, &accepted)?;
+        if let types::event::Verdict::Send(plan) = &verdict {
+            self.work.mails.push(Mail {
+                partition,
+                cause,
+                plan: plan.clone(),
+                request: Request::Message(Arc::new(send.request)),
+                catalogue: Arc::clone(&self.catalogue),
+                shop,
+                accepted_at: self.now,
+                origin: Some(origin),
+                admission,
+            });
+        }
+        let decided = Decided {
+            cause,
+            shop,
+            person,
+            verdict,
+        };
+        let id = self.runner.deps.store.journal().mint();
+        self.runner
+            .record_as(self.work, partition, id, self.now, &Event::Decided(Box::new(decided)))?;
+        Ok(Sent::Accepted {
+            accepted: cause,
+            message,
+        })
+    }
+}
+
+impl Runner {
+    /// Returns whether anything that happens to contacts of a shop may set something off.
+    pub(super) fn cares(&mut self, shop: ShopNumber) -> bool {
+        let catalogue = self.deps.store.catalogue().load();
+        catalogue.carts(shop).is_some() || catalogue.workflows(shop).any(|own| own.state != WorkflowState::Draft)
+    }
+
+    /// Returns the workflows of a shop that are on.
+    fn starts(&mut self, shop: ShopNumber) -> Arc<[WorkflowNumber]> {
+        let catalogue = self.deps.store.catalogue().load();
+        if self.engine.version != catalogue.version() {
+            self.engine.version = catalogue.version();
+            self.engine.cares.clear();
+        }
+        let of_shop = || {
+            let on = catalogue.workflows(shop).filter(|own| own.state == WorkflowState::On);
+            on.map(|own| own.number).collect()
+        };
+        Arc::clone(self.engine.cares.entry(shop).or_insert_with(of_shop))
+    }
+
+    /// Has the contact's ways through workflows react, and then those begin that this begins.
+    pub(super) fn react_workflows(&mut self, work: &mut Work, reaction: &Reaction) -> Result<(), StateError> {
+        let contact = reaction.contact;
+        let known = self.fold.contact(contact.partition, contact.person, contact.shop)?;
+        let live: Vec<_> = known.live().map(|(_, live)| live.instance).collect();
+        for instance in live {
+            self.resume(work, contact, instance, &Input::Happened(reaction.happened()))?;
+        }
+        for workflow in self.starts(contact.shop).iter() {
+            self.enter(work, contact, *workflow, &Trigger::Happened(reaction.happened()))?;
+        }
+        Ok(())
+    }
+
+    /// Offers a contact to a workflow. Returns how many instances that began.
+    pub(super) fn enter(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        number: WorkflowNumber,
+        trigger: &Trigger<'_>,
+    ) -> Result<u32, StateError> {
+        let catalogue = self.deps.store.catalogue().load();
+        let version = catalogue.workflow_by_number(number).map(|own| own.version);
+        let Some(workflow) = version.and_then(|version| self.compiled(&catalogue, number, version)) else {
+            return Ok(0);
+        };
+        let begins = self.deps.store.journal().mint();
+        let walk = |world: &World<'_>, hands: &mut dyn Hands| policy::workflow::enter(&workflow, world, trigger, hands);
+        match self.walk(work, contact, catalogue, begins, Known::default(), walk)? {
+            Ok((records, now)) => {
+                let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+                for (place, moved) in records.into_iter().enumerate() {
+                    let id = if place == 0 {
+                        begins
+                    } else {
+                        self.deps.store.journal().mint()
+                    };
+                    self.record_moved(work, contact.partition, id, now, moved)?;
+                }
+                Ok(count)
+            }
+            Err(broke) => {
+                self.entry_broke(work, contact, number, &broke)?;
+                Ok(0)
+            }
+        }
+    }
+
+    /// Has an instance go on by an input, if it does. What it cannot do is recorded as that.
+    pub(super) fn resume(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        id: EventId,
+        input: &Input<'_>,
+    ) -> Result<(), StateError> {
+        let instance = self.fold.instance((contact.partition, id))?;
+        let Some(instance) = instance.filter(|instance| instance.waits().is_some()).cloned() else {
+            return Ok(());
+        };
+        let catalogue = self.deps.store.catalogue().load();
+        let walked = match self.compiled_for(&catalogue, &instance) {
+            Some(workflow) => {
+                let mails = self.known(contact.partition, &instance)?;
+                let begins = self.deps.store.journal().mint();
+                let walk = |world: &World<'_>, hands: &mut dyn Hands| {
+                    policy::workflow::resume(&workflow, world, id, &instance, input, hands)
+                };
+                self.walk(work, contact, catalogue, begins, mails, walk)?
+            }
+            None => Err(Broke::at(None, "the version with which it began is gone")),
+        };
+        match walked {
+            Ok((records, now)) => {
+                for moved in records {
+                    let record = self.deps.store.journal().mint();
+                    self.record_moved(work, contact.partition, record, now, moved)?;
+                }
+                Ok(())
+            }
+            Err(broke) => self.instance_broke(work, contact, id, input, &broke),
+        }
+    }
+
+    /// Has the instance go on whose timer surfaced.
+    pub(super) fn workflow_due(&mut self, work: &mut Work, timer: Timer) -> Result<(), StateError> {
+        let instance = self.fold.instance((timer.partition, timer.owner))?;
+        let own = |instance: &&Instance| instance.epoch == timer.epoch && instance.due() == Some(timer.due);
+        let Some(instance) = instance.filter(own) else {
+            return self.drop_stale(timer);
+        };
+        let contact = Contact {
+            partition: timer.partition,
+            person: instance.person,
+            shop: instance.shop,
+        };
+        self.metrics
+            .automation
+            .fired(timer.class, self.deps.clock.now().since(timer.due));
+        self.resume(work, contact, timer.owner, &Input::Timer { due: timer.due })?;
+        // What it recorded ends the row if it names the timer; a fault does not.
+        self.fold.surfaced(timer.partition, timer.owner, timer.due);
+        self.work_off(work)
+    }
+
+    /// Has the instance go on whose call was answered.
+    pub(super) fn answered(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        id: EventId,
+        ended: &WebhookEnded,
+    ) -> Result<(), StateError> {
+        let Some(instance) = self.fold.instance((partition, ended.instance))? else {
+            return Ok(());
+        };
+        let contact = Contact {
+            partition,
+            person: instance.person,
+            shop: instance.shop,
+        };
+        self.resume(work, contact, ended.instance, &Input::Answer { id, ended })?;
+        self.work_off(work)
+    }
+
+    /// Counts again when an instance goes on, after the rules of its zone changed. Returns whether it moved.
+    pub(super) fn rezone(&mut self, work: &mut Work, contact: Contact, id: EventId) -> Result<bool, StateError> {
+        let instance = self.fold.instance((contact.partition, id))?;
+        let Some(instance) = instance.filter(|instance| instance.is_civil()).cloned() else {
+            return Ok(false);
+        };
+        let catalogue = self.deps.store.catalogue().load();
+        let Some(workflow) = self.compiled_for(&catalogue, &instance) else {
+            return Ok(false);
+        };
+        let begins = self.deps.store.journal().mint();
+        let walk = |world: &World<'_>, _: &mut dyn Hands| {
+            Ok(policy::workflow::rezone(&workflow, world, id, &instance)
+                .into_iter()
+                .collect())
+        };
+        let walked = self.walk(work, contact, catalogue, begins, Known::default(), walk)?;
+        let Ok((records, now)) = walked else {
+            return Ok(false);
+        };
+        let moved = !records.is_empty();
+        for record in records {
+            self.record_moved(work, contact.partition, begins, now, record)?;
+        }
+        Ok(moved)
+    }
+
+    /// Asks the engine, with the world as it is now and hands that record in this turn.
+    fn walk(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        catalogue: Arc<Catalogue>,
+        begins: EventId,
+        mails: Known,
+        ask: impl FnOnce(&World<'_>, &mut dyn Hands) -> Result<Vec<Moved>, Broke>,
+    ) -> Result<Result<(Vec<Moved>, Timestamp), Broke>, StateError> {
+        let now = self.deps.clock.now();
+        let person = self.fold.person(contact.partition, contact.person)?.clone();
+        let known = self
+            .fold
+            .contact(contact.partition, contact.person, contact.shop)?
+            .clone();
+        // Taken out while the engine has hold of the runner; it makes no other use of them.
+        let zones = std::mem::take(&mut self.engine.zones);
+        let world = World {
+            now,
+            catalogue: &catalogue,
+            key: contact.person,
+            person: &person,
+            contact: &known,
+            zones: &zones,
+            mails: &mails,
+        };
+        let mut hands = Lent {
+            runner: self,
+            work,
+            contact,
+            catalogue: Arc::clone(&catalogue),
+            now,
+            begins,
+            calls: Vec::new(),
+            error: None,
+        };
+        let timer = hands.runner.metrics.automation.engine_seconds.start_timer();
+        let walked = catch_unwind(AssertUnwindSafe(|| ask(&world, &mut hands)));
+        timer.observe_duration();
+        let (calls, error) = (std::mem::take(&mut hands.calls), hands.error.take());
+        self.engine.zones = zones;
+        if let Some(error) = error {
+            return Err(error);
+        }
+        Ok(match walked {
+            Ok(Ok(records)) => {
+                work.calls.extend(calls);
+                Ok((records, now))
+            }
+            Ok(Err(broke)) => Err(broke),
+            Err(_) => Err(Broke::at(None, "the engine panicked")),
+        })
+    }
+
+    /// Records that an instance could not go on: it is tried again by a timer, or set aside.
+    fn instance_broke(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        id: EventId,
+        input: &Input<'_>,
+        broke: &Broke,
+    ) -> Result<(), StateError> {
+        let Some(instance) = self.fold.instance((contact.partition, id))?.cloned() else {
+            return Ok(());
+        };
+        tracing::warn!(instance = ?id, %broke, "an instance could not go on");
+        let now = self.deps.clock.now();
+        let moved = policy::workflow::failed(id, &instance, input, broke, now);
+        let is_over = matches!(moved.place, Place::Left(_));
+        let record = self.deps.store.journal().mint();
+        self.record_moved(work, contact.partition, record, now, moved)?;
+        if is_over {
+            let aside = SetAside {
+                shop: Some(contact.shop),
+                object: id,
+                due: match input {
+                    Input::Timer { due } => Some(*due),
+                    _ => None,
+                },
+                fault: broke.fault.clone(),
+                tries: u32::from(instance.tries) + 1,
+            };
+            self.set_aside(work, contact.partition, aside)?;
+        }
+        Ok(())
+    }
+
+    /// Tells that nobody can enter a workflow: each time in a metric, and once for a version of the catalogue by setting it aside.
+    fn entry_broke(
+        &mut self,
+        work: &mut Work,
+        contact: Contact,
+        number: WorkflowNumber,
+        broke: &Broke,
+    ) -> Result<(), StateError> {
+        self.metrics.automation.entries_broken.inc();
+        let version = self.deps.store.catalogue().load().version();
+        if self.engine.told.insert(number, version) == Some(version) {
+            return Ok(());
+        }
+        let aside = SetAside {
+            shop: Some(contact.shop),
+            object: self.deps.store.journal().mint(),
+            due: None,
+            fault: broke.fault.clone(),
+            tries: 1,
+        };
+        self.set_aside(work, contact.partition, aside)
+    }
+
+    /// Returns what is known of the mails that an instance sent.
+    fn known(&mut self, partition: PartitionId, instance: &Instance) -> Result<Known, StateError> {
+        let mut known = Known::default();
+        for sent in &instance.sends {
+            if let Some(mail) = self.fold.mail(partition, sent.message)? {
+                known.0.push((sent.message, Engagement::of(mail)));
+            }
+        }
+        Ok(known)
+    }
+
+    /// Returns the version that an instance goes by: its own; the newest, while it waits for its start.
+    fn compiled_for(&mut self, catalogue: &Arc<Catalogue>, instance: &Instance) -> Option<Arc<Compiled>> {
+        let newest = catalogue.workflow_by_number(instance.workflow)?.version;
+        let version = if instance.is_armed() { newest } else { instance.version };
+        self.compiled(catalogue, instance.workflow, version)
+    }
+
+    /// Returns a version of a workflow, compiled for this catalogue.
+    fn compiled(&mut self, catalogue: &Arc<Catalogue>, number: WorkflowNumber, version: u32) -> Option<Arc<Compiled>> {
+        let key = (number, version);
+        if let Some((of, compiled)) = self.engine.compiled.get(&key)
+            && *of == catalogue.version()
+        {
+            return Some(Arc::clone(compiled));
+        }
+        let workflow = catalogue.workflow_by_number(number)?;
+        let schema = Schema::of(catalogue, workflow.shop);
+        let compiled = Arc::new(Compiled::of(workflow, version, &schema)?);
+        if self.engine.compiled.len() >= COMPILED_MAX {
+            self.engine.compiled.clear();
+        }
+        self.engine
+            .compiled
+            .insert(key, (catalogue.version(), Arc::clone(&compiled)));
+        Some(compiled)
+    }
+}
