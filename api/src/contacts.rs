@@ -44,13 +44,22 @@ const PAGE: usize = 1000;
 pub(crate) struct ContactParams {
     /// The shop the request is about. Demanded with the operator's key; with a shop's key it may only be its own.
     #[param(required = false)]
-    shop: Option<String>,
+    pub(crate) shop: Option<String>,
     /// Where to go on: `next` of the page before.
     #[param(required = false, pattern = "^[0-9a-f]{32}$")]
     cursor: Option<String>,
     /// How many entries at most. Default 100.
     #[param(required = false, minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+}
+
+impl ContactParams {
+    /// Returns where to begin, and how many contacts to look at: as many as asked for, at most `max`.
+    pub(crate) fn place(&self, max: usize) -> Result<(Option<PersonKey>, usize), Problem> {
+        let limit = self.limit.map(|limit| page_size(Some(limit))).transpose()?;
+        let cursor = self.cursor.as_deref().map(read_cursor).transpose()?;
+        Ok((cursor, limit.unwrap_or(max).min(max)))
+    }
 }
 
 /// A page of contacts.

@@ -42,6 +42,7 @@ mod story;
 mod stream;
 mod suppressions;
 mod verdicts;
+mod workflows;
 
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use utoipa::{Modify, OpenApi};
 
 use crate::carts;
 use crate::catalogue::{campaigns, fields, groups, keys, leads, shops, templates};
-use crate::{contacts, events, imports, messages, orders, persons, problem, stats, stream, suppressions};
+use crate::{contacts, events, imports, messages, orders, persons, problem, stats, stream, suppressions, workflows};
 
 /// The description.
 #[derive(OpenApi)]
@@ -32,6 +32,8 @@ use crate::{contacts, events, imports, messages, orders, persons, problem, stats
         contacts::list, contacts::put, contacts::patch, contacts::get, contacts::delete, contacts::members,
         fields::list, fields::put, fields::get, fields::delete, groups::list, groups::put, groups::get, groups::delete,
         events::post, imports::post, imports::list, imports::get, imports::rejects,
+        workflows::list, workflows::put, workflows::get, workflows::delete, workflows::switch, workflows::copy,
+        workflows::schema::get, workflows::stats::get, workflows::simulation::get,
         carts::put, carts::get, carts::delete, carts::settings::put, carts::settings::get, carts::trial::post, carts::stats::get,
     ),
     components(schemas(problem::Document, problem::Fault)),
@@ -47,6 +49,7 @@ use crate::{contacts, events, imports, messages, orders, persons, problem, stats
         (name = "suppressions", description = "Who is not to be mailed."),
         (name = "persons", description = "What is known of a person, and its erasure."),
         (name = "contacts", description = "What a shop knows of its contacts: fields, groups, consents, events."),
+        (name = "workflows", description = "What a shop does with its contacts over days and weeks."),
         (name = "carts", description = "Carts that wait to be bought, and their reminders."),
         (name = "stats", description = "Counts of what happened."),
         (name = "events", description = "What happens, as it happens."),

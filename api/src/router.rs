@@ -15,7 +15,7 @@ use crate::catalogue::{campaigns, fields, groups, keys, leads, shops, templates}
 use crate::measure::Measure;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
-use crate::{contacts, events, imports, messages, orders, persons, stats, stream, suppressions};
+use crate::{contacts, events, imports, messages, orders, persons, stats, stream, suppressions, workflows};
 
 /// Builds the API listener's routes.
 pub(crate) fn router(app: &App) -> Router {
@@ -91,6 +91,16 @@ fn contacts_and_carts() -> Vec<Route> {
         ("/v1/imports", post(imports::post).get(imports::list)),
         ("/v1/imports/{id}", get(imports::get)),
         ("/v1/imports/{id}/rejects", get(imports::rejects)),
+        ("/v1/workflows", get(workflows::list)),
+        ("/v1/workflows/schema", get(workflows::schema::get)),
+        (
+            "/v1/workflows/{id}",
+            put(workflows::put).get(workflows::get).delete(workflows::delete),
+        ),
+        ("/v1/workflows/{id}/state", put(workflows::switch)),
+        ("/v1/workflows/{id}/copy", post(workflows::copy)),
+        ("/v1/workflows/{id}/stats", get(workflows::stats::get)),
+        ("/v1/workflows/{id}/simulate", get(workflows::simulation::get)),
         ("/v1/carts/{id}", put(carts::put).get(carts::get).delete(carts::delete)),
         (
             "/v1/carts/settings",

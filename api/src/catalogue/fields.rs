@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::body::Json;
 use crate::extract::{PageParams, Params, Segments, ShopParam, existing, new_id, page};
 use crate::problem::{Fault, Kind, Problem};
+use crate::workflows;
 
 /// How many fields a shop may have: a contact holds a value of each.
 const FIELDS_MAX: usize = 500;
@@ -142,6 +143,7 @@ pub(crate) async fn delete(
     let id = existing(&id, "field")?;
     find(&app, shop, &id)?;
     let change = CatalogueChanged::FieldDeleted { shop, id: id.clone() };
+    workflows::still_run(&app, shop, &change).await?;
     app.change(change, |catalogue| catalogue.field(shop, &id).is_none())
         .await?;
     Ok(StatusCode::NO_CONTENT)

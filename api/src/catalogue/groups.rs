@@ -18,6 +18,7 @@ use crate::auth::Caller;
 use crate::body::Json;
 use crate::extract::{PageParams, Params, Segments, ShopParam, existing, new_id, page};
 use crate::problem::{Kind, Problem};
+use crate::workflows;
 
 /// How many groups a shop may have: a contact holds the names of those that it is in.
 const GROUPS_MAX: usize = 1000;
@@ -138,6 +139,7 @@ pub(crate) async fn delete(
     let id = existing(&id, "group")?;
     find(&app, shop, &id)?;
     let change = CatalogueChanged::GroupDeleted { shop, id: id.clone() };
+    workflows::still_run(&app, shop, &change).await?;
     app.change(change, |catalogue| catalogue.group(shop, &id).is_none())
         .await?;
     Ok(StatusCode::NO_CONTENT)

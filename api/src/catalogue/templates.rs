@@ -18,6 +18,7 @@ use crate::body::LargeJson;
 use crate::check;
 use crate::extract::{PageParams, Params, Segments, ShopParam, existing, new_id, page};
 use crate::problem::{Fault, Kind, Problem};
+use crate::workflows;
 
 /// A template as it is now.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -144,13 +145,14 @@ pub(crate) async fn get(
 
 /// Delete a template
 ///
-/// Mails decided before are still made with it. A template that the shop's offers use cannot be deleted.
+/// Mails decided before are still made with it. A template that the shop's offers, the reminders of its carts or a workflow use cannot
+/// be deleted.
 #[utoipa::path(
     delete, path = "/v1/templates/{id}", tag = "templates", operation_id = "deleteTemplate",
     params(ShopParam, ("id" = String, Path, description = "The template's id.", min_length = 1, max_length = 64)),
     responses(
         (status = 204, description = "The template is gone."),
-        (status = 409, description = "The shop's offers use it.", body = crate::problem::Document, content_type = "application/problem+json"),
+        (status = 409, description = "The shop's offers, reminders or workflows use it.", body = crate::problem::Document, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete(
@@ -169,10 +171,24 @@ pub(crate) async fn delete(
         ));
     }
     let number = shop.number;
+    let catalogue = app.catalogue();
+    let reminders = catalogue.carts(number);
+    let reminders = reminders.map(|carts| [carts.first.as_ref(), carts.second.as_ref()]);
+    let of_carts = reminders.into_iter().flatten().flatten();
+    if of_carts
+        .filter_map(|reminder| reminder.template.as_ref())
+        .any(|used| *used == id)
+    {
+        return Err(Problem::new(
+            Kind::Conflict,
+            "the reminders of carts use this template; put /v1/carts/settings without it first",
+        ));
+    }
     let change = CatalogueChanged::TemplateDeleted {
         shop: number,
         id: id.clone(),
     };
+    workflows::still_run(&app, number, &change).await?;
     app.change(change, |catalogue| catalogue.template(number, &id).is_none())
         .await?;
     Ok(StatusCode::NO_CONTENT)
