@@ -205,7 +205,11 @@ impl Caller {
                 status,
             };
             // A store that takes nothing more is draining or has failed: the instance's timer calls again after the restart.
-            let _ = caller.store.intake().tell(call.partition, Event::WebhookEnded(ended)).await;
+            let _ = caller
+                .store
+                .intake()
+                .tell(call.partition, Event::WebhookEnded(ended))
+                .await;
         };
         self.tasks.spawn_on(calling, &self.runtime);
     }
@@ -240,22 +244,32 @@ impl Caller {
     async fn post(&self, call: &Call) -> Result<u16, String> {
         let stream = self.connect(call.url.host(), call.url.port()).await?;
         let name = ServerName::try_from(call.url.host().to_owned()).map_err(|error| error.to_string())?;
-        let stream = self.tls.connect(name, stream).await.map_err(|error| error.to_string())?;
+        let stream = self
+            .tls
+            .connect(name, stream)
+            .await
+            .map_err(|error| error.to_string())?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| error.to_string())?;
         let request = self.request(call)?;
-        // Both end together: when the status is there, the connection is dropped with whatever it still holds.
-        tokio::select! {
-            answer = sender.send_request(request) => answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string()),
-            ended = connection => Err(ended.err().map_or_else(|| "the connection was closed".to_owned(), |error| error.to_string())),
-        }
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let answer = tokio::select! {
+            answer = &mut answer => answer,
+            // The page may have answered and closed at once: then the answer is there already.
+            _ = connection => answer.await,
+        };
+        answer
+            .map(|answer| answer.status().as_u16())
+            .map_err(|error| error.to_string())
     }
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>, String> {
         let url: Uri = call.url.as_str().parse().map_err(|error| format!("the URL: {error}"))?;
         let path = url.path_and_query().map_or("/", hyper::http::uri::PathAndQuery::as_str);
-        let host = url.authority().map_or_else(|| call.url.host(), |authority| authority.as_str());
+        let host = url
+            .authority()
+            .map_or_else(|| call.url.host(), |authority| authority.as_str());
         let at = self.clock.now().as_millis() / 1000;
         let instance = PublicId {
             partition: call.partition,
@@ -304,7 +318,9 @@ fn verified(ca_file: Option<&std::path::Path>) -> Result<TlsConnector, StartErro
     roots.add_parsable_certificates(system.certs);
     if let Some(file) = ca_file {
         for certificate in certificates(file).map_err(StartError::Tls)? {
-            roots.add(certificate).map_err(|error| StartError::Tls(error.to_string()))?;
+            roots
+                .add(certificate)
+                .map_err(|error| StartError::Tls(error.to_string()))?;
         }
     }
     if roots.is_empty() {
@@ -321,7 +337,9 @@ fn verified(ca_file: Option<&std::path::Path>) -> Result<TlsConnector, StartErro
 
 fn certificates(file: &std::path::Path) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>, String> {
     let certificates = rustls::pki_types::CertificateDer::pem_file_iter(file).map_err(|error| error.to_string())?;
-    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    let certificates: Vec<_> = certificates
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
     if certificates.is_empty() {
         return Err("holds no certificate".to_owned());
     }
