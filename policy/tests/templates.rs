@@ -151,6 +151,42 @@ fn a_message_that_lacks_a_variable_is_told_before_it_is_sent() {
 }
 
 #[test]
+fn a_cart_template_shows_the_cart_s_link_and_what_it_holds() {
+    let cart = |html: &str| TemplateSource {
+        subject: "{{ cart.total }}".to_owned(),
+        html: html.to_owned(),
+        text: "{{ cart.url }}".to_owned(),
+    };
+    let html = "{% for item in cart.items %}{{ item.quantity }} {{ item.title }} {{ item.sku }} {{ item.price }} {{ item.amount }}\
+                {% endfor %}{% if cart.more %}{{ cart.more }}{% endif %}{{ cart.reminder }}\
+                {% if coupon %}{{ coupon.code }} {{ coupon.worth }} {{ coupon.until }}{% endif %}{% if for_shop %}{{ for_shop }}{% endif %}\
+                <a href=\"{{ track('https://shop.example/') }}\">x</a> {{ buyer.name }}{{ unsubscribe_url }}{{ cart.url }}";
+    assert_eq!(check(TemplateKind::Cart, &cart(html)), Ok(()));
+    for (html, message) in [
+        ("no link", "does not show the link to the cart"),
+        (
+            "{% if coupon %}{{ cart.url }}{% endif %}",
+            "does not show the link to the cart",
+        ),
+        ("{{ cart.url }}{{ coupon.code }}", "not defined"),
+        ("{{ cart.url }}{{ order.id }}", "not defined"),
+        ("{{ cart.url }}{{ offers|length }}", "is undefined"),
+        ("{{ cart.url }}{{ track() }}", "missing argument"),
+        ("{{ cart.url }}{{ track(cart) }}", "not a string"),
+        ("{{ cart.url }}{{ track }}", "cannot be printed"),
+    ] {
+        let fault = check(TemplateKind::Cart, &cart(html)).expect_err(html);
+        assert_eq!(fault.part, Part::Html);
+        assert!(fault.message.contains(message), "{html}: {fault}");
+    }
+    // An offer leads to other shops: there is nothing to follow on its own site.
+    assert_eq!(refused("{{ track('https://shop.example/') }}").part, Part::Html);
+    let mut message = cart("{{ track(vars.page) }}");
+    (message.subject, message.text) = ("x".to_owned(), "{{ track(vars.page) }}".to_owned());
+    assert_eq!(check(TemplateKind::Message, &message), Ok(()));
+}
+
+#[test]
 fn the_built_in_offer_says_all_it_must_in_every_language() {
     let creative: Creative = serde_json::from_str(
         r#"{"title": "20 % & more", "text": "Text.", "button": "Go", "coupon": "X1", "image_url": "https://a.example/i.png"}"#,

@@ -176,13 +176,16 @@ impl CartState {
         self.payment = cart.payment;
         self.restore_url = cart.restore_url.clone();
         self.language = changed.language.unwrap_or(self.language);
+        // Told again of the same touch, the reminders that were due since then are not due once more.
+        if touched_at > self.touched_at {
+            self.decided.clear();
+        }
         self.touched_at = touched_at;
         let holds = self.content();
         if self.closed.is_some_and(|closed| closed.content != holds) {
             self.closed = None;
             self.sent.clear();
         }
-        self.decided.clear();
         self.next = changed.next.filter(|_| self.closed.is_none());
         self.epoch = self.epoch.wrapping_add(1);
     }
