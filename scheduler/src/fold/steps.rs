@@ -4,7 +4,7 @@ use policy::hits::MailState;
 use policy::workflow::Instance;
 use store::StateError;
 use types::cart::Reminder;
-use types::event::{CartDecided, CartReason, CartVerdict, Moved, Origin, Recovery, ReminderPurpose};
+use types::event::{CartDecided, CartReason, CartVerdict, Moved, Origin, Recovery};
 use types::id::PartitionId;
 use types::tally::{Dimensions, Hour, Measure};
 use types::text::Slug;
@@ -117,11 +117,5 @@ pub(super) fn counts(mail: &MailState) -> bool {
 
 /// Returns whether a mail of this origin counts anywhere.
 pub(super) fn origin_counts(origin: Option<&Origin>) -> bool {
-    !matches!(
-        origin,
-        Some(Origin::Cart {
-            purpose: ReminderPurpose::Copy | ReminderPurpose::Test,
-            ..
-        })
-    )
+    !origin.is_some_and(Origin::is_for_shop)
 }

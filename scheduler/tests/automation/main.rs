@@ -1,0 +1,14 @@
+//! Contacts, workflows, reminders and their timers on real runners and a real store, with a clock that is set.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "tests state expectations"
+)]
+
+#[path = "../fixture/mod.rs"]
+mod fixture;
+
+mod reminders;
+mod steps;
