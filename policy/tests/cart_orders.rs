@@ -74,15 +74,20 @@ fn token(number: u64) -> String {
 
 /// An order of one "a", with changes.
 fn order(changes: Value) -> Order {
-    let mut order = json!({
+    let order = json!({
         "order_id": "1", "placed_at": now(), "status": "confirmed", "customer": {"email": "anna@libero.it"},
         "total": {"amount": 1, "currency": "EUR"},
         "items": [{"sku": "a", "title": "Scarpe", "quantity": 1, "unit_price": 1}],
     });
-    for (name, value) in changes.as_object().unwrap() {
-        order[name] = value.clone();
+    serde_json::from_value(with(order, changes)).unwrap()
+}
+
+/// Returns an object with some fields changed.
+fn with(mut base: Value, changes: Value) -> Value {
+    if let (Value::Object(base), Value::Object(changes)) = (&mut base, changes) {
+        base.extend(changes);
     }
-    serde_json::from_value(order).unwrap()
+    base
 }
 
 const A: &[(&str, u32)] = &[("a", 1)];
@@ -179,14 +184,11 @@ fn recovered_is_who_came_back_by_a_reminder_within_the_time() {
 }
 
 fn settings(changes: Value) -> CartSpec {
-    let mut spec = json!({
+    let spec = json!({
         "mode": "live", "languages": ["it"], "first": {"after": "2h"}, "second": {"after": "24h"},
         "time_zone": "Europe/Rome",
     });
-    for (name, value) in changes.as_object().unwrap() {
-        spec[name] = value.clone();
-    }
-    serde_json::from_value(spec).unwrap()
+    serde_json::from_value(with(spec, changes)).unwrap()
 }
 
 #[track_caller]

@@ -48,15 +48,15 @@ impl<T> Queue<T> {
 
     /// Puts one at the end of its lane. Once closed, it comes back.
     pub(super) fn push(&self, lane: Lane, item: T) -> Result<(), T> {
-        let mut line = self.lock();
-        if line.closed {
+        let mut waiting = self.lock();
+        if waiting.closed {
             return Err(item);
         }
         match lane {
-            Lane::First => line.first.push_back(item),
-            Lane::Bulk => line.bulk.push_back(item),
+            Lane::First => waiting.first.push_back(item),
+            Lane::Bulk => waiting.bulk.push_back(item),
         }
-        drop(line);
+        drop(waiting);
         self.arrived.notify_one();
         Ok(())
     }

@@ -9,10 +9,9 @@ pub(super) fn format(date: CivilDate, language: Language) -> String {
     let month = usize::from(date.month()).saturating_sub(1);
     let month = months(language).get(month).copied().unwrap_or_default();
     match language {
-        Language::En => format!("{day} {month} {year}"),
         Language::It if day == 1 => format!("1º {month} {year}"),
         Language::Fr if day == 1 => format!("1er {month} {year}"),
-        Language::It | Language::Fr => format!("{day} {month} {year}"),
+        Language::It | Language::En | Language::Fr => format!("{day} {month} {year}"),
         Language::De => format!("{day}. {month} {year}"),
         Language::Es => format!("{day} de {month} de {year}"),
     }
