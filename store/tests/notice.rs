@@ -440,6 +440,7 @@ fn moves() -> Vec<Event> {
         step: slug("hello"),
         accepted: raw(0x0380_0000_0000_1000),
         message: message(),
+        moment: None,
     };
     let reached = |step: &str| Did::Reached { step: slug(step) };
     let instance = Some(raw(0x0380_0000_0000_2400));

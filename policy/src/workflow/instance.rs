@@ -64,12 +64,15 @@ pub struct StepSent {
     /// The mail.
     #[n(1)]
     pub message: MessageId,
+    /// The moment that was chosen for it, if it left a little later.
+    #[n(2)]
+    pub moment: Option<Timestamp>,
 }
 
 impl StepSent {
-    /// Returns when the mail was accepted for delivery: the time of its id.
+    /// Returns when the mail was accepted for delivery: the moment that was chosen for it, or the time of its id.
     pub fn at(&self) -> Timestamp {
-        self.message.event().time()
+        self.moment.unwrap_or_else(|| self.message.event().time())
     }
 }
 
@@ -101,10 +104,13 @@ impl Instance {
             match did {
                 Did::Entered => self.entered_at = Some(wall),
                 Did::Reached { .. } => self.attempt = 0,
-                Did::Sent { step, message, .. } => {
+                Did::Sent {
+                    step, message, moment, ..
+                } => {
                     self.sends.push(StepSent {
                         step: step.clone(),
                         message: *message,
+                        moment: *moment,
                     });
                     let surplus = self.sends.len().saturating_sub(SENDS_KEPT);
                     self.sends.drain(..surplus);

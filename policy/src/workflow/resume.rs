@@ -158,7 +158,7 @@ impl<'a> Going<'a> {
                 })
             }
             Step::Send { id, template } => match self.waits.on {
-                WaitsOn::Slot => walk.send_due(id, template, next),
+                WaitsOn::Slot => walk.send_due(id, template, next, self.waits.base),
                 _ => walk.send(id, template, next),
             },
             Step::Webhook { id, url } => Ok(match self.waits.on {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use types::calendar::Rule;
 use types::contact::{Channel, ContactSource, FieldValue};
-use types::event::{Did, Leave, Refusal, Suppressed, WaitsOn};
+use types::event::{Did, Leave, Place, Refusal, Suppressed, WaitsOn};
 use types::id::{PersonKey, WorkflowNumber};
 use types::order::{Body, Consent, Customer, Grant, MessageRequest, Statement, Stream, TemplateUse};
 use types::text::{Line, Slug};
@@ -13,7 +13,7 @@ use types::time::Timestamp;
 
 use super::hands::{Send, Sent};
 use super::instance::StepSent;
-use super::walk::{Turn, Walk};
+use super::walk::{ON_TIME, Turn, Walk};
 use super::world::Broke;
 use crate::calendar::{self, Slot};
 use crate::contact::Fnv;
@@ -22,53 +22,74 @@ use crate::person::Purpose;
 /// After how long a mail is tried again when too many are under way.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
+/// When a mail leaves.
+enum Moment {
+    /// Now: it was meant for this moment, at or shortly before now.
+    Now(Timestamp),
+    /// Later, or never.
+    Not(Place),
+}
+
 impl Walk<'_> {
     /// Comes to a send: at the first moment that the rules allow.
     pub(super) fn send(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
         if !self.is_on() {
             return Ok(Turn::Stop(self.parked(step, self.world.now)));
         }
-        match self.put_off(step) {
-            Some(turn) => Ok(turn),
-            None => self.send_now(step, template, next),
+        let ready = self.at.max(self.as_of);
+        match self.moment(step, ready) {
+            Moment::Now(moment) => self.send_now(step, template, next, moment),
+            Moment::Not(place) => Ok(Turn::Stop(place)),
         }
     }
 
-    /// Sends at a moment that was allowed when it was chosen: the clock time of the day is not asked again, all else is.
-    pub(super) fn send_due(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
+    /// Sends at the moment that was chosen. It is chosen again if the rules forbid it by now, or, with a clock time, if it is past for long.
+    pub(super) fn send_due(
+        &mut self,
+        step: &Slug,
+        template: &Slug,
+        next: usize,
+        chosen: Timestamp,
+    ) -> Result<Turn, Broke> {
+        let is_past = self.workflow.spec.send.send_at.is_some() && self.world.now.since(self.at) > ON_TIME;
+        if is_past || !self.is_allowed() {
+            return self.send(step, template, next);
+        }
+        self.send_now(step, template, next, chosen)
+    }
+
+    fn is_allowed(&self) -> bool {
         let own = self.workflow.resolved_zone(self.world);
-        let rules = &self.workflow.spec.send;
-        if calendar::is_allowed(self.world.now, rules, &self.zone(), &own).is_err()
-            && let Some(turn) = self.put_off(step)
-        {
-            return Ok(turn);
-        }
-        self.send_now(step, template, next)
+        calendar::is_allowed(self.world.now, &self.workflow.spec.send, &self.zone(), &own).is_ok()
     }
 
-    /// Finds the moment for a mail that is ready; `None` is now.
-    fn put_off(&mut self, step: &Slug) -> Option<Turn> {
+    /// Finds the moment for a mail that is ready.
+    fn moment(&mut self, step: &Slug, ready: Timestamp) -> Moment {
         let (now, zone, own) = (self.world.now, self.zone(), self.workflow.resolved_zone(self.world));
         let rules = &self.workflow.spec.send;
-        let (at, trace) = match calendar::resolve(now, rules, &zone, &own) {
+        let (at, trace) = match calendar::resolve(ready, rules, &zone, &own) {
             Slot::At { at, trace } => (at, trace),
             Slot::None { .. } => {
                 self.suppressed(step, Suppressed::NoSlot, Vec::new());
-                return Some(Turn::Stop(self.left(Leave::NoSlot)));
+                return Moment::Not(self.left(Leave::NoSlot));
             }
         };
         let key = spread_key(self.world.key, self.workflow.number, self.key.as_deref(), step);
         let until = calendar::spread(at, key, rules, &zone, &own);
-        if until <= now {
-            return None;
+        if until > now {
+            let spread = (until > at).then_some("spread");
+            let names = trace.into_iter().map(name).chain(spread);
+            self.delayed(step, until, names);
+            return Moment::Not(self.waits(step, WaitsOn::Slot, Some(until), at));
         }
-        let spread = (until > at).then_some("spread");
-        let names = trace.into_iter().map(name).chain(spread);
-        self.delayed(step, until, names);
-        Some(Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), now)))
+        if ready < now && !self.is_allowed() {
+            // It was allowed when it was ready, and no longer is.
+            return self.moment(step, now);
+        }
+        Moment::Now(at)
     }
 
-    fn send_now(&mut self, step: &Slug, template: &Slug, next: usize) -> Result<Turn, Broke> {
+    fn send_now(&mut self, step: &Slug, template: &Slug, next: usize, chosen: Timestamp) -> Result<Turn, Broke> {
         let (workflow, now) = (self.workflow, self.world.now);
         if !workflow.is_for(&self.contact, self.world, Some(step))? {
             self.suppressed(step, Suppressed::NotWho, Vec::new());
@@ -90,16 +111,21 @@ impl Walk<'_> {
         Ok(match sent {
             Sent::Accepted { accepted, message } => {
                 self.has_acted = true;
+                let spread = workflow.spec.send.spread.map_or(0, |wait| wait.nominal_seconds());
+                let is_on_time = now.since(chosen) <= ON_TIME.max(Duration::from_secs(spread));
+                let moment = (chosen < now && is_on_time).then_some(chosen);
                 self.sends.push(StepSent {
                     step: step.clone(),
                     message,
+                    moment,
                 });
                 self.did.push(Did::Sent {
                     step: step.clone(),
                     accepted,
                     message,
+                    moment,
                 });
-                self.at = now;
+                self.at = moment.unwrap_or(now);
                 Turn::On(next)
             }
             Sent::Refused(refusals) => {
@@ -117,7 +143,7 @@ impl Walk<'_> {
             Sent::Busy => {
                 let until = now + BUSY_WAIT;
                 self.delayed(step, until, ["busy"]);
-                Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), now))
+                Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), chosen))
             }
         })
     }

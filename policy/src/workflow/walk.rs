@@ -1,6 +1,7 @@
 //! From step to step, until one has to wait or the way is over.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use types::event::{Did, Leave, Place, Waits, WaitsOn};
 use types::id::EventId;
@@ -15,6 +16,10 @@ use super::world::{Broke, World};
 use crate::calendar::ResolvedZone;
 use crate::contact::ContactState;
 use crate::filter::Cause;
+
+/// What is done no later than this was done on time: so late are timers of a busy hour. A series at the same clock time each day stays at
+/// it, although each of its mails leaves a moment after it.
+pub(super) const ON_TIME: Duration = Duration::from_hours(1);
 
 /// One reaction of one instance: what it did so far, and what it did it to.
 pub(super) struct Walk<'a> {
@@ -33,6 +38,8 @@ pub(super) struct Walk<'a> {
     pub(super) attempt: u8,
     /// When what happens now happened: waits are counted from it.
     pub(super) at: Timestamp,
+    /// When it was to be done: a timer's due, as long as it surfaced on time, or now.
+    pub(super) as_of: Timestamp,
     pub(super) did: Vec<Did>,
     /// Whether something was sent or called: a walk that breaks then cannot simply be done again.
     pub(super) has_acted: bool,
@@ -72,6 +79,7 @@ impl<'a> Walk<'a> {
             sends: Vec::new(),
             attempt: 0,
             at: at.min(world.now),
+            as_of: world.now,
             did: vec![Did::Entered],
             has_acted: false,
         }
@@ -96,6 +104,11 @@ impl<'a> Walk<'a> {
             sends: instance.sends.clone(),
             attempt: instance.attempt,
             at: at.min(world.now),
+            as_of: if world.now.since(at) > ON_TIME {
+                world.now
+            } else {
+                at.min(world.now)
+            },
             did: Vec::new(),
             has_acted: false,
         }

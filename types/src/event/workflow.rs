@@ -91,6 +91,9 @@ pub enum Did {
         /// The mail.
         #[n(2)]
         message: MessageId,
+        /// The moment that was chosen for it, if it left a little later: waits are counted from it.
+        #[n(3)]
+        moment: Option<Timestamp>,
     },
     /// A mail was not sent.
     #[n(3)]
