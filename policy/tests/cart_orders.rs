@@ -198,9 +198,10 @@ fn check_settings(changes: Value, expected: &[&str]) {
         "saluto" => Some(TemplateKind::Message),
         _ => None,
     };
-    let faults = check(&settings(changes.clone()), &kind);
+    let told = changes.to_string();
+    let faults = check(&settings(changes), &kind);
     let paths: Vec<_> = faults.iter().map(|Fault { path, .. }| path.as_str()).collect();
-    assert_eq!(paths, expected, "{changes}: {faults:?}");
+    assert_eq!(paths, expected, "{told}: {faults:?}");
 }
 
 #[test]

@@ -9,12 +9,15 @@ use mta::submit::{Deps, Settings, Submit};
 use prometheus::Registry;
 use serde_json::json;
 use store::Store;
-use types::event::{Event, FailureClass, Outcome};
+use types::cart::Reminder;
+use types::event::{Event, FailureClass, Outcome, ReminderPurpose};
+use types::id::MessageId;
+use types::locale::Language;
 use types::port::{Admission, Place};
 use types::time::{Clock, Timestamp};
 use types::token::{TokenKeys, VerpKey};
 
-use crate::fixture::{DATE, catalogue, message_mail, offer_mail, order, shop};
+use crate::fixture::{DATE, cart_mail, catalogue, message_mail, offer_mail, order, shop};
 
 /// How long a thread may take before a test gives up; nothing waits for it otherwise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -141,6 +144,28 @@ fn a_mail_that_cannot_be_made_fails_and_says_why() {
     assert!(!world.store.spool().contains(message));
     world.submit.close();
     assert!((failures(&world.registry) - 1.0).abs() < f64::EPSILON);
+    world.runtime.block_on(world.store.close());
+}
+
+#[test]
+fn an_order_s_mail_goes_before_a_storm_of_reminders() {
+    let world = world();
+    let catalogue = catalogue(shop(), &[]);
+    let reminder = cart_mail(&catalogue, Reminder::First, Language::It, ReminderPurpose::Buyer);
+    for number in 0..200 {
+        let mut reminder = reminder.clone();
+        reminder.plan.message = MessageId::from_raw(1_000 + number);
+        world.submit.submit(reminder);
+    }
+    let mail = offer_mail(&catalogue, order(), 1);
+    let message = mail.plan.message;
+    world.submit.submit(mail);
+    world.submit.close();
+    let made: Vec<_> = world.ready.try_iter().map(|ready| ready.message).collect();
+    assert_eq!(made.len(), 201);
+    let place = made.iter().position(|made| *made == message).unwrap();
+    // What the threads had taken by then is before it, while the key is made; by far not the half.
+    assert!(place < 100, "number {place} of 201");
     world.runtime.block_on(world.store.close());
 }
 
