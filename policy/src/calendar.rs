@@ -43,4 +43,4 @@ pub use date_start::{OFFSET_DAYS_MAX, next_date};
 pub use slot::{HORIZON, Slot, is_allowed, resolve};
 pub use spread::spread;
 pub use wait::{add_wait, ready_at};
-pub use zone::{ResolvedZone, civil_days_between, local_date, local_day_start, zone_data_version};
+pub use zone::{ResolvedZone, civil_days_between, local_date, local_day_start, local_time, zone_data_version};

@@ -89,6 +89,12 @@ pub fn local_date(at: Timestamp, zone: &ResolvedZone) -> CivilDate {
     CivilDate::try_from(shown).expect("an instant since 1970 has a year above zero")
 }
 
+/// Returns what the zone's clocks show, with their offset, to the second: `2026-11-22T09:00:00+01:00` (RFC 3339).
+pub fn local_time(at: Timestamp, zone: &ResolvedZone) -> String {
+    let local = zone.local(instant(at));
+    local.at.display_with_offset(local.offset).to_string()
+}
+
 /// Returns when a day begins in the zone: its first instant, also where the clocks skip midnight or show it twice.
 ///
 /// 1970 for days before it, and the end of the year 9999 for days past it.
@@ -129,6 +135,17 @@ pub(super) fn timestamp(at: jiff::Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_local_time_is_written_with_its_offset() {
+        let check = |zone: &str, at: &str, expected: &str| {
+            let zone = ResolvedZone::of(zone.parse().unwrap());
+            assert_eq!(local_time(at.parse().unwrap(), &zone), expected);
+        };
+        check("Europe/Rome", "2026-11-22T08:00:00Z", "2026-11-22T09:00:00+01:00");
+        check("Europe/Rome", "2026-07-01T08:00:00Z", "2026-07-01T10:00:00+02:00");
+        check("UTC-05:30", "2026-11-22T08:00:00Z", "2026-11-22T02:30:00-05:30");
+    }
 
     fn zone(name: &str) -> ResolvedZone {
         ResolvedZone::of(name.parse().unwrap())
