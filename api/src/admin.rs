@@ -14,9 +14,11 @@ use serde::Serialize;
 use types::port::{SiteLimits, SiteView};
 
 use crate::app::App;
+use crate::aside;
 use crate::auth::{Caller, Operator};
 use crate::body::Json;
 use crate::catalogue::keys;
+use crate::contacts::timeline;
 use crate::extract::Segments;
 use crate::messages;
 use crate::orders;
@@ -34,7 +36,7 @@ const SITES_MAX: usize = 1000;
 /// Builds the admin listener's routes.
 pub(crate) fn router(app: &App) -> Router {
     let metrics = &app.metrics;
-    let table: [(&str, MethodRouter<App>); 15] = [
+    let table: [(&str, MethodRouter<App>); 17] = [
         ("/metrics", get(scrape)),
         ("/healthz", get(healthy)),
         ("/readyz", get(ready)),
@@ -44,6 +46,11 @@ pub(crate) fn router(app: &App) -> Router {
         ("/admin/v1/queues/{site}/resume", post(resume)),
         ("/admin/v1/messages/{id}", get(message)),
         ("/admin/v1/shops/{id}/orders/{order_id}", get(explain)),
+        (
+            "/admin/v1/shops/{id}/contacts/{email}/timeline",
+            get(timeline::for_operator),
+        ),
+        ("/admin/v1/set-aside", get(aside::list)),
         ("/admin/v1/shops/{id}/keys", get(keys::list).post(keys::post)),
         ("/admin/v1/shops/{id}/keys/{key}", delete(keys::delete)),
         ("/admin/v1/stats", get(stats::for_operator)),

@@ -4,6 +4,7 @@
 //! of its own shop alone, and lists name people by the keyed hash in their cursors.
 
 pub(crate) mod document;
+pub(crate) mod timeline;
 pub(crate) mod view;
 
 use axum::extract::State;

@@ -13,6 +13,7 @@
 
 mod admin;
 mod app;
+mod aside;
 pub mod auth;
 mod batch;
 mod body;

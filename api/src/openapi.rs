@@ -30,6 +30,7 @@ use crate::{contacts, events, imports, messages, orders, persons, problem, stats
         suppressions::list, suppressions::post, suppressions::put, suppressions::lookup, suppressions::delete,
         persons::get, persons::delete, stats::get, stream::get,
         contacts::list, contacts::put, contacts::patch, contacts::get, contacts::delete, contacts::members,
+        contacts::timeline::get,
         fields::list, fields::put, fields::get, fields::delete, groups::list, groups::put, groups::get, groups::delete,
         events::post, imports::post, imports::list, imports::get, imports::rejects,
         workflows::list, workflows::put, workflows::get, workflows::delete, workflows::switch, workflows::copy,

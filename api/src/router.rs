@@ -76,6 +76,7 @@ fn contacts_and_carts() -> Vec<Route> {
                 .get(contacts::get)
                 .delete(contacts::delete),
         ),
+        ("/v1/contacts/{email}/timeline", get(contacts::timeline::get)),
         ("/v1/fields", get(fields::list)),
         (
             "/v1/fields/{id}",

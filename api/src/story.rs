@@ -446,7 +446,7 @@ pub(crate) const fn kind(event: &Event) -> &'static str {
 }
 
 /// Returns the message that an event is about.
-const fn about(event: &Event) -> Option<MessageId> {
+pub(crate) const fn about(event: &Event) -> Option<MessageId> {
     match event {
         Event::AttemptClaimed(claimed) => Some(claimed.message),
         Event::AttemptEnded(ended) => Some(ended.message),
