@@ -66,6 +66,11 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
         Some(value)
     }
 
+    /// Forgets a value that is remembered, also one that changed in this turn.
+    pub(crate) fn drop_value(&mut self, key: &K) {
+        self.values.remove(key);
+    }
+
     /// Returns the remembered keys, in no order.
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.values.keys()

@@ -71,6 +71,10 @@ pub(crate) fn replay(
         let owner = folds
             .iter()
             .position(|fold| fold.range().contains(&record.partition.number()));
+        if let Event::CartChanged(changed) = &record.event {
+            let others = folds.iter_mut().enumerate().filter(|(at, _)| Some(*at) != owner);
+            others.for_each(|(_, fold)| fold.leave_cart_name(changed.shop, &changed.id));
+        }
         let Some((fold, open)) = owner.and_then(|owner| folds.get_mut(owner).zip(opens.get_mut(owner))) else {
             continue;
         };
@@ -131,7 +135,7 @@ impl Opening {
             }
             Event::AttemptEnded(ended) => {
                 let person = fold
-                    .person_of(record.partition, ended.message)
+                    .recipient_of(record.partition, ended.message)
                     .map_err(StartError::State)?;
                 let owed = person.and_then(|person| suppression_after(person, ended));
                 self.suppressions.extend(owed.map(|owed| (record.partition, owed)));

@@ -340,7 +340,7 @@ impl Runner {
         if !ended.outcome.is_terminal() || ended.outcome == types::event::Outcome::Delivered {
             return Ok(());
         }
-        let Some(person) = self.fold.person_of(partition, ended.message)? else {
+        let Some(person) = self.fold.recipient_of(partition, ended.message)? else {
             return Ok(());
         };
         if let Some(changed) = suppression_after(person, ended) {

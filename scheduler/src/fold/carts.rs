@@ -72,6 +72,12 @@ impl Fold {
             .map(|named| named.event))
     }
 
+    /// Leaves a name to another runner's partitions, where a later record puts it. In a replay, turns of several runners are handed over
+    /// beside each other, and only the last of them may say where the name leads.
+    pub(crate) fn leave_cart_name(&mut self, shop: ShopNumber, id: &Line<128>) {
+        self.cart_names.drop_value(&(shop, id.clone()));
+    }
+
     pub(super) fn cart_changed(&mut self, entry: &Entry<'_>, changed: &CartChanged) -> Result<(), StateError> {
         let id = changed.object.unwrap_or(entry.id);
         let key = (entry.partition, id);

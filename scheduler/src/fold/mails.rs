@@ -140,6 +140,17 @@ impl Fold {
         Ok(self.mail(partition, message)?.map(|mail| *mail.person()))
     }
 
+    /// Returns whose mailbox a mail went to, or `None` if there is no such mail, or it went to the shop: what its mailbox
+    /// answers says nothing of the person whose cart it showed.
+    pub(crate) fn recipient_of(
+        &mut self,
+        partition: PartitionId,
+        message: MessageId,
+    ) -> Result<Option<PersonKey>, StateError> {
+        let mail = self.mail(partition, message)?.filter(|mail| counts(mail));
+        Ok(mail.map(|mail| *mail.person()))
+    }
+
     /// Returns whether opens, clicks and landings of a mail may be recorded: not if it is unknown or erased, or its person withdrew.
     pub(crate) fn may_record(&mut self, partition: PartitionId, message: MessageId) -> Result<bool, StateError> {
         let Some(mail) = self.mail(partition, message)?.filter(|mail| !mail.is_forgotten()) else {

@@ -10,5 +10,6 @@
 #[path = "../fixture/mod.rs"]
 mod fixture;
 
+mod months;
 mod reminders;
 mod steps;
