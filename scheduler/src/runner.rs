@@ -142,6 +142,9 @@ impl Runner {
                     inbox.try_recv_tracked(&mut waiting, TRACKED_MAX);
                     self.turn(&mut waiting);
                     // One turn each: neither keeps the other waiting.
+                    if self.fold.timers.wants(self.deps.clock.now()) {
+                        self.read_timers();
+                    }
                     self.fire();
                 }
                 // Yielded, so that what came meanwhile is seen first.
