@@ -317,8 +317,17 @@ fn a_daily_series_at_a_clock_time_stays_daily_though_each_mail_leaves_a_little_l
             // Timers surface some seconds after they were due.
             sim.lateness = std::time::Duration::from_secs(7);
             sim.until("2026-11-30T00:00");
-            let days: Vec<_> = sim.sent.iter().map(|mail| mail.at.to_string()[..10].to_owned()).collect();
-            assert_eq!(days, ["2026-11-24", "2026-11-25"], "{spread:?} {after}: {:#?}", sim.story());
+            let days: Vec<_> = sim
+                .sent
+                .iter()
+                .map(|mail| mail.at.to_string()[..10].to_owned())
+                .collect();
+            assert_eq!(
+                days,
+                ["2026-11-24", "2026-11-25"],
+                "{spread:?} {after}: {:#?}",
+                sim.story()
+            );
         }
     }
 }

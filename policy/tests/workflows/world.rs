@@ -134,6 +134,8 @@ pub(crate) struct Sim {
     mint: IdMint,
     rows: BTreeMap<EventId, Vec<u8>>,
     timers: BTreeSet<(Timestamp, EventId, u32)>,
+    /// Every timer that was ever set.
+    armed: BTreeSet<(Timestamp, EventId, u32)>,
     mails: MailBox,
     zones: Zones,
     pub(crate) settings: Settings,
@@ -161,6 +163,7 @@ impl Sim {
             mint: IdMint::new(0, None),
             rows: BTreeMap::new(),
             timers: BTreeSet::new(),
+            armed: BTreeSet::new(),
             mails: MailBox::default(),
             zones: Zones::default(),
             settings: Settings {
@@ -367,6 +370,7 @@ impl Sim {
             };
             if let Some(due) = row.due() {
                 self.timers.insert((due, instance, row.epoch));
+                self.armed.insert((due, instance, row.epoch));
             }
             self.rows.insert(instance, row.encode());
             for mail in &mut self.sent {
@@ -403,6 +407,12 @@ impl Sim {
             }
         }
         self.now = self.now.max(to);
+    }
+
+    /// Lets every timer that was ever set surface once more.
+    pub(crate) fn surface_all_again(&mut self) {
+        self.timers.clone_from(&self.armed);
+        self.advance(self.now);
     }
 
     /// Lets time pass while nothing works.
