@@ -100,15 +100,33 @@ pub enum Command {
         #[command(flatten)]
         admin: Admin,
     },
-    /// Tell the story of an order.
+    /// Tell the story of an order, or where a contact stands.
+    #[command(subcommand_negates_reqs = true)]
     Explain {
+        /// Tell of something other than an order.
+        #[command(subcommand)]
+        what: Option<Explained>,
         /// Whose order.
-        shop: String,
+        #[arg(required = true)]
+        shop: Option<String>,
         /// The shop's own order id.
-        order_id: String,
+        #[arg(required = true)]
+        order_id: Option<String>,
         /// How to reach the service.
         #[command(flatten)]
         admin: Admin,
+    },
+}
+
+/// What can be explained beside orders.
+#[derive(Debug, Subcommand)]
+pub enum Explained {
+    /// Tell where a contact stands in workflows and with its carts, what comes next and why not yet, and what happened.
+    Contact {
+        /// Whose contact.
+        shop: String,
+        /// The contact's address.
+        email: String,
     },
 }
 

@@ -155,6 +155,14 @@ pub fn explain(admin: &Admin, shop: &str, order_id: &str) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells where a contact stands and what happened to it.
+pub fn explain_contact(admin: &Admin, shop: &str, email: &str) -> anyhow::Result<ExitCode> {
+    let path = format!("/admin/v1/shops/{}/contacts/{}/timeline", escaped(shop), escaped(email));
+    let told = ask(admin, |client| async move { client.get(&path).await?.success() })?;
+    print!("{}", crate::standing::tell(&told));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Prints events.
 pub fn events(admin: &Admin, follow: bool, filters: &[(&str, Option<String>)]) -> anyhow::Result<ExitCode> {
     let since = filters.iter().any(|(name, value)| *name == "since" && value.is_some());
@@ -199,14 +207,20 @@ fn query(parts: &[(&str, Option<String>)]) -> String {
         query.push('&');
         query.push_str(name);
         query.push('=');
-        for byte in value.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
-                query.push(byte.into());
-            } else {
-                write!(query, "%{byte:02X}").expect("writing to a string cannot fail");
-            }
-        }
+        query.push_str(&escaped(value));
         query
+    })
+}
+
+/// Writes a text so that it can stand in a path or a query.
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
+            out.push(byte.into());
+        } else {
+            write!(out, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+        out
     })
 }
 

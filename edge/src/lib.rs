@@ -11,5 +11,6 @@ pub mod demo;
 pub mod logging;
 pub mod service;
 pub mod settings;
+pub mod standing;
 pub mod story;
 pub mod watch;

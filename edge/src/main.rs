@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use edge::cli::{Cli, Command};
+use edge::cli::{Cli, Command, Explained};
 use edge::{command, demo, logging, service};
 
 /// Message buffers are made on one thread and freed on another; the system's allocator is slow at that.
@@ -48,7 +48,17 @@ fn main() -> ExitCode {
             ],
         ),
         Command::Judge { rules, from, to, admin } => command::judge(&admin, &rules, from.as_deref(), to.as_deref()),
-        Command::Explain { shop, order_id, admin } => command::explain(&admin, &shop, &order_id),
+        Command::Explain {
+            what: Some(Explained::Contact { shop, email }),
+            admin,
+            ..
+        } => command::explain_contact(&admin, &shop, &email),
+        Command::Explain {
+            what: None,
+            shop,
+            order_id,
+            admin,
+        } => command::explain(&admin, &shop.unwrap_or_default(), &order_id.unwrap_or_default()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
