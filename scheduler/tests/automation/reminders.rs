@@ -7,7 +7,7 @@ use types::event::{CartVerdict, Event, Origin, Recovery, ReminderPurpose};
 use types::id::{EventId, PublicId};
 use types::time::Clock;
 
-use crate::fixture::{Node, PUBLISHER, furnished, start_at};
+use crate::fixture::{Node, PUBLISHER, ended, furnished, start_at};
 
 const ANNA: &str = "anna@example.it";
 const HOUR: Duration = Duration::from_hours(1);
@@ -82,7 +82,11 @@ async fn a_cart_that_is_touched_again_starts_its_time_over() {
     assert_eq!(node.reminders(), []);
     node.after(HOUR).await;
     assert_eq!(node.reminders().len(), 1);
-    assert_eq!(node.cart(ANNA, "c-1").await.unwrap().cart(), cart, "it is the same cart");
+    assert_eq!(
+        node.cart(ANNA, "c-1").await.unwrap().cart(),
+        cart,
+        "it is the same cart"
+    );
     node.stop().await;
 }
 
@@ -109,10 +113,38 @@ async fn a_copy_goes_to_the_shop_and_counts_nowhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_bounces_suppresses_no_buyer() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = live();
+    settings["address"] = json!("owner@shop.example");
+    let node = reminding(folder.path(), settings).await;
+    node.touch(ANNA, "c-1").await;
+    node.after(2 * HOUR).await;
+    for (mail, suppressed) in node.own_mails().into_iter().rev().zip([0, 1]) {
+        node.submit(mail.partition, failed(mail.plan.message)).await;
+        let records = node.records().await;
+        let changes = records
+            .iter()
+            .filter(|record| matches!(record.event, Event::SuppressionChanged(_)));
+        assert_eq!(changes.count(), suppressed, "{:?}", mail.origin);
+    }
+    node.stop().await;
+}
+
+/// The end of a mail whose mailbox does not exist.
+fn failed(message: types::id::MessageId) -> Event {
+    let class = types::event::FailureClass::BadMailbox;
+    ended(message, 1, types::event::Outcome::Failed { class })
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_closes_its_cart_and_says_whether_the_reminder_brought_it() {
     let folder = tempfile::tempdir().unwrap();
     let node = reminding(folder.path(), live()).await;
-    for (email, expected) in [("a@example.it", Recovery::Recovered), ("b@example.it", Recovery::Influenced)] {
+    for (email, expected) in [
+        ("a@example.it", Recovery::Recovered),
+        ("b@example.it", Recovery::Influenced),
+    ] {
         let id = format!("cart of {email}");
         node.touch(email, &id).await;
         node.after(2 * HOUR).await;
