@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
-use store::state::TrackedPut;
+use policy::cart::CartState;
+use policy::contact::ContactState;
+use store::state::{AutomationPut, TrackedPut};
 use store::{Batch, Put, Receipt, Store, Submission, SuppressionList, Turn};
 use types::event::{
-    AttemptClaimed, AttemptEnded, Claim, Decided, Event, Offer, Outcome, PersonErased, Plan, Refusal, Tracking, Verdict,
+    AttemptClaimed, AttemptEnded, CartChanged, Claim, Decided, Event, Offer, Outcome, PersonErased, Plan, Refusal,
+    Tracking, Verdict,
 };
 use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
 use types::locale::Language;
@@ -51,6 +54,11 @@ pub fn start(store: &Store, clock: Arc<dyn Clock>) {
                 .is_err()
             {
                 return;
+            }
+            // Contacts are read from state alone: it has to have the turn before.
+            let of_range = PartitionId::new(range.start).unwrap();
+            while store.state().applied(of_range) < position {
+                thread::sleep(std::time::Duration::from_micros(200));
             }
             for (id, event, receipt) in receipts {
                 if let Event::CatalogueChanged(change) = &event {
@@ -128,9 +136,59 @@ impl Runner<'_> {
                 });
             }
             Event::PersonErased(erased) => self.erase(erased),
+            Event::ContactChanged(changed) => self.contact(partition, id, changed.person, changed.shop, &event),
+            Event::EventReported(reported) => {
+                self.claim(partition, id, &reported.claims);
+                self.contact(partition, id, reported.person, reported.shop, &event);
+            }
+            Event::CartChanged(changed) => self.cart(partition, id, changed),
             other => panic!("the double knows no {other:?}"),
         }
         (id, event, receipt)
+    }
+
+    /// Folds an event into a contact's row. Rows of this turn are not seen by others of it, as no test needs that.
+    fn contact(&mut self, partition: PartitionId, id: EventId, person: PersonKey, shop: ShopNumber, event: &Event) {
+        let known = self.store.state().contact(partition, &person, shop).unwrap();
+        let mut contact = known.map_or_else(ContactState::default, |bytes| ContactState::decode(&bytes).unwrap());
+        contact.apply(id, self.now, event);
+        let object = contact.object().unwrap();
+        self.put(partition, object, id, event);
+        self.about(person, shop, object);
+        self.puts.push(Put::Automation(AutomationPut::Contact {
+            partition,
+            person,
+            shop,
+            value: Some(contact.encode()),
+        }));
+    }
+
+    fn cart(&mut self, partition: PartitionId, id: EventId, changed: &CartChanged) {
+        let named = self.store.state().cart_named(changed.shop, &changed.id).unwrap();
+        let object = named.map_or(id, |name| name.event);
+        let event = Event::CartChanged(Box::new(changed.clone()));
+        let known = self.store.state().cart(partition, object).unwrap();
+        let cart = match known {
+            Some(bytes) => CartState::decode(&bytes).unwrap().apply(self.now, &event),
+            None => CartState::new(object, self.now, changed),
+        };
+        self.put(partition, object, id, &event);
+        self.about(changed.person, changed.shop, object);
+        self.contact(partition, id, changed.person, changed.shop, &event);
+        let name = PublicId {
+            partition,
+            event: object,
+        };
+        self.puts.push(Put::Automation(AutomationPut::CartName {
+            shop: changed.shop,
+            id: changed.id.clone(),
+            cart: cart.as_ref().map(|_| name),
+        }));
+        self.puts.push(Put::Automation(AutomationPut::Cart {
+            partition,
+            cart: object,
+            value: cart.map(|cart| cart.encode()),
+        }));
     }
 
     fn push(&mut self, partition: PartitionId, event: &Event) -> EventId {
@@ -199,6 +257,18 @@ impl Runner<'_> {
     fn erase(&mut self, erased: &PersonErased) {
         let (partition, person) = (erased.person.partition(), erased.person);
         let about = self.store.state().about(partition, &person).unwrap();
+        let known = self.store.state().contacts_of_person(partition, &person).unwrap();
+        for (shop, _) in known
+            .into_iter()
+            .filter(|(shop, _)| erased.shop.is_none_or(|of| of == *shop))
+        {
+            self.puts.push(Put::Automation(AutomationPut::Contact {
+                partition,
+                person,
+                shop,
+                value: None,
+            }));
+        }
         for (shop, object) in about
             .into_iter()
             .filter(|(shop, _)| erased.shop.is_none_or(|of| of == *shop))
