@@ -52,7 +52,12 @@ pub fn resume(
         Input::Happened(happened) => going.happened(happened, hands),
         Input::Timer { due } => going.due(MoveCause::Timer(*due), *due, hands),
         Input::On { version } if waits.on == WaitsOn::On => {
-            going.due(MoveCause::Activation(*version), waits.base, hands)
+            // What waits for its start keeps what it is counted from; all else, when it would have gone on.
+            let start = instance
+                .is_armed()
+                .then(|| armed_due(workflow, world, instance))
+                .flatten();
+            going.due(MoveCause::Activation(*version), start.unwrap_or(waits.base), hands)
         }
         Input::On { .. } => Ok(Vec::new()),
         Input::Answer { id, ended } => going.answered(*id, ended.epoch, ended.status, hands),
@@ -153,6 +158,9 @@ impl<'a> Going<'a> {
                     (WaitsOn::Time, _) | (WaitsOn::On, After::Reached | After::Send) => {
                         walk.waited(wait, WaitEnded::Elapsed, due)
                     }
+                    (WaitsOn::On, After::NoEngagement) if wait.mail(&walk.sends).is_none() => {
+                        walk.waited(wait, WaitEnded::Elapsed, due)
+                    }
                     (WaitsOn::Verdict, _) => walk.watch(wait, Verdicts::Final),
                     _ => walk.watch(wait, Verdicts::Awaited),
                 })
@@ -221,7 +229,11 @@ impl<'a> Going<'a> {
             place: Place::Waits(Waits {
                 on: WaitsOn::On,
                 due: None,
-                base: due,
+                base: if self.waits.step.is_some() {
+                    due
+                } else {
+                    self.waits.base
+                },
                 ..self.waits.clone()
             }),
         }
@@ -230,6 +242,9 @@ impl<'a> Going<'a> {
     /// Something happened to the contact, which has not entered yet.
     fn armed_happened(&self, happened: &Happened<'_>) -> Option<Moved> {
         let (workflow, world, cause) = (self.workflow, self.world, MoveCause::Event(happened.id));
+        if self.is_deleted() {
+            return Some(self.gone(cause, Leave::Deleted));
+        }
         let mut base = self.waits.base;
         match (&workflow.spec.start, happened.what) {
             (Start::CartAbandoned { .. }, What::Cart { id, turn }) if self.instance.key.as_ref() == Some(id) => {
@@ -286,7 +301,8 @@ impl<'a> Going<'a> {
     fn happened(&self, happened: &Happened<'_>, hands: &'a mut dyn Hands) -> Result<Vec<Moved>, Broke> {
         let cause = MoveCause::Event(happened.id);
         if self.is_deleted() {
-            return Ok(Vec::new());
+            let walk = self.walk(hands, happened.wall);
+            return Ok(vec![self.moved(cause, walk.leave(Leave::Deleted))]);
         }
         if let Some(why) = self.exit(Some(happened))? {
             let walk = self.walk(hands, happened.wall);

@@ -341,3 +341,61 @@ fn after_an_outage_the_clock_time_is_waited_for_again() {
     sim.until("2026-12-01T00:00");
     sim.expect_sent(&[("one", "2026-11-25T08:00"), ("two", "2026-11-26T08:00")]);
 }
+
+#[test]
+fn a_start_whose_time_came_while_it_was_off_is_made_up_for_unless_it_is_too_late() {
+    for (start, on_at, expected) in [
+        (
+            json!({ "on": "subscription", "after": "3d" }),
+            "2026-11-26T20:00",
+            Some("2026-11-26T20:00"),
+        ),
+        (json!({ "on": "subscription", "after": "3d" }), "2026-11-28T20:00", None),
+        (
+            json!({ "on": "date", "field": "renewal" }),
+            "2026-11-26T20:00",
+            Some("2026-11-26T20:00"),
+        ),
+        (json!({ "on": "date", "field": "renewal" }), "2026-11-28T20:00", None),
+    ] {
+        let mut workflow = workflow(json!({}), "1d");
+        workflow["start"] = start.clone();
+        let mut sim = Sim::new(&[("test", workflow)]);
+        sim.subscribe();
+        sim.set("renewal", Some("2026-11-26"));
+        sim.switch("test", WorkflowState::Off, Enrol::Future);
+        sim.until("2026-11-26T19:00");
+        assert_eq!(sim.waiting(), ["- on -"]);
+        sim.until(on_at);
+        sim.switch("test", WorkflowState::On, Enrol::Future);
+        let sent: Vec<_> = expected.iter().map(|time| ("one", *time)).collect();
+        sim.expect_sent(&sent);
+        assert_eq!(sim.leaves().len(), usize::from(expected.is_none()), "{start}");
+    }
+}
+
+#[test]
+fn a_birthday_that_passed_while_it_was_off_comes_next_year() {
+    let mut workflow = workflow(json!({}), "1d");
+    workflow["start"] = json!({ "on": "date", "field": "birthday", "yearly": "mar01" });
+    let mut sim = Sim::new(&[("test", workflow)]);
+    sim.subscribe();
+    sim.set("birthday", Some("1980-11-26"));
+    sim.switch("test", WorkflowState::Off, Enrol::Future);
+    sim.until("2026-12-26T00:00");
+    sim.switch("test", WorkflowState::On, Enrol::Future);
+    assert_eq!(sim.waiting(), ["- start 2027-11-25T23:00"]);
+    sim.until("2027-11-26T00:00");
+    sim.expect_sent(&[("one", "2027-11-25T23:00")]);
+}
+
+#[test]
+fn what_is_deleted_while_it_is_off_is_over_with_the_next_event() {
+    let mut sim = Sim::new(&[("test", workflow(json!({}), "1d"))]);
+    sim.subscribe();
+    sim.switch("test", WorkflowState::Off, Enrol::Future);
+    sim.until("2026-11-25T00:00");
+    sim.delete("test");
+    sim.set("points", Some("1"));
+    assert_eq!(sim.leaves(), ["deleted"]);
+}
