@@ -15,6 +15,7 @@ mod support;
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::json;
 use support::{World, campaign, order, template};
 
 /// The seed of the generated data; a failing run is repeated with it.
@@ -28,7 +29,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 /// A batch with bad items is answered all the same: each item's own result refuses it.
 const BATCHES: &str = r#"
 [[operations]]
-include-name = ["POST /v1/orders", "POST /v1/messages"]
+include-name = ["POST /v1/orders", "POST /v1/messages", "POST /v1/events"]
 checks.negative_data_rejection.expected-statuses = ["207", "400", "401", "403", "404", "409", "413", "415", "422", "429", "503"]
 "#;
 
@@ -41,6 +42,14 @@ async fn no_answer_is_a_5xx_or_undocumented() {
     caller.post("/v1/orders", &order("0")).await;
     caller.put("/v1/campaigns/0", &campaign("0")).await;
     caller.put("/v1/templates/0", &template()).await;
+    caller.put("/v1/fields/0", &json!({ "type": "number" })).await;
+    caller.put("/v1/groups/0", &json!({ "name": "0" })).await;
+    caller
+        .put(
+            "/v1/workflows/0",
+            &json!({ "name": "0", "start": { "on": "group", "group": "0" } }),
+        )
+        .await;
 
     // As a shop, which may do nearly everything, and as the operator, who names the shop.
     for key in [caller.key(), world.operator.key()] {

@@ -34,6 +34,32 @@ fn requests(accept: &str) -> Vec<(&'static str, String, Option<Value>, &'static 
         ("POST", path("/v1/suppressions/lookup"), Some(email.clone()), "read"),
         ("POST", path("/v1/suppressions"), Some(email.clone()), "manage"),
         ("PUT", path("/v1/suppressions"), Some(email), "manage"),
+        ("PUT", path("/v1/contacts/a@example.it"), Some(json!({})), "send"),
+        ("PATCH", path("/v1/contacts/a@example.it"), Some(json!({})), "send"),
+        ("GET", path("/v1/contacts/mario@example.it"), None, "read"),
+        ("GET", path("/v1/contacts/mario@example.it/timeline"), None, "read"),
+        ("GET", path("/v1/contacts"), None, "read"),
+        ("POST", path("/v1/events"), Some(event()), "send"),
+        (
+            "PUT",
+            path("/v1/fields/age"),
+            Some(json!({ "type": "number" })),
+            "manage",
+        ),
+        ("GET", path("/v1/fields"), None, "read"),
+        ("PUT", path("/v1/groups/vip"), Some(json!({ "name": "Vip" })), "manage"),
+        ("GET", path("/v1/groups/vip/members"), None, "read"),
+        ("GET", path("/v1/imports"), None, "read"),
+        ("PUT", path("/v1/workflows/w"), Some(workflow()), "manage"),
+        ("GET", path("/v1/workflows/w"), None, "read"),
+        ("GET", path("/v1/workflows"), None, "read"),
+        ("GET", path("/v1/workflows/schema"), None, "read"),
+        ("GET", path("/v1/workflows/w/stats"), None, "read"),
+        ("PUT", path("/v1/carts/8"), Some(cart()), "send"),
+        ("GET", path("/v1/carts/7"), None, "read"),
+        ("PUT", path("/v1/carts/settings"), Some(carts()), "manage"),
+        ("GET", path("/v1/carts/settings"), None, "read"),
+        ("GET", path("/v1/carts/stats"), None, "read"),
         ("PUT", path("/v1/shops/one"), Some(shop("one")), "-"),
         ("GET", path("/v1/shops/one/keys"), None, "-"),
         (
@@ -47,14 +73,42 @@ fn requests(accept: &str) -> Vec<(&'static str, String, Option<Value>, &'static 
     ]
 }
 
+fn event() -> Value {
+    json!({ "email": "mario@example.it", "name": "booking" })
+}
+
+fn workflow() -> Value {
+    json!({ "name": "W", "start": { "on": "event", "name": "booking" } })
+}
+
+fn cart() -> Value {
+    json!({
+        "customer": { "email": "mario@example.it" }, "total": { "amount": 5990, "currency": "EUR" }, "net": 4910,
+        "items": [{ "sku": "A1", "title": "Scarpe", "quantity": 1, "unit_price": 5990 }],
+        "restore_url": "https://one.example/cart/7",
+    })
+}
+
+fn carts() -> Value {
+    json!({ "mode": "off", "languages": ["it"], "time_zone": "Europe/Rome" })
+}
+
 async fn ask(caller: &Client, method: &str, path: &str, body: Option<&Value>) -> Answer {
     let body = body.map(|body| body.to_string().into_bytes());
     caller.request(method, path, &[], body.as_deref()).await
 }
 
+/// Settings under which every request may fail to authenticate once.
+fn settings() -> api::Settings {
+    api::Settings {
+        failed_auth_per_minute: NonZeroU32::new(100).unwrap(),
+        ..api::Settings::default()
+    }
+}
+
 /// A world with shops `one` and `two`, of which the first has one of everything; returns its order's id too.
 async fn furnished() -> (World, Client, Client, String) {
-    let world = World::start().await;
+    let world = World::with(settings()).await;
     let (one, two) = (world.shop("one").await, world.shop("two").await);
     let id = one.post("/v1/orders", &order("1")).await.json()["id"]
         .as_str()
@@ -68,6 +122,16 @@ async fn furnished() -> (World, Client, Client, String) {
             .status,
         200
     );
+    assert_eq!(
+        one.put("/v1/fields/age", &json!({ "type": "number" })).await.status,
+        201
+    );
+    assert_eq!(one.put("/v1/groups/vip", &json!({ "name": "Vip" })).await.status, 201);
+    let contact = json!({ "groups": ["vip"], "fields": { "age": 41 } });
+    assert_eq!(one.put("/v1/contacts/mario@example.it", &contact).await.status, 202);
+    assert_eq!(one.put("/v1/workflows/w", &workflow()).await.status, 201);
+    assert_eq!(one.put("/v1/carts/settings", &carts()).await.status, 201);
+    assert_eq!(one.put("/v1/carts/7", &cart()).await.status, 202);
     (world, one, two, id)
 }
 
@@ -96,7 +160,7 @@ async fn a_key_does_what_its_scopes_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_without_a_key_gets_further_than_the_description() {
     let (world, _, _, id) = furnished().await;
-    let settings = api::Settings::default();
+    let settings = settings();
     let nobody = Client::new(world.api, None);
     let description = nobody.get("/openapi.json").await;
     assert_eq!(description.status, 200);
@@ -133,6 +197,21 @@ async fn a_shop_sees_nothing_of_another() {
         "/v1/stats?by=campaign&shop=one".to_owned(),
         "/v1/events/stream?shop=one&follow=false".to_owned(),
         "/v1/persons?email=mario@example.it&shop=one".to_owned(),
+        "/v1/contacts/mario@example.it".to_owned(),
+        "/v1/contacts/mario@example.it/timeline".to_owned(),
+        "/v1/contacts?shop=one".to_owned(),
+        "/v1/fields/age".to_owned(),
+        "/v1/fields?shop=one".to_owned(),
+        "/v1/groups/vip".to_owned(),
+        "/v1/groups/vip/members".to_owned(),
+        "/v1/groups/vip/members?shop=one".to_owned(),
+        "/v1/imports?shop=one".to_owned(),
+        "/v1/workflows/w".to_owned(),
+        "/v1/workflows/w/stats".to_owned(),
+        "/v1/workflows?shop=one".to_owned(),
+        "/v1/carts/7".to_owned(),
+        "/v1/carts/settings".to_owned(),
+        "/v1/carts/stats?shop=one".to_owned(),
     ] {
         assert_eq!(one.get(&path).await.status, 200, "{path}");
         let answer = two.get(&path).await;
@@ -151,6 +230,11 @@ async fn a_shop_sees_nothing_of_another() {
         ("campaigns", "campaigns"),
         ("templates", "templates"),
         ("suppressions", "suppressions"),
+        ("contacts", "contacts"),
+        ("fields", "fields"),
+        ("groups", "groups"),
+        ("imports", "imports"),
+        ("workflows", "workflows"),
     ] {
         let listed = two.get(&format!("/v1/{path}")).await.json();
         assert_eq!(listed[entries], json!([]), "{path}");
@@ -159,7 +243,42 @@ async fn a_shop_sees_nothing_of_another() {
     assert_eq!(shops["shops"].as_array().unwrap().len(), 1);
     assert_eq!(shops["shops"][0]["id"], "two");
 
+    // Two shops' contacts of one person share nothing.
+    assert_eq!(
+        two.put("/v1/contacts/mario@example.it", &json!({ "name": "M." }))
+            .await
+            .status,
+        202
+    );
+    assert_eq!(
+        two.get("/v1/contacts/mario@example.it").await.json()["fields"],
+        json!({})
+    );
+    assert_eq!(
+        one.get("/v1/contacts/mario@example.it").await.json()["name"],
+        Value::Null
+    );
+    let listed = two.get("/v1/contacts").await.json();
+    assert_eq!(listed["contacts"].as_array().unwrap().len(), 1);
+    let told = two.get("/v1/contacts/mario@example.it/timeline").await.json();
+    assert_eq!(
+        (told["events"].as_array().unwrap().len(), &told["carts"]),
+        (1, &json!([]))
+    );
+
     // And changes nothing of it.
+    let other = two.put("/v1/contacts/mario@example.it?shop=one", &json!({})).await;
+    assert_eq!(other.status, 404);
+    assert_eq!(two.delete("/v1/contacts/mario@example.it").await.status, 204);
+    assert_eq!(one.get("/v1/contacts/mario@example.it").await.status, 200);
+    assert_eq!(two.delete("/v1/workflows/w").await.status, 404);
+    assert_eq!(
+        two.put("/v1/workflows/w/state", &json!({ "state": "on" })).await.status,
+        404
+    );
+    assert_eq!(two.delete("/v1/fields/age").await.status, 404);
+    assert_eq!(two.delete("/v1/carts/7").await.status, 404);
+    assert_eq!(two.post("/v1/events?shop=one", &event()).await.status, 404);
     assert_eq!(two.put("/v1/campaigns/c", &campaign("two")).await.status, 404);
     assert_eq!(two.put("/v1/campaigns/d", &campaign("one")).await.status, 403);
     assert_eq!(two.delete("/v1/campaigns/c").await.status, 404);
