@@ -17,12 +17,19 @@
 //! Opens and clicks come by a lane of their own and are taken when no order waits; whether one may be recorded at all is asked of
 //! the mail's row and the person's state, in the same turn.
 //!
+//! **Timers** of workflows and carts are rows of state; those that are due soon are in a wheel in memory (`timers.rs`). Between two
+//! turns of the inbox a runner fires what is due, a bounded number, so that neither keeps the other waiting. A timer means something
+//! only as long as its owner has the epoch with which it was armed.
+//!
+//! **An event of a contact** sets off its carts, then its ways through workflows, then those that it begins; what these do may set off
+//! more. All of it is decided by `policy` and recorded in the turn of the event, in one append that stands or falls whole.
+//!
 //! **After a crash** state is behind the journal. [`Scheduler::start`] folds what state has not seen, without deciding:
 //! decisions are records too and are applied as they stand. Then it settles what was under way: a claim without an end
 //! becomes `in_doubt`; an accepted cause without a decision is decided now; a decided mail without bytes is made again;
 //! the rest goes back to its queue.
 //!
-//! Deliberately absent: timers and workflows, and anything that talks to the network.
+//! Deliberately absent: rules (they are `policy`'s), and anything that talks to the network.
 
 mod fold;
 mod memory;

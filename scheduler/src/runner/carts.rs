@@ -42,7 +42,8 @@ impl Runner {
             Some(cart) => self.fold.cart((partition, cart))?,
             None => None,
         };
-        // A name that leads to what is erased is free.
+        // A name that leads to what is erased, or to another person's cart, is free.
+        let before = before.filter(|cart| cart.person() == changed.person);
         changed.object = before.map(CartState::cart);
         if changed.object.is_none() && changed.cart.is_none() {
             return Err(Fault::Refused("there is no such cart".to_owned()));
@@ -259,7 +260,8 @@ impl Runner {
         let mut carts = Vec::new();
         let mut clicks = Vec::new();
         for cart in known {
-            let Some(cart) = self.fold.cart((partition, cart))?.cloned() else {
+            let cart = self.fold.cart((partition, cart))?;
+            let Some(cart) = cart.filter(|cart| cart.person() == person).cloned() else {
                 continue;
             };
             for sent in cart.reminders() {

@@ -1,8 +1,8 @@
 //! Sweeps: contacts are looked at one after the other, a page at a time, when nothing else is to be done.
 //!
 //! Switching a workflow on takes in who is there already, if it is to, and has go on who waits for it to be on. New zone data move what
-//! waits for a local time. What was looked at is recorded for each partition (`Swept`), so a restart goes on there; what is looked at
-//! twice is not changed twice, because the contact's own row says what it was offered.
+//! waits for a local time. What was looked at is recorded for each slot, in its first partition (`Swept`), so a restart goes on there;
+//! what is looked at twice is not changed twice, because the contact's own row says what it was offered.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use foldhash::fast::FixedState;
 use policy::workflow::{Input, Trigger};
 use store::StateError;
 use types::event::{Event, Swept, WaitsOn};
-use types::id::{PartitionId, PersonKey, ShopNumber, WorkflowNumber};
+use types::id::{PERSON_PARTITIONS, PartitionId, PersonKey, ShopNumber, Slot, WorkflowNumber};
 use types::workflow::{Enrol, WorkflowState};
 
 use super::reactions::Contact;
@@ -19,8 +19,8 @@ use super::{Runner, Work};
 
 /// Contacts that one turn looks at.
 const PAGE: usize = 64;
-/// Partitions that one turn looks at.
-const PARTITIONS_MAX: usize = 64;
+/// Slots that one turn looks at.
+const SLOTS_MAX: usize = 16;
 /// How long a turn takes about, at most.
 const TURN_MAX: Duration = Duration::from_millis(2);
 /// Under this number stands which zone data the waits were counted by. No workflow has it.
@@ -45,10 +45,10 @@ struct Job {
     shops: Vec<ShopNumber>,
     /// State must have come as far: contacts that were there when the job began are found in it.
     since: u64,
-    /// Where it is.
+    /// Where it is: the first partition of a slot, and who of it was looked at last.
     partition: u16,
     shop: usize,
-    cursor: Option<PersonKey>,
+    cursor: Option<(PartitionId, PersonKey)>,
     entered: u32,
 }
 
@@ -134,8 +134,8 @@ impl Runner {
             };
             own.enrol
         };
-        let (mut contacts_left, mut partitions_left) = (PAGE, PARTITIONS_MAX);
-        while contacts_left > 0 && partitions_left > 0 && began.elapsed() < TURN_MAX {
+        let (mut contacts_left, mut slots_left) = (PAGE, SLOTS_MAX);
+        while contacts_left > 0 && slots_left > 0 && began.elapsed() < TURN_MAX {
             let Some(partition) =
                 PartitionId::new(job.partition).filter(|_| self.fold.range().contains(&job.partition))
             else {
@@ -148,23 +148,26 @@ impl Runner {
             };
             let is_new = job.shop == 0 && job.cursor.is_none();
             if is_new && self.deps.store.state().swept(marked, job.workflow)? == Some(job.activation) {
-                job.partition += 1;
-                partitions_left -= 1;
+                job.partition += Slot::PARTITIONS;
+                slots_left -= 1;
                 continue;
             }
             let Some(shop) = job.shops.get(job.shop).copied() else {
                 self.swept(work, job, partition)?;
-                (job.partition, job.shop, job.cursor, job.entered) = (job.partition + 1, 0, None, 0);
-                partitions_left -= 1;
+                (job.partition, job.shop, job.cursor, job.entered) = (job.partition + Slot::PARTITIONS, 0, None, 0);
+                slots_left -= 1;
                 continue;
             };
-            let cursor = job.cursor.map(|person| (partition, person));
-            let only = job.partition..job.partition + 1;
-            let page = self.deps.store.state().contacts(shop, only, cursor, contacts_left)?;
+            let slot = job.partition..job.partition + Slot::PARTITIONS;
+            let page = self
+                .deps
+                .store
+                .state()
+                .contacts(shop, slot, job.cursor, contacts_left)?;
             if page.len() < contacts_left {
                 (job.shop, job.cursor) = (job.shop + 1, None);
             } else {
-                job.cursor = page.last().map(|(_, person)| *person);
+                job.cursor = page.last().copied();
             }
             contacts_left -= page.len();
             for (partition, person) in page {
@@ -179,10 +182,11 @@ impl Runner {
         Ok(false)
     }
 
-    /// Records that all contacts of a partition were looked at. For zones, only when all partitions were.
+    /// Records that all contacts of a slot were looked at. For zones, only when all slots were.
     fn swept(&mut self, work: &mut Work, job: &Job, partition: PartitionId) -> Result<(), StateError> {
         let marked = if job.workflow == ZONES {
-            if self.fold.range().contains(&(partition.number() + 1)) {
+            let next = partition.number() + Slot::PARTITIONS;
+            if self.fold.range().contains(&next) && next < PERSON_PARTITIONS {
                 return Ok(());
             }
             self.first_partition()

@@ -10,6 +10,8 @@
 #[path = "../fixture/mod.rs"]
 mod fixture;
 
+mod crashes;
 mod months;
 mod reminders;
 mod steps;
+mod storm;

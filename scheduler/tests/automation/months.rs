@@ -154,9 +154,17 @@ impl Story {
                 _ => {}
             }
         }
-        assert!(steps.values().chain(reminders.values()).all(|count| *count == 1), "seed {seed}");
+        assert!(
+            steps.values().chain(reminders.values()).all(|count| *count == 1),
+            "seed {seed}"
+        );
         assert_eq!(over.len(), epochs.len(), "seed {seed}: someone is still inside");
-        assert!(steps.len() > 20 && reminders.len() > 3, "seed {seed}: {} {}", steps.len(), reminders.len());
+        assert!(
+            steps.len() > 20 && reminders.len() > 3,
+            "seed {seed}: {} {}",
+            steps.len(),
+            reminders.len()
+        );
         assert_eq!(node.timers(), [], "seed {seed}");
     }
 }
@@ -235,7 +243,11 @@ async fn check(seed: u64) {
         node.stop().await;
         let replayed = contents(&again.join("state"));
         for (row, value) in &expected {
-            assert_eq!(replayed.get(row), Some(value), "seed {seed}, from state {behind}: {row:?}");
+            assert_eq!(
+                replayed.get(row),
+                Some(value),
+                "seed {seed}, from state {behind}: {row:?}"
+            );
         }
         assert_eq!(replayed.len(), expected.len(), "seed {seed}, from state {behind}");
     }

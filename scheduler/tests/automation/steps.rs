@@ -78,7 +78,9 @@ async fn a_timer_fires_by_itself_when_its_time_has_come() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    let sent = tokio::time::timeout(Duration::from_secs(10), sent).await.expect("it fires");
+    let sent = tokio::time::timeout(Duration::from_secs(10), sent)
+        .await
+        .expect("it fires");
     assert_eq!(sent, ["next"]);
     node.stop().await;
 }
@@ -145,7 +147,13 @@ async fn what_steps_do_counts_with_their_mails() {
     assert_eq!(count(Some("first"), Measure::Passed), 1);
     assert_eq!(count(Some("first"), Measure::Sent), 1);
     assert_eq!(count(Some("first"), Measure::Delivered), 1);
-    assert_eq!((count(Some("day"), Measure::Reached), count(Some("day"), Measure::Passed)), (1, 0));
+    assert_eq!(
+        (
+            count(Some("day"), Measure::Reached),
+            count(Some("day"), Measure::Passed)
+        ),
+        (1, 0)
+    );
     node.stop().await;
 }
 
@@ -191,7 +199,11 @@ async fn an_activation_takes_in_who_is_there_already_once_also_if_it_is_cut_off(
         node = start_at(folder.path(), clock).await;
     }
     node.tick().await;
-    let entered = node.moves().await.into_iter().filter(|moved| moved.did.contains(&Did::Entered));
+    let entered = node
+        .moves()
+        .await
+        .into_iter()
+        .filter(|moved| moved.did.contains(&Did::Entered));
     let mut persons: Vec<_> = entered.map(|moved| moved.person).collect();
     persons.sort_unstable();
     let mut expected: Vec<_> = emails.iter().map(|email| node.person(email)).collect();
@@ -204,7 +216,8 @@ async fn an_activation_takes_in_who_is_there_already_once_also_if_it_is_cut_off(
 async fn a_step_that_changes_groups_brings_the_contact_into_another_workflow() {
     let folder = tempfile::tempdir().unwrap();
     let node = automated(folder.path()).await;
-    node.run("friends", series(json!({ "on": "group", "group": "friends" }))).await;
+    node.run("friends", series(json!({ "on": "group", "group": "friends" })))
+        .await;
     let steps = json!([{ "do": "group", "id": "join", "change": { "copy": "friends" } }]);
     let workflow = json!({ "name": "Join", "start": { "on": "event", "name": "quiz" }, "steps": steps });
     node.run("join", workflow).await;

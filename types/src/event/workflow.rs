@@ -415,7 +415,7 @@ pub struct WebhookEnded {
     pub status: Option<u16>,
 }
 
-/// All contacts of a shop in one partition were looked at for a workflow that was switched on.
+/// All contacts of a shop in one slot were looked at for a workflow that was switched on. It stands in the slot's first partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Swept {
