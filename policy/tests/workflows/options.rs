@@ -45,7 +45,7 @@ fn quiet_hours_are_over_at_their_end() {
     let quiet = json!({ "quiet": { "from": "22:00", "to": "08:00" } });
     let sim = check(quiet, "2026-11-23T21:30", "2026-11-24T07:00", "2026-11-25T07:00");
     let delayed = sim.did().find_map(|did| match did {
-        Did::Delayed { rules, .. } => Some(rules.iter().map(|rule| rule.to_string()).collect::<Vec<_>>()),
+        Did::Delayed { rules, .. } => Some(rules.iter().map(ToString::to_string).collect::<Vec<_>>()),
         _ => None,
     });
     assert_eq!(delayed.unwrap(), ["quiet"]);
@@ -398,4 +398,23 @@ fn what_is_deleted_while_it_is_off_is_over_with_the_next_event() {
     sim.delete("test");
     sim.set("points", Some("1"));
     assert_eq!(sim.leaves(), ["deleted"]);
+}
+
+#[test]
+fn a_moment_that_was_chosen_is_asked_again_when_it_surfaces() {
+    let quiet = json!({ "quiet": { "from": "22:00", "to": "08:00" } });
+    let mut sim = Sim::new(&[("test", workflow(quiet, "1d"))]);
+    sim.until("2026-11-23T21:30");
+    sim.subscribe();
+    assert_eq!(sim.waiting(), ["one slot 2026-11-24T07:00"]);
+    // Nothing worked until the next night.
+    sim.outage_until("2026-11-24T22:00");
+    sim.expect_sent(&[]);
+    assert_eq!(sim.waiting(), ["one slot 2026-11-25T07:00"]);
+    // The contact moved to where it is night then.
+    sim.zone("America/Los_Angeles");
+    sim.until("2026-11-25T15:59");
+    sim.expect_sent(&[]);
+    sim.until("2026-11-25T16:00");
+    sim.expect_sent(&[("one", "2026-11-25T16:00")]);
 }

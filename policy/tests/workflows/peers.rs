@@ -148,7 +148,7 @@ fn laudspeaker_quiet_hours_follow_the_clocks_and_include_their_first_minute() {
     check("2027-07-16T06:00", "2027-07-16T06:00");
 }
 
-/// PostHog parked who waited again when the date moved later, and missed who had it moved earlier.
+/// `PostHog` parked who waited again when the date moved later, and missed who had it moved earlier.
 #[test]
 fn posthog_a_date_that_moves_is_followed_both_ways() {
     let workflow = json!({
@@ -176,7 +176,7 @@ fn posthog_a_date_that_moves_is_followed_both_ways() {
     }
 }
 
-/// PostHog followed the live definition: an edit skipped people who were waiting, and one of a draft sent nothing.
+/// `PostHog` followed the live definition: an edit skipped people who were waiting, and one of a draft sent nothing.
 #[test]
 fn posthog_an_edit_skips_nobody_who_waits() {
     let mut sim = entered(two_mails(json!({}), wait("1d")), "2026-11-24T08:00");
@@ -187,7 +187,7 @@ fn posthog_an_edit_skips_nobody_who_waits() {
     sim.expect_sent(&[("one", "2026-11-24T08:00"), ("two", "2026-11-25T08:00")]);
 }
 
-/// PostHog: a workflow that was taken off and put on during a wait sent nothing.
+/// `PostHog`: a workflow that was taken off and put on during a wait sent nothing.
 #[test]
 fn posthog_off_edited_and_on_during_a_wait_still_sends() {
     let mut sim = entered(two_mails(json!({}), wait("1d")), "2026-11-24T08:00");

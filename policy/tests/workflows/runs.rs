@@ -62,7 +62,6 @@ fn definition(start: u8, entry: u8, rules: u8, drawn: &[Drawn]) -> Value {
                 has_sent = true;
                 json!({ "do": "send", "id": id, "template": "hello" })
             }
-            3 => json!({ "do": "wait", "id": id, "for": long }),
             4 if has_sent => json!({ "do": "wait", "id": id, "for": long, "after": "send" }),
             5 if has_sent => {
                 let limit = "2d";
@@ -91,7 +90,7 @@ fn happen(sim: &mut Sim, what: u8, number: u8) {
     match what % 16 {
         0..=3 => sim.advance(sim.now + minutes(u64::from(number) * 37)),
         4 => {
-            let back = sim.now + minutes(u64::from(number) * 61);
+            let back = sim.now + minutes(u64::from(number) * 11);
             sim.now = back;
             sim.advance(back);
         }
@@ -109,7 +108,7 @@ fn happen(sim: &mut Sim, what: u8, number: u8) {
         ),
         11 => sim.zone(["Europe/Rome", "America/New_York", "Pacific/Kiritimati", "UTC"][usize::from(number) % 4]),
         12 => match sim.sent.last().map(|mail| mail.step.clone()) {
-            Some(step) if number % 3 == 0 => sim.hit(step.as_str()),
+            Some(step) if number.is_multiple_of(3) => sim.hit(step.as_str()),
             Some(step) if number % 3 == 1 => sim.judged(step.as_str(), HitClass::Human, sim.now),
             Some(step) => sim.judged(step.as_str(), HitClass::AppleMpp, sim.now),
             None => {}

@@ -3,6 +3,10 @@
 //! It does what a runner does, in the order in which a runner does it: an event is folded, live instances are offered it, then the
 //! starts; what they record is folded at once and offered again. Rows are kept as bytes only.
 
+mod desk;
+mod events;
+mod expect;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -10,23 +14,20 @@ use policy::contact::{ContactState, MailSent};
 use policy::filter::Schema;
 use policy::settings::FrequencyCap;
 use policy::workflow::{
-    Broke, CartTurn, Compiled, Completeness, Engagement, Fault, Hands, Happened, Input, Instance, MailHit, Mails, Send,
-    Sent, Trigger, Vocabulary, Webhook, What, World, Zones, check, enter, failed, resume, rezone,
+    Broke, Compiled, Completeness, Engagement, Fault, Happened, Input, Instance, Mails, Trigger, Vocabulary, What,
+    World, Zones, check, enter, failed, resume, rezone,
 };
-use policy::{Decision, MessageFacts, PersonState, Settings, decide_message};
-use types::cart::Cart;
+use policy::{PersonState, Settings};
 use types::catalogue::Catalogue;
-use types::contact::{Channel, ChannelConsent, ContactChange, ContactSource, FieldValue};
-use types::event::{
-    CartChanged, CatalogueChanged, ContactChanged, Decided, Event, EventReported, HitClass, HitKind, MessageAccepted,
-    Moved, OrderAccepted, Origin, Place, Refusal, UnsubscribeScope, Unsubscribed, UnsubscribedBy, Verdict,
-    WebhookEnded,
-};
-use types::id::{EventId, IdMint, MessageId, PartitionId, PersonKey, PublicId, ShopNumber, WorkflowNumber};
-use types::order::{MessageRequest, Order, Statement};
-use types::text::{Line, Slug};
+use types::event::{CatalogueChanged, Event, Moved, Refusal};
+use types::id::{EventId, IdMint, MessageId, PersonKey, ShopNumber, WorkflowNumber};
+use types::order::MessageRequest;
+use types::text::Slug;
 use types::time::Timestamp;
 use types::workflow::{Enrol, WorkflowSpec, WorkflowState};
+
+use desk::Desk;
+pub(crate) use events::consent;
 
 pub(crate) const SHOP: ShopNumber = ShopNumber(1);
 pub(crate) const PERSON: PersonKey = PersonKey::from_bytes([7; 16]);
@@ -300,9 +301,10 @@ impl Sim {
 
     fn compiled(&self, instance: &Instance) -> Compiled {
         let workflow = self.catalogue.workflow_by_number(instance.workflow).unwrap();
-        let version = match instance.is_armed() {
-            true => workflow.version,
-            false => instance.version,
+        let version = if instance.is_armed() {
+            workflow.version
+        } else {
+            instance.version
         };
         Compiled::of(workflow, version, &Schema::of(&self.catalogue, SHOP)).unwrap()
     }
@@ -429,389 +431,6 @@ impl Sim {
             let moved = self.with_hands(|world, _| rezone(&compiled, world, id, &instance));
             self.take(moved.into_iter().collect());
         }
-    }
-
-    // What may happen.
-
-    pub(crate) fn contact_changed(&mut self, change: ContactChange) {
-        self.changed_by(ContactSource::Api, change);
-    }
-
-    pub(crate) fn changed_by(&mut self, source: ContactSource, change: ContactChange) {
-        self.tell(&Event::ContactChanged(Box::new(ContactChanged {
-            shop: SHOP,
-            person: PERSON,
-            email: "anna@posta.example".to_owned().try_into().unwrap(),
-            source,
-            change,
-        })));
-    }
-
-    /// Anna is known, and says so to mail.
-    pub(crate) fn subscribe(&mut self) {
-        self.consent(true);
-    }
-
-    pub(crate) fn consent(&mut self, granted: bool) {
-        let consents = vec![consent(granted, self.now)];
-        self.contact_changed(ContactChange {
-            consents,
-            ..ContactChange::default()
-        });
-    }
-
-    /// Sets a field, or clears it.
-    pub(crate) fn set(&mut self, field: &str, value: Option<&str>) {
-        let kind = self.catalogue.field(SHOP, &slug(field)).unwrap().kind;
-        let value = value.map(|value| FieldValue::from_text(kind, value).unwrap());
-        self.contact_changed(ContactChange {
-            fields: BTreeMap::from([(slug(field), value)]),
-            ..ContactChange::default()
-        });
-    }
-
-    pub(crate) fn zone(&mut self, zone: &str) {
-        self.contact_changed(ContactChange {
-            time_zone: Some(zone.parse().unwrap()),
-            ..ContactChange::default()
-        });
-    }
-
-    pub(crate) fn join(&mut self, group: &str) {
-        self.contact_changed(ContactChange {
-            join: vec![slug(group)],
-            ..ContactChange::default()
-        });
-    }
-
-    pub(crate) fn leave(&mut self, group: &str) {
-        self.contact_changed(ContactChange {
-            leave: vec![slug(group)],
-            ..ContactChange::default()
-        });
-    }
-
-    pub(crate) fn order(&mut self, id: &str, euros: i64) {
-        self.order_placed(id, euros, "confirmed", self.now);
-    }
-
-    pub(crate) fn order_placed(&mut self, id: &str, euros: i64, status: &str, placed_at: Timestamp) {
-        let order = serde_json::json!({
-            "order_id": id, "placed_at": placed_at, "status": status,
-            "customer": { "email": "anna@posta.example" },
-            "total": { "amount": euros * 100, "currency": "EUR" },
-            "items": [{ "sku": "boot", "title": "Boot", "quantity": 1, "unit_price": euros * 100 }],
-        });
-        let order: Order = serde_json::from_value(order).unwrap();
-        self.tell(&Event::OrderAccepted(Box::new(OrderAccepted {
-            shop: SHOP,
-            person: PERSON,
-            order,
-            claims: Vec::new(),
-        })));
-    }
-
-    pub(crate) fn report(&mut self, name: &str, key: Option<&str>) {
-        self.report_at(name, key, self.now);
-    }
-
-    pub(crate) fn report_at(&mut self, name: &str, key: Option<&str>, at: Timestamp) {
-        self.tell(&Event::EventReported(Box::new(EventReported {
-            shop: SHOP,
-            person: PERSON,
-            email: "anna@posta.example".to_owned().try_into().unwrap(),
-            name: slug(name),
-            at,
-            key: key.map(|key| key.try_into().unwrap()),
-            properties: BTreeMap::new(),
-            claims: Vec::new(),
-        })));
-    }
-
-    pub(crate) fn unsubscribe(&mut self) {
-        let message = MessageId::new(self.mint.mint(self.now));
-        self.tell(&Event::Unsubscribed(Unsubscribed {
-            message,
-            shop: SHOP,
-            scope: UnsubscribeScope::Shop,
-            by: UnsubscribedBy::Page,
-        }));
-    }
-
-    pub(crate) fn cart_touched(&mut self, id: &str) {
-        let cart = serde_json::json!({
-            "customer": { "email": "anna@posta.example" },
-            "items": [{ "sku": "boot", "title": "Boot", "quantity": 1, "unit_price": 9900 }],
-            "total": { "amount": 9900, "currency": "EUR" }, "net": 8000,
-            "restore_url": "https://www.scarpe.example/cart",
-        });
-        let cart: Cart = serde_json::from_value(cart).unwrap();
-        let id: Line<128> = id.try_into().unwrap();
-        self.tell(&Event::CartChanged(Box::new(CartChanged {
-            shop: SHOP,
-            person: PERSON,
-            id: id.clone(),
-            cart: Some(Box::new(cart)),
-            language: None,
-            next: None,
-            object: None,
-        })));
-        self.cart(&id, CartTurn::Touched(self.now));
-    }
-
-    pub(crate) fn cart_closed(&mut self, id: &str) {
-        self.cart(&id.try_into().unwrap(), CartTurn::Closed);
-    }
-
-    fn cart(&mut self, id: &Line<128>, turn: CartTurn) {
-        let before = self.contact();
-        let event = self.mint.mint(self.now);
-        self.happen(event, &before, What::Cart { id, turn });
-    }
-
-    /// The mail of a step was opened or clicked now, by somebody or something; it is not judged yet.
-    pub(crate) fn hit(&mut self, step: &str) {
-        let message = self.mail(step);
-        self.mails.0.entry(message).or_default().unjudged = true;
-    }
-
-    /// It was opened at a time, as is judged now.
-    pub(crate) fn judged(&mut self, step: &str, class: HitClass, at: Timestamp) {
-        self.judged_as(step, HitKind::Open, class, at);
-    }
-
-    pub(crate) fn judged_as(&mut self, step: &str, kind: HitKind, class: HitClass, at: Timestamp) {
-        let message = self.mail(step);
-        let known = self.mails.0.entry(message).or_default();
-        known.unjudged = false;
-        let first = match class {
-            HitClass::Human => &mut known.human,
-            _ => &mut known.machine,
-        };
-        *first = Some(first.map_or(at, |first| first.min(at)));
-        let before = self.contact();
-        if class == HitClass::Human {
-            let mut contact = before.clone();
-            contact.engaged(kind, at);
-            self.contact = contact.encode();
-        }
-        let hit = MailHit {
-            message,
-            template: self.template(message),
-            kind,
-            at,
-            class,
-        };
-        let id = self.mint.mint(self.now);
-        self.happen(id, &before, What::Hits(&[hit]));
-    }
-
-    pub(crate) fn opened(&mut self, step: &str) {
-        self.judged(step, HitClass::Human, self.now);
-    }
-
-    /// The last call is answered.
-    pub(crate) fn answer(&mut self, status: Option<u16>) {
-        let called = self.calls.last().unwrap().clone();
-        self.answer_to(&called, status);
-    }
-
-    pub(crate) fn answer_to(&mut self, called: &Called, status: Option<u16>) {
-        let ended = WebhookEnded {
-            instance: called.instance,
-            epoch: called.epoch,
-            status,
-        };
-        let id = self.mint.mint(self.now);
-        self.go(called.instance, &Input::Answer { id, ended: &ended });
-    }
-
-    fn mail(&self, step: &str) -> MessageId {
-        let mails = self.sent.iter().rev().find(|mail| mail.step.as_str() == step);
-        mails.unwrap_or_else(|| panic!("{step} was not sent")).message
-    }
-
-    fn template(&self, message: MessageId) -> Option<Slug> {
-        let mail = self.sent.iter().find(|mail| mail.message == message)?;
-        match &mail.request.body {
-            types::order::Body::Template(used) => Some(used.id.clone()),
-            _ => None,
-        }
-    }
-
-    // What is expected.
-
-    /// Expects exactly these mails: step and time.
-    pub(crate) fn expect_sent(&self, expected: &[(&str, &str)]) {
-        let sent: Vec<_> = self.sent.iter().map(|mail| (mail.step.as_str(), mail.at)).collect();
-        let expected: Vec<_> = expected.iter().map(|(step, time)| (*step, at(time))).collect();
-        assert_eq!(sent, expected, "{:#?}", self.story());
-    }
-
-    /// Returns how each instance that is over ended, in the order in which they began.
-    pub(crate) fn leaves(&self) -> Vec<&'static str> {
-        let rows = self.rows.keys().map(|id| self.instance(*id).place);
-        rows.filter_map(|place| match place {
-            Place::Left(why) => Some(why.code()),
-            Place::Waits(_) => None,
-        })
-        .collect()
-    }
-
-    /// Returns what each live instance waits for, and until when.
-    pub(crate) fn waiting(&self) -> Vec<String> {
-        let live = self.live();
-        let waits = live.into_iter().map(|id| self.instance(id));
-        waits
-            .filter_map(|instance| {
-                let waits = instance.waits()?;
-                let on = serde_json::to_value(waits.on).unwrap();
-                let due = waits.due.map_or("-".to_owned(), |due| minute(due));
-                let step = waits.step.as_ref().map_or("-", Slug::as_str);
-                Some(format!("{step} {} {due}", on.as_str().unwrap()))
-            })
-            .collect()
-    }
-
-    /// Returns every record in words.
-    pub(crate) fn story(&self) -> Vec<String> {
-        let told = |(id, wall, moved): &(EventId, Timestamp, Moved)| {
-            let instance = moved.instance.unwrap_or(*id);
-            format!("{wall} {instance:?}: {:?} {:?}", moved.did, moved.place)
-        };
-        self.records.iter().map(told).collect()
-    }
-
-    pub(crate) fn did(&self) -> impl Iterator<Item = &types::event::Did> {
-        self.records.iter().flat_map(|(_, _, moved)| &moved.did)
-    }
-
-    /// Makes every row again from the records alone.
-    pub(crate) fn expect_replay(&self) {
-        let mut rows: BTreeMap<EventId, Instance> = BTreeMap::new();
-        for (id, wall, moved) in &self.records {
-            let instance = moved.instance.unwrap_or(*id);
-            match rows.get_mut(&instance) {
-                Some(row) => row.apply(moved, *wall),
-                None => {
-                    rows.insert(instance, Instance::begin(moved, *wall));
-                }
-            }
-        }
-        let encoded: BTreeMap<EventId, Vec<u8>> = rows.iter().map(|(id, row)| (*id, row.encode())).collect();
-        assert_eq!(encoded, self.rows);
-    }
-}
-
-pub(crate) fn consent(granted: bool, at: Timestamp) -> ChannelConsent {
-    ChannelConsent {
-        channel: Channel::Email,
-        statement: Statement {
-            granted,
-            at,
-            text: None,
-            source: None,
-        },
-        asserted: false,
-    }
-}
-
-/// Writes `2026-11-23T10:00`.
-fn minute(at: Timestamp) -> String {
-    at.to_string().chars().take(16).collect()
-}
-
-/// What a runner's hands do.
-struct Desk<'a> {
-    now: Timestamp,
-    catalogue: &'a Catalogue,
-    settings: &'a Settings,
-    mint: &'a IdMint,
-    person: &'a mut PersonState,
-    busy: &'a mut u32,
-    refuse: &'a [Refusal],
-    sent: Vec<(Mail, Option<EventId>)>,
-    called: Vec<Called>,
-}
-
-impl Hands for Desk<'_> {
-    fn send(&mut self, send: Send<'_>) -> Sent {
-        let types::order::Body::Template(used) = &send.request.body else {
-            panic!("a step's mail is made with a template");
-        };
-        if self.catalogue.template(SHOP, &used.id).is_none() {
-            return Sent::NoTemplate;
-        }
-        if *self.busy > 0 {
-            *self.busy -= 1;
-            return Sent::Busy;
-        }
-        if !self.refuse.is_empty() {
-            return Sent::Refused(self.refuse.to_vec());
-        }
-        let origin = Origin::Workflow {
-            workflow: send.workflow,
-            step: send.step.clone(),
-            instance: send.instance,
-        };
-        let accepted = self.mint.mint(self.now);
-        let asked = Event::MessageAccepted(Box::new(MessageAccepted {
-            shop: SHOP,
-            person: PERSON,
-            request: send.request.clone(),
-            claims: Vec::new(),
-            origin: Some(origin.clone()),
-        }));
-        self.person.apply(self.now, &asked);
-        let facts = MessageFacts {
-            request: &send.request,
-            origin: Some(&origin),
-            accepted_at: self.now,
-            shop: self.catalogue.shop_by_number(SHOP).unwrap(),
-            catalogue: self.catalogue.version(),
-            person: self.person,
-            settings: self.settings,
-        };
-        let message = MessageId::new(self.mint.mint(self.now));
-        match decide_message(&facts, self.now) {
-            Decision::Refuse(refusals) => Sent::Refused(refusals),
-            decision @ Decision::Send(_) => {
-                let verdict: Verdict = decision.verdict(|| message);
-                self.person.apply(
-                    self.now,
-                    &Event::Decided(Box::new(Decided {
-                        cause: accepted,
-                        shop: SHOP,
-                        person: PERSON,
-                        verdict,
-                    })),
-                );
-                let mail = Mail {
-                    at: self.now,
-                    message,
-                    workflow: send.workflow,
-                    step: send.step.clone(),
-                    instance: EventId::from_raw(0),
-                    request: send.request,
-                };
-                self.sent.push((mail, send.instance));
-                Sent::Accepted { accepted, message }
-            }
-        }
-    }
-
-    fn call(&mut self, webhook: Webhook<'_>) {
-        let instance = webhook.instance.unwrap_or(EventId::from_raw(0));
-        let public = PublicId {
-            partition: PartitionId::new(0).unwrap(),
-            event: instance,
-        };
-        self.called.push(Called {
-            at: self.now,
-            instance,
-            epoch: webhook.epoch,
-            body: serde_json::from_str(&webhook.body(public)).unwrap(),
-        });
     }
 }
 
