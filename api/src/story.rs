@@ -1,8 +1,7 @@
 //! What became of an order or a message, told from folded state.
 //!
-//! Everything shown comes from the timeline, which holds the events themselves: what was accepted, the decision with
-//! its reasons and offers, every attempt and what the far side said, and what the recipient did. A story is found by
-//! the id of the accept or of the message; both lead to the same events.
+//! Everything shown comes from the timeline, which holds the events themselves: what was accepted and decided, every attempt and what
+//! the far side said, and what the recipient did. The ids of the accept and of the message lead to the same story.
 
 mod hits;
 

@@ -177,7 +177,7 @@ async fn nobody_without_a_key_gets_further_than_the_description() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shop_sees_nothing_of_another() {
-    let (world, one, two, id) = furnished().await;
+    let (_world, one, two, id) = furnished().await;
     let message = one.get(&format!("/v1/messages/{id}")).await.json()["messages"][0]["id"].clone();
     let message = message.as_str().unwrap();
     for path in [
@@ -265,10 +265,14 @@ async fn a_shop_sees_nothing_of_another() {
         (told["events"].as_array().unwrap().len(), &told["carts"]),
         (1, &json!([]))
     );
+}
 
-    // And changes nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_changes_nothing_of_another() {
+    let (world, one, two, _) = furnished().await;
     let other = two.put("/v1/contacts/mario@example.it?shop=one", &json!({})).await;
     assert_eq!(other.status, 404);
+    assert_eq!(two.put("/v1/contacts/mario@example.it", &json!({})).await.status, 202);
     assert_eq!(two.delete("/v1/contacts/mario@example.it").await.status, 204);
     assert_eq!(one.get("/v1/contacts/mario@example.it").await.status, 200);
     assert_eq!(two.delete("/v1/workflows/w").await.status, 404);

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use store::state::TrackedPut;
 use support::{Client, World, template};
 use types::id::{Slot, WorkflowNumber};
-use types::tally::{CellKey, Counts, Dimensions, Hour, Measure};
+use types::tally::Measure::{self, Delivered, Left, OpensUnique, Passed, Reached, Sent, Suppressed};
+use types::tally::{CellKey, Counts, Dimensions, Hour};
 use types::time::Timestamp;
 
 const WELCOME: &str = "/v1/workflows/welcome";
@@ -147,7 +148,9 @@ async fn statistics_tell_who_came_left_and_waits() {
     let now = Hour::of(Timestamp::from_millis(support::NOON));
     let cell = |hours_ago: u32, step: Option<&str>, reason: Option<&str>, counts: &[(Measure, i64)]| {
         let mut sum = Counts::default();
-        counts.iter().for_each(|(measure, by)| sum.add(*measure, *by));
+        for (measure, by) in counts {
+            sum.add(*measure, *by);
+        }
         TrackedPut::Cell {
             key: CellKey {
                 dimensions: Dimensions::Step {
@@ -161,7 +164,6 @@ async fn statistics_tell_who_came_left_and_waits() {
             counts: sum,
         }
     };
-    use Measure::{Delivered, Left, OpensUnique, Passed, Reached, Sent, Suppressed};
     world
         .rows(vec![
             // Forty days ago two entered; one of them still rests.

@@ -351,6 +351,10 @@ mod tests {
         assert_eq!(fields, expected);
     }
 
+    fn own(list: &[&str]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn groups_are_these_alone_or_come_and_go() {
         let names = |list: &[Slug]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -362,9 +366,6 @@ mod tests {
                 "{json}"
             );
         };
-        fn own(list: &[&str]) -> Vec<String> {
-            list.iter().map(ToString::to_string).collect()
-        }
         check(Way::Put, r#"{"groups": ["vip"]}"#, &["vip"], &[]);
         check(Way::Patch, r#"{"groups": ["vip"]}"#, &["vip"], &["news"]);
         check(Way::Patch, r#"{"groups": []}"#, &[], &["news", "vip"]);

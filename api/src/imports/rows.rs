@@ -188,9 +188,13 @@ fn without_end(row: &[u8]) -> &[u8] {
 }
 
 fn breaks(bytes: &[u8]) -> u64 {
-    let all = bytes.iter().filter(|byte| **byte == b'\n').count();
     // A break at the very end begins no line.
-    (all - usize::from(bytes.ends_with(b"\n"))) as u64
+    bytes
+        .strip_suffix(b"\n")
+        .unwrap_or(bytes)
+        .split(|byte| *byte == b'\n')
+        .skip(1)
+        .count() as u64
 }
 
 #[cfg(test)]

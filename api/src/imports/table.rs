@@ -116,12 +116,11 @@ impl Table {
             cells: vec![0; ROW_BYTES_MAX + 2],
             ends: vec![0; COLUMNS_MAX],
         };
-        let names: Vec<String> = match table.split(header) {
-            Some(cells) => cells.map(|cell| cell.trim().to_owned()).collect(),
-            None => {
-                let fault = format!("has more than {COLUMNS_MAX} columns, or is too long");
-                return Err(vec![Fault::new("", fault)]);
-            }
+        let cells = table.split(header);
+        let names: Option<Vec<String>> = cells.map(|cells| cells.map(|cell| cell.trim().to_owned()).collect());
+        let Some(names) = names else {
+            let fault = format!("has more than {COLUMNS_MAX} columns, or is too long");
+            return Err(vec![Fault::new("", fault)]);
         };
         let mut faults = Vec::new();
         for name in &names {

@@ -130,7 +130,9 @@ async fn run(app: &App, id: EventId, import: Import) -> io::Result<()> {
         rejects.extend(refused.rejects);
         rejects.sort_by_key(|reject| reject.line);
         source = apart(app, move |_| {
-            rejects.iter().for_each(|reject| source.import.reject(reject));
+            for reject in &rejects {
+                source.import.reject(reject);
+            }
             source.import.save(progress)?;
             Ok(source)
         })
@@ -165,11 +167,8 @@ struct Sent {
 /// Journals changes, so many at once; all are durable on return.
 async fn send(app: &App, changes: Vec<(u64, ContactChanged)>) -> io::Result<Sent> {
     let submissions = changes.into_iter().map(|(line, changed)| async move {
+        let partition = changed.person.partition();
         let event = Event::ContactChanged(Box::new(changed));
-        let partition = match &event {
-            Event::ContactChanged(changed) => changed.person.partition(),
-            _ => unreachable!("it was made above"),
-        };
         (line, app.store.intake().submit(partition, event).await)
     });
     let mut done = stream::iter(submissions).buffer_unordered(IN_FLIGHT_MAX);
