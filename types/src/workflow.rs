@@ -363,7 +363,7 @@ pub struct Who {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
-    /// Once, for ever.
+    /// Once, for ever; once each year if the start is a date that comes each year.
     #[default]
     Once,
     /// Again, after having left.
