@@ -2,6 +2,7 @@
 
 mod carts;
 mod decisions;
+mod hands;
 mod reactions;
 mod sweeps;
 mod timers;

@@ -70,7 +70,8 @@ impl Runner {
         let key = (timer.partition, timer.owner);
         let due = self.fold.cart(key)?.filter(|cart| cart.epoch() == timer.epoch);
         let Some((cart, next)) = due.and_then(|cart| Some((cart.clone(), cart.next()?))) else {
-            return self.drop_stale(timer);
+            self.drop_stale(timer);
+            return Ok(());
         };
         let now = self.deps.clock.now();
         if tries == 0 {

@@ -37,6 +37,13 @@ pub(super) struct Contact {
     pub(super) shop: ShopNumber,
 }
 
+/// A contact that an event is about, as it was before.
+#[derive(Debug)]
+pub(super) struct Watched {
+    contact: Contact,
+    before: Option<Box<ContactState>>,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub(super) enum Happening {
@@ -75,11 +82,7 @@ impl Reaction {
 
 impl Runner {
     /// Returns the contacts that an event is about, if it may set something off: as they are before it is recorded.
-    pub(super) fn watch(
-        &mut self,
-        partition: PartitionId,
-        event: &Event,
-    ) -> Result<Vec<(Contact, Option<Box<ContactState>>)>, StateError> {
+    pub(super) fn watch(&mut self, partition: PartitionId, event: &Event) -> Result<Vec<Watched>, StateError> {
         let of = |person, shop| Contact {
             partition,
             person,
@@ -117,7 +120,7 @@ impl Runner {
             if closes || self.cares(contact.shop) {
                 let before = self.fold.contact(partition, contact.person, contact.shop)?;
                 let before = before.exists().then(|| Box::new(before.clone()));
-                watched.push((contact, before));
+                watched.push(Watched { contact, before });
             }
         }
         Ok(watched)
@@ -129,9 +132,9 @@ impl Runner {
         work: &mut Work,
         (id, wall): (EventId, Timestamp),
         event: &Event,
-        watched: Vec<(Contact, Option<Box<ContactState>>)>,
+        watched: Vec<Watched>,
     ) -> Result<(), StateError> {
-        for (contact, before) in watched {
+        for Watched { contact, before } in watched {
             match event {
                 Event::OrderAccepted(accepted) => self.close_cart(work, contact, id, wall, &accepted.order)?,
                 Event::CartChanged(changed) => {

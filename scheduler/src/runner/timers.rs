@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use store::StateError;
 use store::state::{Timer, TimerClass};
 
 use super::{Runner, Work};
@@ -53,10 +52,9 @@ impl Runner {
     }
 
     /// Drops a timer whose owner has gone on, or is gone.
-    pub(super) fn drop_stale(&mut self, timer: Timer) -> Result<(), StateError> {
+    pub(super) fn drop_stale(&mut self, timer: Timer) {
         self.metrics.automation.stale(timer.class);
         self.fold.surfaced(timer.partition, timer.owner, timer.due);
-        Ok(())
     }
 
     /// Reads more timers into the window, if it needs some. Returns whether it did.

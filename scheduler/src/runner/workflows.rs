@@ -1,4 +1,4 @@
-//! Workflows: what the engine is asked, the hands that it is lent, and what becomes of its answers.
+//! Workflows: what the engine is asked, and what becomes of its answers.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,20 +6,16 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use policy::filter::Schema;
-use policy::workflow::{
-    Broke, Compiled, Engagement, Hands, Input, Instance, Mails, Send, Sent, Trigger, Webhook, World, Zones,
-};
-use policy::{Decision, MessageFacts};
+use policy::workflow::{Broke, Compiled, Engagement, Hands, Input, Instance, Mails, Trigger, World, Zones};
 use store::StateError;
 use store::state::Timer;
-use types::catalogue::{Catalogue, TemplateKind};
-use types::event::{Decided, Event, MessageAccepted, Moved, Origin, Place, SetAside, WebhookEnded};
-use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber, WorkflowNumber};
-use types::order::Body;
-use types::port::{Call, Mail, Request};
+use types::catalogue::Catalogue;
+use types::event::{Moved, Place, SetAside, WebhookEnded};
+use types::id::{EventId, MessageId, PartitionId, ShopNumber, WorkflowNumber};
 use types::time::Timestamp;
 use types::workflow::WorkflowState;
 
+use super::hands::Lent;
 use super::reactions::{Contact, Reaction};
 use super::{Runner, Work};
 
@@ -47,132 +43,6 @@ impl Mails for Known {
     fn engagement(&self, message: MessageId) -> Engagement {
         let known = self.0.iter().find(|(own, _)| *own == message);
         known.map(|(_, engagement)| *engagement).unwrap_or_default()
-    }
-}
-
-/// What the engine may do while it walks.
-struct Lent<'a> {
-    runner: &'a mut Runner,
-    work: &'a mut Work,
-    contact: Contact,
-    catalogue: Arc<Catalogue>,
-    now: Timestamp,
-    /// The id that the record of an instance which is begun will have.
-    begins: EventId,
-    calls: Vec<Call>,
-    error: Option<StateError>,
-}
-
-impl Hands for Lent<'_> {
-    fn send(&mut self, send: Send<'_>) -> Sent {
-        match self.try_send(send) {
-            Ok(sent) => sent,
-            Err(error) => {
-                self.error = Some(error);
-                Sent::Busy
-            }
-        }
-    }
-
-    fn call(&mut self, webhook: Webhook<'_>) {
-        let instance = webhook.instance.unwrap_or(self.begins);
-        let id = PublicId {
-            partition: self.contact.partition,
-            event: instance,
-        };
-        self.calls.push(Call {
-            shop: self.contact.shop,
-            step: webhook.told.step.clone(),
-            partition: self.contact.partition,
-            instance,
-            epoch: webhook.epoch,
-            url: webhook.url.clone(),
-            body: webhook.body(id),
-        });
-    }
-}
-
-impl Lent<'_> {
-    fn try_send(&mut self, send: Send<'_>) -> Result<Sent, StateError> {
-        let Contact {
-            partition,
-            person,
-            shop,
-        } = self.contact;
-        let template = match &send.request.body {
-            Body::Template(template) => self.catalogue.template(shop, &template.id),
-            Body::Content(_) | Body::Cart(_) => None,
-        };
-        let home = self.catalogue.shop_by_number(shop);
-        let (Some(template), Some(home)) = (template, home) else {
-            return Ok(Sent::NoTemplate);
-        };
-        if template.spec.kind != TemplateKind::Message {
-            return Ok(Sent::NoTemplate);
-        }
-        let Some(admission) = self.runner.deps.store.intake().try_admit() else {
-            return Ok(Sent::Busy);
-        };
-        let origin = Origin::Workflow {
-            workflow: send.workflow,
-            step: send.step.clone(),
-            instance: send.instance.or(Some(self.begins)),
-        };
-        let accepted = Event::MessageAccepted(Box::new(MessageAccepted {
-            shop,
-            person,
-            request: send.request.clone(),
-            claims: Vec::new(),
-            origin: Some(origin.clone()),
-        }));
-        // What the request says was agreed to is folded in before policy is asked, as for any message; recorded it is only if it goes.
-        let mut asked = self.runner.fold.person(partition, person)?.clone();
-        let _withdrawn = asked.apply(self.now, &accepted);
-        let facts = MessageFacts {
-            request: &send.request,
-            origin: Some(&origin),
-            accepted_at: self.now,
-            shop: home,
-            catalogue: self.catalogue.version(),
-            person: &asked,
-            settings: &self.runner.settings.policy,
-        };
-        let draft = match policy::decide_message(&facts, self.now) {
-            Decision::Send(draft) => draft,
-            Decision::Refuse(refusals) => return Ok(Sent::Refused(refusals)),
-        };
-        let cause = self.runner.deps.store.journal().mint();
-        let message = MessageId::new(self.runner.deps.store.journal().mint());
-        let verdict = Decision::Send(draft).verdict(|| message);
-        self.runner.metrics.count(&verdict);
-        self.runner
-            .record_as(self.work, partition, cause, self.now, &accepted)?;
-        if let types::event::Verdict::Send(plan) = &verdict {
-            self.work.mails.push(Mail {
-                partition,
-                cause,
-                plan: plan.clone(),
-                request: Request::Message(Arc::new(send.request)),
-                catalogue: Arc::clone(&self.catalogue),
-                shop,
-                accepted_at: self.now,
-                origin: Some(origin),
-                admission,
-            });
-        }
-        let decided = Decided {
-            cause,
-            shop,
-            person,
-            verdict,
-        };
-        let id = self.runner.deps.store.journal().mint();
-        self.runner
-            .record_as(self.work, partition, id, self.now, &Event::Decided(Box::new(decided)))?;
-        Ok(Sent::Accepted {
-            accepted: cause,
-            message,
-        })
     }
 }
 
@@ -226,7 +96,7 @@ impl Runner {
         };
         let begins = self.deps.store.journal().mint();
         let walk = |world: &World<'_>, hands: &mut dyn Hands| policy::workflow::enter(&workflow, world, trigger, hands);
-        match self.walk(work, contact, catalogue, begins, Known::default(), walk)? {
+        match self.walk(work, contact, &catalogue, begins, &Known::default(), walk)? {
             Ok((records, now)) => {
                 let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
                 for (place, moved) in records.into_iter().enumerate() {
@@ -266,7 +136,7 @@ impl Runner {
                 let walk = |world: &World<'_>, hands: &mut dyn Hands| {
                     policy::workflow::resume(&workflow, world, id, &instance, input, hands)
                 };
-                self.walk(work, contact, catalogue, begins, mails, walk)?
+                self.walk(work, contact, &catalogue, begins, &mails, walk)?
             }
             None => Err(Broke::at(None, "the version with which it began is gone")),
         };
@@ -287,7 +157,8 @@ impl Runner {
         let instance = self.fold.instance((timer.partition, timer.owner))?;
         let own = |instance: &&Instance| instance.epoch == timer.epoch && instance.due() == Some(timer.due);
         let Some(instance) = instance.filter(own) else {
-            return self.drop_stale(timer);
+            self.drop_stale(timer);
+            return Ok(());
         };
         let contact = Contact {
             partition: timer.partition,
@@ -339,7 +210,7 @@ impl Runner {
                 .into_iter()
                 .collect())
         };
-        let walked = self.walk(work, contact, catalogue, begins, Known::default(), walk)?;
+        let walked = self.walk(work, contact, &catalogue, begins, &Known::default(), walk)?;
         let Ok((records, now)) = walked else {
             return Ok(false);
         };
@@ -355,9 +226,9 @@ impl Runner {
         &mut self,
         work: &mut Work,
         contact: Contact,
-        catalogue: Arc<Catalogue>,
+        catalogue: &Arc<Catalogue>,
         begins: EventId,
-        mails: Known,
+        mails: &Known,
         ask: impl FnOnce(&World<'_>, &mut dyn Hands) -> Result<Vec<Moved>, Broke>,
     ) -> Result<Result<(Vec<Moved>, Timestamp), Broke>, StateError> {
         let now = self.deps.clock.now();
@@ -370,18 +241,18 @@ impl Runner {
         let zones = std::mem::take(&mut self.engine.zones);
         let world = World {
             now,
-            catalogue: &catalogue,
+            catalogue,
             key: contact.person,
             person: &person,
             contact: &known,
             zones: &zones,
-            mails: &mails,
+            mails,
         };
         let mut hands = Lent {
             runner: self,
             work,
             contact,
-            catalogue: Arc::clone(&catalogue),
+            catalogue: Arc::clone(catalogue),
             now,
             begins,
             calls: Vec::new(),

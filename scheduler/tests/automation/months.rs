@@ -124,7 +124,7 @@ impl Story {
             match record.event {
                 Event::Moved(moved) => {
                     let id = moved.instance.unwrap_or(record.id);
-                    assert!(over.get(&id).is_none(), "seed {seed}: {id:?} moves after it was over");
+                    assert!(!over.contains_key(&id), "seed {seed}: {id:?} moves after it was over");
                     let epoch = epochs.entry(id).or_default();
                     assert_eq!(moved.epoch, *epoch + 1, "seed {seed}: {id:?}");
                     *epoch = moved.epoch;
