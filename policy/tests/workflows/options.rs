@@ -418,3 +418,16 @@ fn a_moment_that_was_chosen_is_asked_again_when_it_surfaces() {
     sim.until("2026-11-25T16:00");
     sim.expect_sent(&[("one", "2026-11-25T16:00")]);
 }
+
+#[test]
+fn what_was_ready_in_the_last_moment_does_not_leave_in_the_first_quiet_one() {
+    let quiet = json!({ "quiet": { "from": "22:00", "to": "08:00" } });
+    let mut sim = Sim::new(&[("test", workflow(quiet, "1d"))]);
+    sim.until("2026-11-23T20:59:58Z");
+    sim.subscribe();
+    // The timer surfaces at 22:00:05 in Rome, seven seconds late.
+    sim.lateness = std::time::Duration::from_secs(7);
+    sim.until("2026-11-25T00:00");
+    sim.expect_sent(&[("one", "2026-11-23T20:59:58Z")]);
+    assert_eq!(sim.waiting(), ["two slot 2026-11-25T07:00"]);
+}

@@ -199,13 +199,16 @@ proptest! {
         (start, entry, rules) in (any::<u8>(), any::<u8>(), any::<u8>()),
         drawn in prop::collection::vec((any::<u8>(), any::<u8>(), 0..4_usize), 1..10),
         life in prop::collection::vec((any::<u8>(), any::<u8>()), 1..60),
+        lateness in prop_oneof![Just(0), 0..400_u64],
     ) {
         let mut sim = Sim::new(&[("test", definition(start, entry, rules, &drawn))]);
         sim.subscribe();
+        sim.lateness = std::time::Duration::from_secs(lateness);
         for (what, number) in life {
             happen(&mut sim, what, number);
         }
         // The last timers surface.
+        sim.lateness = std::time::Duration::ZERO;
         sim.advance(sim.now);
         check(&sim);
         // Left alone and on, everybody comes to an end, or waits for next year.

@@ -396,3 +396,20 @@ fn a_filter_that_cannot_be_asked_is_tried_three_times_and_sets_the_instance_asid
     assert!(matches!(&last.did[..], [Did::Broke { step: Some(step), .. }] if step.as_str() == "city"));
     sim.expect_replay();
 }
+
+#[test]
+fn an_answer_to_an_earlier_call_is_none_to_the_one_under_way() {
+    let mut sim = sim(webhook());
+    let first = sim.calls[0].clone();
+    sim.until("2026-11-23T10:05");
+    assert_eq!(sim.calls.len(), 2);
+    // The second was given up after half a minute too, and the third is not made yet.
+    sim.answer_to(&first, Some(200));
+    sim.expect_sent(&[]);
+    sim.until("2026-11-23T10:12");
+    assert_eq!(sim.calls.len(), 3);
+    sim.answer_to(&first, Some(200));
+    sim.expect_sent(&[]);
+    sim.answer(Some(200));
+    sim.expect_sent(&[("mail", "2026-11-23T10:12")]);
+}
