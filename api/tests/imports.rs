@@ -12,7 +12,9 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use store::imports::{ImportFormat, ImportProgress};
 use support::{Answer, Client, World};
+use types::time::Timestamp;
 
 async fn import(shop: &Client, kind: &str, file: &[u8]) -> Answer {
     shop.request("POST", "/v1/imports", &[("Content-Type", kind)], Some(file))
@@ -168,6 +170,57 @@ async fn a_file_that_cannot_be_meant_is_refused_at_once() {
         (200, 404)
     );
     assert_eq!(other.get(&format!("{path}/rejects")).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_goes_on_from_where_it_was_saved() {
+    let world = World::start().await;
+    let shop = furnished(&world).await;
+    let (imports, id) = (world.store.imports().clone(), world.store.journal().mint());
+    let number = types::id::ShopNumber(1);
+    let mut upload = imports
+        .begin(id, number, ImportFormat::Csv, Timestamp::from_millis(support::NOON))
+        .unwrap();
+    let (worked, rest) = ("email;groups\nfirst@example.it;news\n", "second@example.it;news\nx;\n");
+    upload.write(worked.as_bytes()).unwrap();
+    upload.write(rest.as_bytes()).unwrap();
+    upload.finish().unwrap();
+    let mut import = imports.open(id).unwrap().unwrap();
+    let progress = ImportProgress {
+        offset: worked.len() as u64,
+        lines: 2,
+        accepted: 1,
+        ..ImportProgress::default()
+    };
+    import.save(progress).unwrap();
+    drop(import);
+    // Another one wakes the work; the older comes first.
+    let other = import_of(&shop).await;
+    done(&shop, &other).await;
+    let listed = shop.get("/v1/imports").await.json();
+    let resumed = &listed["imports"][1];
+    assert_eq!(
+        (&resumed["accepted"], &resumed["rejected"]),
+        (&json!(2), &json!(1)),
+        "{listed}"
+    );
+    assert_eq!(
+        (&resumed["lines"], &resumed["bytes_read"]),
+        (&json!(4), &resumed["bytes"])
+    );
+    assert_eq!(
+        shop.get("/v1/contacts/first@example.it").await.status,
+        404,
+        "it was not read again"
+    );
+    assert_eq!(
+        shop.get("/v1/contacts/second@example.it").await.json()["groups"],
+        json!(["news"])
+    );
+}
+
+async fn import_of(shop: &Client) -> Answer {
+    import(shop, "text/csv", b"email\nother@example.it\n").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
