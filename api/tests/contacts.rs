@@ -255,6 +255,14 @@ async fn a_timeline_tells_the_newest_first() {
         .await
         .json();
     assert_eq!((kinds(&rest).len(), &rest["next_events"]), (2, &Value::Null));
+    // A person's export has it all, and takes none of it for a mail.
+    let export = shop.get("/v1/persons?email=mario@example.it").await.json();
+    assert_eq!(export["contacts"][0]["contact"]["fields"]["age"], 4.0);
+    assert_eq!(
+        (&export["mails"], &export["others"][0]["reported"][0]["name"]),
+        (&json!([]), &json!("booking"))
+    );
+    assert_eq!(export["others"][0]["events"].as_array().unwrap().len(), 6);
     let twin = world
         .at_admin()
         .get("/admin/v1/shops/one/contacts/mario@example.it/timeline")

@@ -237,7 +237,7 @@ impl Told {
         let events: Vec<_> = newest
             .by_ref()
             .take(limit)
-            .map(|(_, stored)| self.event(stored))
+            .map(|(_, stored)| ContactEvent::of(self.partition, &self.catalogue, stored))
             .collect();
         let more = newest.next().is_some();
         Timeline {
@@ -248,21 +248,6 @@ impl Told {
             workflows: self.workflows,
             carts: self.carts,
             coming: self.coming,
-        }
-    }
-
-    fn event(&self, stored: &StoredEvent) -> ContactEvent {
-        let workflow = match &stored.event {
-            Event::Moved(moved) => self.workflow_id(moved.workflow),
-            _ => None,
-        };
-        ContactEvent {
-            id: self.public(stored.id),
-            time: stored.wall.to_string(),
-            kind: kind(&stored.event),
-            detail: detail::of(&stored.event),
-            workflow,
-            message: about(&stored.event).map(|message| self.public(message.event())),
         }
     }
 
@@ -333,6 +318,24 @@ impl Told {
             event,
         }
         .to_string()
+    }
+}
+
+impl ContactEvent {
+    pub(crate) fn of(partition: PartitionId, catalogue: &Catalogue, stored: &StoredEvent) -> Self {
+        let public = |event| PublicId { partition, event }.to_string();
+        let workflow = match &stored.event {
+            Event::Moved(moved) => catalogue.workflow_by_number(moved.workflow),
+            _ => None,
+        };
+        Self {
+            id: public(stored.id),
+            time: stored.wall.to_string(),
+            kind: kind(&stored.event),
+            detail: detail::of(&stored.event),
+            workflow: workflow.map(|workflow| workflow.id.to_string()),
+            message: about(&stored.event).map(|message| public(message.event())),
+        }
     }
 }
 

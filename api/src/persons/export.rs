@@ -1,15 +1,25 @@
 //! What is known of one person, gathered from state.
 
+use std::collections::BTreeMap;
+
 use data_encoding::HEXLOWER;
 use policy::PersonState;
+use policy::cart::CartState;
+use policy::contact::ContactState;
 use policy::person::Purpose;
 use serde::Serialize;
-use store::{State, StateError};
+use store::{State, StateError, StoredEvent};
 use types::catalogue::Catalogue;
+use types::contact::FieldValue;
 use types::event::{AgentClass, Event, SuppressionCause, Visit};
 use types::id::{EventId, PartitionId, PersonKey, PublicId, ShopNumber};
 use types::order::{MessageRequest, Order, Stream};
 
+use types::text::Slug;
+
+use crate::carts::CartView;
+use crate::contacts::timeline::ContactEvent;
+use crate::contacts::view::ContactView;
 use crate::story::{self, TimelineEvent};
 
 /// All that is known of a person.
@@ -26,6 +36,10 @@ pub(crate) struct PersonExport {
     accepted: Vec<AcceptedView>,
     /// Mails whose cause is no longer known: nor is more of them than this.
     mails: Vec<MailView>,
+    /// What each shop keeps of the person.
+    contacts: Vec<KnownContact>,
+    /// Carts, what shops reported, and ways through workflows, with all that happened; the oldest first.
+    others: Vec<OtherView>,
     /// First visits to advertisers' sites; for the operator alone.
     visits: Vec<VisitView>,
 }
@@ -148,6 +162,50 @@ pub(crate) struct HitTrace {
     visit: Option<Visit>,
 }
 
+/// What one shop keeps of a person.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct KnownContact {
+    /// Which shop.
+    shop: String,
+    /// What it keeps.
+    contact: ContactView,
+}
+
+/// A contact's own history, a cart or a way through a workflow.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct OtherView {
+    /// Names it.
+    #[schema(pattern = "^[a-z2-7]{16}$")]
+    id: String,
+    /// Whose it is.
+    shop: String,
+    /// The cart, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    cart: Option<CartView>,
+    /// What the shop reported, as it came.
+    reported: Vec<ReportedView>,
+    /// What happened, oldest first.
+    events: Vec<ContactEvent>,
+}
+
+/// Something that a shop reported.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ReportedView {
+    /// What.
+    name: String,
+    /// When, by the shop's clock.
+    #[schema(format = DateTime)]
+    at: String,
+    /// What it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, nullable = false)]
+    key: Option<String>,
+    /// More about it.
+    #[schema(value_type = BTreeMap<String, FieldValue>)]
+    properties: BTreeMap<Slug, FieldValue>,
+}
+
 /// A first visit to an advertiser's site.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct VisitView {
@@ -188,6 +246,8 @@ pub(super) fn export(
         suppressions: suppressions(&known, &names, shop),
         accepted: Vec::new(),
         mails: Vec::new(),
+        contacts: Vec::new(),
+        others: Vec::new(),
         visits: Vec::new(),
     };
     let mut told = std::collections::BTreeSet::new();
@@ -206,10 +266,23 @@ pub(super) fn export(
                 export.accepted.push(AcceptedView::of(&story, partition, &names));
             }
             Some(_) => {}
-            None => export.mails.push(MailView {
-                id: id.to_string(),
+            None => match other(state, catalogue, id, of)? {
+                Some(other) => export.others.push(other),
+                None => export.mails.push(MailView {
+                    id: id.to_string(),
+                    shop: names.shop(of),
+                }),
+            },
+        }
+    }
+    for (of, bytes) in state.contacts_of_person(partition, &person)? {
+        if shop.is_none_or(|shop| shop == of) {
+            let contact = ContactState::decode(&bytes);
+            let contact = contact.map_err(|error| StateError::Malformed(format!("contact: {error}")))?;
+            export.contacts.push(KnownContact {
                 shop: names.shop(of),
-            }),
+                contact: ContactView::of(&contact, of, catalogue),
+            });
         }
     }
     if shop.is_none() {
@@ -219,6 +292,53 @@ pub(super) fn export(
             .collect();
     }
     Ok(export)
+}
+
+/// Tells of what is neither an order nor a mail: a contact, a cart, a way through a workflow. `None` if nothing of it is known.
+fn other(
+    state: &State,
+    catalogue: &Catalogue,
+    PublicId { partition, event }: PublicId,
+    shop: ShopNumber,
+) -> Result<Option<OtherView>, StateError> {
+    let stored = state.timeline(partition, event)?;
+    let is_other = stored.iter().any(|stored| {
+        matches!(
+            stored.event,
+            Event::ContactChanged(_)
+                | Event::EventReported(_)
+                | Event::CartChanged(_)
+                | Event::CartDecided(_)
+                | Event::Moved(_)
+        )
+    });
+    let cart = state.cart(partition, event)?;
+    let cart = cart.map(|bytes| CartState::decode(&bytes)).transpose();
+    let cart = cart.map_err(|error| StateError::Malformed(format!("cart: {error}")))?;
+    Ok(is_other.then(|| OtherView {
+        id: public(partition, event),
+        shop: Names(catalogue).shop(shop),
+        cart: cart.map(|cart| CartView::of(partition, &cart)),
+        reported: stored.iter().filter_map(ReportedView::of).collect(),
+        events: stored
+            .iter()
+            .map(|stored| ContactEvent::of(partition, catalogue, stored))
+            .collect(),
+    }))
+}
+
+impl ReportedView {
+    fn of(stored: &StoredEvent) -> Option<Self> {
+        let Event::EventReported(reported) = &stored.event else {
+            return None;
+        };
+        Some(Self {
+            name: reported.name.to_string(),
+            at: reported.at.to_string(),
+            key: reported.key.as_ref().map(ToString::to_string),
+            properties: reported.properties.clone(),
+        })
+    }
 }
 
 /// Makes ids of numbers.
