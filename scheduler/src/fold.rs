@@ -55,6 +55,7 @@ use armed::Owners;
 use carts::CartNames;
 use cells::Cells;
 use contacts::Contacts;
+pub(crate) use contacts::says;
 use erasure::{About, Erasure};
 use leads::Leads;
 use mails::{Cause, Mails};
@@ -312,7 +313,6 @@ impl Fold {
         // Read before the page is, so that the page has all that is said to be applied.
         let applied = self.applied();
         self.timers.forget(applied);
-        self.timers.advance(now);
         let state = self.store.state();
         self.timers.load(now, |slot, from, until, limit| {
             state.timers_from(slot, from, until, limit)

@@ -178,6 +178,7 @@ impl Runner {
             .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
         self.note_overdue();
         self.note_sweeps();
+        self.fire();
         // Sweeps that wait for state are looked at again; under a full inbox all of this goes on once a second at least.
         self.read_timers();
         self.is_sweeping = self.sweep();

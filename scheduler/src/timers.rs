@@ -195,10 +195,11 @@ impl Timers {
         Ok(true)
     }
 
-    /// Moves on to `now`: what is due then can be taken.
-    pub(crate) fn advance(&mut self, now: Timestamp) {
+    /// Moves on to `now`: what is due then can be taken. Returns whether the clock was set back since.
+    pub(crate) fn advance(&mut self, now: Timestamp) -> bool {
         let reached = self.scale.reached(now);
-        if reached < self.wheel.now() {
+        let is_back = reached < self.wheel.now();
+        if is_back {
             self.rebuild(reached);
         }
         let (armed, ready) = (&mut self.armed, &mut self.ready);
@@ -209,6 +210,7 @@ impl Timers {
                 ready.push_back(fired.value);
             }
         });
+        is_back
     }
 
     /// Takes the timer that has been due the longest, if one is. Whoever takes it ends it with [`Timers::done`] or puts it off.

@@ -247,7 +247,7 @@ impl Fold {
 }
 
 /// Returns whether something that was agreed to, or refused, concerns more than the request that it came with.
-fn says(grant: Option<&Grant>) -> bool {
+pub(crate) fn says(grant: Option<&Grant>) -> bool {
     matches!(grant, Some(Grant::Stated(_) | Grant::Bare(false)))
 }
 

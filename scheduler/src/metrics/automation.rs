@@ -54,6 +54,10 @@ pub(crate) struct Automation {
     ///
     /// Should be 0. Rising: a start's filter names a field that is gone.
     pub(crate) entries_broken: IntCounter,
+    /// How often a runner found the clock set back, and filed its timers anew.
+    ///
+    /// Should be 0: time is to be slewed, not stepped. Nothing fires early or twice by it; what is due waits until the clock says so.
+    pub(crate) set_back: IntCounter,
     /// What became of reminders that were due and of carts that were ordered.
     ///
     /// `suppressed` is normal, its reasons are in the statistics of carts. `reminded` at 0 while the mode is live: look there.
@@ -101,6 +105,11 @@ impl Automation {
             set_aside: IntCounter::new("scheduler_set_aside_total", "What was set aside.").expect(VALID),
             entries_broken: IntCounter::new("scheduler_entries_broken_total", "Entries into workflows that broke.")
                 .expect(VALID),
+            set_back: IntCounter::new(
+                "scheduler_clock_set_back_total",
+                "How often the clock was found set back.",
+            )
+            .expect(VALID),
             carts: counters(
                 "scheduler_carts_total",
                 "What became of reminders and carts.",
@@ -119,6 +128,7 @@ impl Automation {
             Box::new(metrics.reactions.clone()),
             Box::new(metrics.set_aside.clone()),
             Box::new(metrics.entries_broken.clone()),
+            Box::new(metrics.set_back.clone()),
             Box::new(metrics.carts.clone()),
         ] {
             registry.register(collector).expect("each name is registered once");

@@ -14,6 +14,7 @@ use types::text::Line;
 use types::time::Timestamp;
 
 use super::{Runner, Work};
+use crate::fold::says;
 
 /// Reactions to one submission at most. A workflow that moves contacts between groups which bring them back would never end.
 const REACTIONS_MAX: usize = 64;
@@ -93,7 +94,9 @@ impl Runner {
             Event::ContactChanged(changed) => vec![of(changed.person, changed.shop)],
             Event::EventReported(reported) => vec![of(reported.person, reported.shop)],
             Event::CartChanged(changed) => vec![of(changed.person, changed.shop)],
-            Event::MessageAccepted(accepted) if accepted.origin.is_none() => vec![of(accepted.person, accepted.shop)],
+            Event::MessageAccepted(accepted) if says(accepted.request.consent.marketing.as_ref()) => {
+                vec![of(accepted.person, accepted.shop)]
+            }
             Event::Unsubscribed(unsubscribed) => match self.fold.person_of(partition, unsubscribed.message)? {
                 Some(person) => {
                     let shops = self.fold.shops_of(partition, person)?;

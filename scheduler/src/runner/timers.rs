@@ -15,7 +15,10 @@ impl Runner {
     /// Fires timers that are due, as one turn. Returns how many it took.
     pub(super) fn fire(&mut self) -> usize {
         let now = self.deps.clock.now();
-        self.fold.timers.advance(now);
+        if self.fold.timers.advance(now) {
+            tracing::warn!(%now, timers = self.fold.timers.len(), "the clock was set back; timers are filed anew");
+            self.metrics.automation.set_back.inc();
+        }
         let mut due: Vec<_> = std::iter::from_fn(|| self.fold.timers.take()).take(FIRES_MAX).collect();
         if due.is_empty() {
             return 0;
