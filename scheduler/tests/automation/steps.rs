@@ -98,9 +98,9 @@ async fn a_start_finds_the_timers_that_the_last_run_armed() {
 
     clock.advance(25 * HOUR);
     let node = start_at(folder.path(), std::sync::Arc::clone(&clock)).await;
-    node.sent_steps();
     node.tick().await;
-    assert_eq!(node.sent_steps(), ["next"]);
+    // The first mail has no bytes yet, and is given to the outbox again.
+    assert_eq!(node.sent_steps(), ["first", "next"]);
     node.tick().await;
     assert_eq!(node.sent_steps(), [""; 0]);
     node.stop().await;
