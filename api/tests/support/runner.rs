@@ -152,7 +152,8 @@ impl Runner<'_> {
         let known = self.store.state().contact(partition, &person, shop).unwrap();
         let mut contact = known.map_or_else(ContactState::default, |bytes| ContactState::decode(&bytes).unwrap());
         contact.apply(id, self.now, event);
-        let object = contact.object().unwrap();
+        // A cart that outlived its erased person makes no contact by going.
+        let Some(object) = contact.object() else { return };
         self.put(partition, object, id, event);
         self.about(person, shop, object);
         self.puts.push(Put::Automation(AutomationPut::Contact {
