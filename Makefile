@@ -44,7 +44,7 @@ bench-setup: setup
 setup: .tools/apt-stamp $(PYTHON)
 
 # For the tests: Postfix and Redis as real peers, a real browser, strace for the crash images, the compiler that aws-lc needs.
-PACKAGES := chromium fonts-liberation gcc libc6-dev postfix procps python3-venv redis-server strace
+PACKAGES := chromium fonts-liberation gcc libc6-dev libfaketime postfix procps python3-venv redis-server strace
 
 .tools/apt-stamp: tests/packages
 	tests/packages $(PACKAGES)

@@ -38,7 +38,11 @@ async fn a_reminder_brings_the_buyer_back_once() {
     stage.clock.advance(Duration::from_hours(1));
     put(&stage, "/v1/carts/c-1", &cart(&stage)).await;
     stage.clock.advance(Duration::from_mins(90));
-    assert_eq!(row(&stage).await, Value::Null, "two and a half hours after the first touch");
+    assert_eq!(
+        row(&stage).await,
+        Value::Null,
+        "two and a half hours after the first touch"
+    );
 
     stage.clock.advance(Duration::from_mins(31));
     let (reminder, copy) = two_mails(&mut stage).await;
@@ -51,7 +55,10 @@ async fn a_reminder_brings_the_buyer_back_once() {
     stage.track(Method::GET, &links.pixel, APPLE, "17.58.0.1", "").await;
     stage.clock.advance(Duration::from_mins(31));
     let counted = until_row(&stage, |counts| counts["opens_raw"] == 1).await;
-    assert_eq!((&counted["opens_qualified"], &counted["reminded_first"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&counted["opens_qualified"], &counted["reminded_first"]),
+        (&json!(0), &json!(1))
+    );
 
     // Then the buyer opens, and comes back by the mail's link.
     stage.track(Method::GET, &links.pixel, BROWSER, PERSON, "").await;
@@ -85,9 +92,14 @@ async fn a_reminder_brings_the_buyer_back_once() {
     let told = stage.until(&stage.shop, "/v1/carts/c-1", |_| true).await;
     assert!(stage.sink.received.try_recv().is_err(), "no second reminder: {told:#}");
     let row = row(&stage).await;
-    assert_eq!((&row["counts"]["reminded_first"], &row["counts"]["reminded_second"]), (&json!(2), &json!(0)));
+    assert_eq!(
+        (&row["counts"]["reminded_first"], &row["counts"]["reminded_second"]),
+        (&json!(2), &json!(0))
+    );
 
-    let timeline = stage.until(&stage.shop, &format!("/v1/contacts/{BUYER}/timeline"), |_| true).await;
+    let timeline = stage
+        .until(&stage.shop, &format!("/v1/contacts/{BUYER}/timeline"), |_| true)
+        .await;
     let told = timeline.to_string();
     for word in ["c-1", "recovered"] {
         assert!(told.contains(word), "{word} is not in {timeline:#}");
@@ -141,7 +153,11 @@ async fn until_row(stage: &Stage, condition: impl Fn(&Value) -> bool) -> Value {
 async fn two_mails(stage: &mut Stage) -> (Received, Received) {
     let first = stage.sink.received.recv().await.unwrap();
     let second = stage.sink.received.recv().await.unwrap();
-    let (reminder, copy) = if to(&first) == BUYER { (first, second) } else { (second, first) };
+    let (reminder, copy) = if to(&first) == BUYER {
+        (first, second)
+    } else {
+        (second, first)
+    };
     assert_eq!((to(&reminder), to(&copy)), (BUYER, MERCHANT));
     (reminder, copy)
 }
@@ -157,6 +173,9 @@ fn has_nothing_to_follow(copy: &Received) {
     let has_header = all.lines().any(|line| line.starts_with("list-unsubscribe"));
     assert!(!has_header, "{all}");
     for part in ["/o/", "/c/", "/u/"] {
-        assert!(!html.contains(&format!("https://{}{part}", world::TRACKING_HOST)), "{part} in {html}");
+        assert!(
+            !html.contains(&format!("https://{}{part}", world::TRACKING_HOST)),
+            "{part} in {html}"
+        );
     }
 }
