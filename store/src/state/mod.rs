@@ -170,6 +170,12 @@ impl State {
         self.turns.submit(turn);
     }
 
+    /// Returns how many bytes of turns wait to be written. [`State::submit`] waits when they are as many as the settings allow: work that
+    /// can wait itself stops long before that.
+    pub fn waiting_bytes(&self) -> usize {
+        self.turns.waiting_bytes()
+    }
+
     /// Returns a person's state as it was last put.
     pub fn person(&self, partition: PartitionId, key: &PersonKey) -> Result<Option<Vec<u8>>, StateError> {
         let value = self.checked(self.tables.person.get(tables::person_key(partition, key)))?;

@@ -56,6 +56,11 @@ impl Turns {
         }
     }
 
+    /// Returns how many bytes wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        lock(&self.queue).bytes
+    }
+
     /// Lets the writer end once it has written what waits; later turns are dropped.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
