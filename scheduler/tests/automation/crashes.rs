@@ -139,7 +139,7 @@ async fn whichever_append_was_the_last_everything_happens_once() {
         node.tick().await;
         assert_eq!(outcome(&node).await, expected, "after record {kept}");
         assert_eq!(cells(&node).await, counted, "after record {kept}");
-        assert_eq!(node.timers(), [], "after record {kept}");
+        node.no_timers(&format!("after record {kept}")).await;
         node.stop().await;
     }
 }

@@ -165,7 +165,7 @@ impl Story {
             steps.len(),
             reminders.len()
         );
-        assert_eq!(node.timers(), [], "seed {seed}");
+        node.no_timers(&format!("seed {seed}")).await;
     }
 }
 

@@ -55,7 +55,7 @@ async fn a_contact_enters_is_sent_to_waits_and_comes_to_the_end() {
     node.after(Duration::from_millis(10)).await;
     assert_eq!(node.sent_steps(), ["next"]);
     assert_eq!(node.leaves().await, ["finished"]);
-    assert_eq!(node.timers(), [], "a timer's row goes when it surfaces");
+    node.no_timers("a timer's row goes when it surfaces").await;
     assert!(node.contact(ANNA).await.unwrap().live().next().is_none());
     node.subscribe(ANNA).await;
     assert_eq!(node.sent_steps(), [""; 0], "once is once");
@@ -311,7 +311,7 @@ async fn nothing_is_left_of_an_erased_contact_and_its_timers_find_nothing() {
     node.sent_steps();
     node.after(48 * HOUR).await;
     assert_eq!(node.sent_steps(), [""; 0]);
-    assert_eq!(node.timers(), []);
+    node.no_timers("in the end").await;
     assert_eq!(state.about(partition, &person).unwrap().len(), 0);
     node.stop().await;
 }
