@@ -85,7 +85,7 @@ pub struct ContactState {
     #[n(13)]
     #[cbor(default)]
     carts: Vec<EventId>,
-    /// The event that made the row: what happened to the contact itself is told under it.
+    /// The first event that was about the contact itself: what happened to it is told under that one.
     #[n(14)]
     object: Option<EventId>,
 }
@@ -143,7 +143,7 @@ impl ContactState {
             Event::Moved(moved) => self.moved(id, wall, moved),
             _ => {}
         }
-        if self.exists() {
+        if matches!(event, Event::ContactChanged(_) | Event::EventReported(_)) {
             self.object.get_or_insert(id);
         }
     }
@@ -177,7 +177,8 @@ impl ContactState {
         self.email.is_some()
     }
 
-    /// Returns the event that made the row: what happened to the contact itself is told under it.
+    /// Returns the first event that was about the contact itself: what happened to it is told under that one. `None` if there were only
+    /// orders, carts and mails, which have histories of their own.
     pub const fn object(&self) -> Option<EventId> {
         self.object
     }

@@ -160,6 +160,42 @@ async fn what_steps_do_counts_with_their_mails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_that_is_judged_a_persons_lets_its_instance_go_on_from_the_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = automated(folder.path()).await;
+    let workflow = json!({ "name": "Read", "start": { "on": "subscription" }, "steps": [
+        { "do": "send", "id": "first", "template": "hello" },
+        { "do": "wait", "id": "read", "for": "1h", "after": "engagement" },
+        { "do": "send", "id": "next", "template": "second" },
+    ] });
+    node.run("read", workflow).await;
+    node.subscribe(ANNA).await;
+    let mail = node.own_mails().remove(0);
+    let ended = crate::fixture::ended(mail.plan.message, 1, Outcome::Delivered);
+    node.submit(mail.partition, ended).await;
+    node.after(5 * HOUR).await;
+    assert_eq!(node.sent_steps(), [""; 0]);
+    let opened = types::event::Opened {
+        message: mail.plan.message,
+        shop: PUBLISHER,
+        agent: types::event::AgentClass::Client,
+        network: Some(crate::fixture::HOME),
+        visit: types::event::Visit::Real,
+        suspect: false,
+    };
+    node.submit(mail.partition, Event::Opened(opened)).await;
+    let opened_at = node.clock.now();
+    // The verdict comes two minutes later; the wait is counted from the open.
+    node.after(Duration::from_mins(2)).await;
+    assert!(node.contact(ANNA).await.unwrap().activity().last_opened_at() == Some(opened_at));
+    node.after(Duration::from_mins(57)).await;
+    assert_eq!(node.sent_steps(), [""; 0]);
+    node.after(Duration::from_mins(1)).await;
+    assert_eq!(node.sent_steps(), ["next"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_that_is_off_waits_and_goes_on_when_it_is_switched_on() {
     let folder = tempfile::tempdir().unwrap();
     let node = automated(folder.path()).await;
