@@ -31,7 +31,7 @@ fn cell(dimensions: Dimensions, hour: u32, slot: u8, counted: &[(Measure, i64)])
     let slot = Slot::new(slot).unwrap();
     TrackedPut::Cell {
         key: CellKey { dimensions, hour, slot },
-        counts,
+        counts: Box::new(counts),
     }
 }
 

@@ -161,7 +161,7 @@ async fn statistics_tell_who_came_left_and_waits() {
                 hour: Hour(now.0 - hours_ago),
                 slot: Slot::all().next().unwrap(),
             },
-            counts: sum,
+            counts: Box::new(sum),
         }
     };
     world

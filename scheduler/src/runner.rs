@@ -45,6 +45,11 @@ use workflows::Engine;
 const TURN_MAX: usize = 128;
 /// Opens and clicks that a turn takes at most, orders or not: they are cheaper, and share more.
 const TRACKED_MAX: usize = 512;
+/// Bytes of turns that wait for state beyond which timers and sweeps hold still. Beyond the store's own bound a turn waits in the middle
+/// of the runner's work, and whoever's order comes next waits with it: so only orders may come near it.
+const ASIDE_BYTES_MAX: usize = 2 << 20;
+/// How long they hold still before they look again.
+const ASIDE_REST: Duration = Duration::from_millis(2);
 /// How often a runner looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -146,7 +151,9 @@ impl Runner {
                     if self.fold.timers.wants(self.deps.clock.now()) {
                         self.read_timers();
                     }
-                    self.fire();
+                    if self.may_work_aside() {
+                        self.fire();
+                    }
                 }
                 // Yielded, so that what came meanwhile is seen first.
                 () = tokio::task::yield_now(), if busy => self.work_aside(),
@@ -161,7 +168,15 @@ impl Runner {
         let timers = &self.fold.timers;
         let rest = timers.rest(now).unwrap_or(TICK).min(TICK);
         let busy = rest.is_zero() || timers.wants(now) || self.is_sweeping;
+        if busy && !self.may_work_aside() {
+            return (false, ASIDE_REST);
+        }
         (busy, rest)
+    }
+
+    /// Returns whether state keeps up with what runners hand in.
+    fn may_work_aside(&self) -> bool {
+        self.deps.store.state().waiting_bytes() < ASIDE_BYTES_MAX
     }
 
     /// Does one turn of what is not in the inbox: timers first, then what is to be read, then sweeps.
@@ -178,10 +193,12 @@ impl Runner {
             .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
         self.note_overdue();
         self.note_sweeps();
-        self.fire();
         // Sweeps that wait for state are looked at again; under a full inbox all of this goes on once a second at least.
         self.read_timers();
-        self.is_sweeping = self.sweep();
+        if self.may_work_aside() {
+            self.fire();
+            self.is_sweeping = self.sweep();
+        }
         if self.tick().more {
             if inbox.try_recv_many(waiting, TURN_MAX) > 0 {
                 self.turn(waiting);

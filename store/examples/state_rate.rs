@@ -100,7 +100,7 @@ fn send(store: &Store, first: u64, sent: u64) {
         let (hour, slot) = (Hour::of(now), Slot::of(partition));
         puts.push(Put::Tracked(TrackedPut::Cell {
             key: CellKey { dimensions, hour, slot },
-            counts: Counts::default(),
+            counts: Box::new(Counts::default()),
         }));
     }
     let position = store.journal().append(batch).expect("open");

@@ -51,6 +51,7 @@ const SEGMENTS_A_RETENTION: u32 = 4;
     clippy::needless_pass_by_value,
     reason = "a store has its settings and its clock for itself"
 )]
+#[expect(clippy::too_many_lines, reason = "a list of the store's parts, a line each")]
 pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> Result<(Store, Replay), OpenError> {
     let metrics = Metrics::register(registry)?;
     let Survey {

@@ -24,7 +24,7 @@ use types::event::{Claim, Decided, Event, Opened, Plan, SuppressionCause, Tracki
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber, Slot, VisitorKey};
 use types::locale::Language;
 use types::order::Stream;
-use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts};
+use types::tally::{CellKey, Dimensions, Hour, MailCounts};
 use types::time::{Clock, Timestamp};
 
 const SHOP: ShopNumber = ShopNumber(1);
@@ -251,7 +251,7 @@ fn histories_go_by_their_age_in_every_partition_and_what_protects_or_pays_stays(
         }),
         Put::Tracked(TrackedPut::Cell {
             key: cell.clone(),
-            counts: Counts::default(),
+            counts: Box::default(),
         }),
         Put::Person {
             partition: partition(0),

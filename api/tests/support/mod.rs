@@ -198,7 +198,7 @@ impl World {
         self.store.state().submit(turn);
         let state = self.store.state();
         let there = || match &last {
-            TrackedPut::Cell { key, counts } => state.cell(key).unwrap() == *counts,
+            TrackedPut::Cell { key, counts } => state.cell(key).unwrap() == **counts,
             TrackedPut::Lead { campaign, claimed, .. } => state.lead(*campaign, *claimed).unwrap().is_some(),
             TrackedPut::Mail { partition, message, .. } => state.mail(*partition, *message).unwrap().is_some(),
             other => panic!("nothing tells whether {other:?} is there"),

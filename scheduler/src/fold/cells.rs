@@ -85,7 +85,7 @@ impl Cells {
         for key in self.changed.drain(..) {
             if let Some(cell) = self.by_key.get_mut(&key) {
                 cell.changed_at = position;
-                let counts = cell.counts;
+                let counts = Box::new(cell.counts);
                 puts.push(Put::Tracked(TrackedPut::Cell { key, counts }));
             }
         }

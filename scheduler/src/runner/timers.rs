@@ -7,9 +7,9 @@ use store::state::{Timer, TimerClass};
 use super::{Runner, Work};
 
 /// Timers that fire in one turn at most. An order never waits behind more than one such turn.
-const FIRES_MAX: usize = 256;
+const FIRES_MAX: usize = 64;
 /// How long such a turn takes about, at most: what is left fires in the next one.
-const TURN_MAX: Duration = Duration::from_millis(2);
+const TURN_MAX: Duration = Duration::from_micros(500);
 
 impl Runner {
     /// Fires timers that are due, as one turn. Returns how many it took.

@@ -70,7 +70,7 @@ impl Changes {
                 let added = match change {
                     TrackedPut::Cell { key, counts } => {
                         let fresh = held.slot(key.slot);
-                        fresh.cells.insert(key.clone(), *counts).is_none()
+                        fresh.cells.insert(key.clone(), **counts).is_none()
                     }
                     // A mail that was only just decided has no counts, and Redis nothing of it. An erased one may have had.
                     TrackedPut::Mail { counts, .. } if *counts == MailCounts::default() && !erases => continue,
@@ -166,7 +166,7 @@ mod tests {
                     hour: Hour(500_000),
                     slot,
                 },
-                counts,
+                counts: Box::new(counts),
             })
         };
         Turn {

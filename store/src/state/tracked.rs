@@ -90,7 +90,7 @@ pub enum TrackedPut {
         /// Which.
         key: CellKey,
         /// All of them, new.
-        counts: Counts,
+        counts: Box<Counts>,
     },
     /// A lead of a campaign, as its advertiser reads it.
     Lead {
@@ -479,7 +479,7 @@ pub(crate) fn read_cell_key(key: &[u8]) -> Option<CellKey> {
                 _ => return None,
             },
             provider: Provider::from_number(*key.get(11)?)?,
-            template: read_slug(key.get(12..)?)?,
+            template: read_slug(key.get(12..)?).ok()?,
         },
         OFFERS => Dimensions::Offer {
             campaign: CampaignNumber(owner),
@@ -490,26 +490,29 @@ pub(crate) fn read_cell_key(key: &[u8]) -> Option<CellKey> {
             let slash = names.iter().position(|byte| *byte == b'/')?;
             Dimensions::Step {
                 workflow: WorkflowNumber(owner),
-                step: read_slug(names.get(..slash)?)?,
-                reason: read_slug(names.get(slash + 1..)?)?,
+                step: read_slug(names.get(..slash)?).ok()?,
+                reason: read_slug(names.get(slash + 1..)?).ok()?,
             }
         }
         CARTS => Dimensions::Carts {
             shop: ShopNumber(owner),
             language: Language::of_tag(std::str::from_utf8(key.get(10..12)?).ok()?)?,
             currency: Currency::try_from(std::str::from_utf8(key.get(12..15)?).ok()?.to_owned()).ok()?,
-            reason: read_slug(key.get(15..)?)?,
+            reason: read_slug(key.get(15..)?).ok()?,
         },
         _ => return None,
     };
     Some(CellKey { dimensions, hour, slot })
 }
 
-/// Reads an id that may be none. The outer `None`: it is neither.
-fn read_slug(bytes: &[u8]) -> Option<Option<Slug>> {
+/// Reads an id, or nothing at all. The outer `Err`: it is neither.
+fn read_slug(bytes: &[u8]) -> Result<Option<Slug>, ()> {
     match bytes {
-        [] => Some(None),
-        name => Some(Some(Slug::try_from(std::str::from_utf8(name).ok()?).ok()?)),
+        [] => Ok(None),
+        name => {
+            let name = std::str::from_utf8(name).map_err(drop)?;
+            Slug::try_from(name).map(Some).map_err(drop)
+        }
     }
 }
 

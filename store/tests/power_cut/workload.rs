@@ -154,7 +154,7 @@ fn tracked(n: u64) -> [TrackedPut; 6] {
         },
         TrackedPut::Cell {
             key: cell(n),
-            counts: Counts::default(),
+            counts: Box::default(),
         },
         TrackedPut::Lead {
             campaign: CampaignNumber(1),

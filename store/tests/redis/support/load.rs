@@ -176,11 +176,10 @@ impl Load {
 
     fn submit(&mut self, writes: Writes) {
         let Writes { batch, mut puts, cells } = writes;
-        puts.extend(
-            cells
-                .into_iter()
-                .map(|(key, counts)| Put::Tracked(TrackedPut::Cell { key, counts })),
-        );
+        puts.extend(cells.into_iter().map(|(key, counts)| {
+            let counts = Box::new(counts);
+            Put::Tracked(TrackedPut::Cell { key, counts })
+        }));
         self.last = self.store().journal().append(batch).unwrap();
         self.store().state().submit(Turn {
             range: 0..1025,
