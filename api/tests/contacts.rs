@@ -145,6 +145,11 @@ async fn every_fault_of_a_contact_is_told_at_once() {
         200
     );
     assert_eq!(shop.delete("/v1/fields/age").await.status, 204);
+    // Its values may still be there: it does not come back, nor does another one in its place.
+    for kind in ["number", "text"] {
+        let again = shop.put("/v1/fields/age", &json!({ "type": kind })).await;
+        assert_eq!((again.status, &again.json()["errors"][0]["field"]), (409, &json!("id")));
+    }
     refused(
         &shop.put(MARIO, &json!({ "fields": { "age": 41 } })).await,
         &["/fields/age"],

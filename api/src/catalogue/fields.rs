@@ -12,7 +12,7 @@ use types::event::CatalogueChanged;
 use types::id::ShopNumber;
 use types::text::Slug;
 
-use super::put_answer;
+use super::{never_deleted, put_answer};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Json;
@@ -54,7 +54,8 @@ impl FieldView {
 
 /// Put a field
 ///
-/// Creates it or changes its label. Its type stays what it was: values that are there are of it.
+/// Creates it or changes its label. Its type stays what it was: values that are there are of it. The id of a field that was deleted
+/// cannot be used again.
 #[utoipa::path(
     put, path = "/v1/fields/{id}", tag = "contacts", operation_id = "putField",
     params(ShopParam, ("id" = String, Path, description = "The field's id, one in its shop.", pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")),
@@ -62,7 +63,7 @@ impl FieldView {
     responses(
         (status = 200, description = "The field was there and is as it was put.", body = FieldView),
         (status = 201, description = "The field is new.", body = FieldView),
-        (status = 409, description = "The shop has too many fields.", body = crate::problem::Document, content_type = "application/problem+json"),
+        (status = 409, description = "The shop deleted a field of this id, or has too many.", body = crate::problem::Document, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put(
@@ -79,9 +80,13 @@ pub(crate) async fn put(
         let fault = "cannot change: values of the old type are there; put another field";
         return Err(Problem::invalid(vec![Fault::new("/type", fault)]));
     }
-    if before.is_none() && app.catalogue().fields(shop).count() >= FIELDS_MAX {
-        let detail = format!("the shop has {FIELDS_MAX} fields; delete some first");
-        return Err(Problem::new(Kind::Conflict, detail));
+    if before.is_none() {
+        let catalogue = app.catalogue();
+        never_deleted(catalogue.fields_deleted(shop), &id)?;
+        if catalogue.fields(shop).count() >= FIELDS_MAX {
+            let detail = format!("the shop has {FIELDS_MAX} fields; delete some first");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
     }
     let new = before.is_none();
     if before.is_none_or(|before| *before != spec) {
@@ -124,7 +129,7 @@ pub(crate) async fn get(
 
 /// Delete a field
 ///
-/// Its values are seen no more. A field that a workflow that runs needs cannot be deleted.
+/// Its values are seen no more, and its id is not used again. A field that a workflow that runs needs cannot be deleted.
 #[utoipa::path(
     delete, path = "/v1/fields/{id}", tag = "contacts", operation_id = "deleteField",
     params(ShopParam, ("id" = String, Path, description = "The field's id.", min_length = 1, max_length = 64)),

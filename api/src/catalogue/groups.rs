@@ -12,7 +12,7 @@ use types::event::CatalogueChanged;
 use types::id::ShopNumber;
 use types::text::Slug;
 
-use super::put_answer;
+use super::{never_deleted, put_answer};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Json;
@@ -54,7 +54,7 @@ impl GroupView {
 
 /// Put a group
 ///
-/// Creates it or changes what it is called.
+/// Creates it or changes what it is called. The id of a group that was deleted cannot be used again.
 #[utoipa::path(
     put, path = "/v1/groups/{id}", tag = "contacts", operation_id = "putGroup",
     params(ShopParam, ("id" = String, Path, description = "The group's id, one in its shop.", pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")),
@@ -62,7 +62,7 @@ impl GroupView {
     responses(
         (status = 200, description = "The group was there and is as it was put.", body = GroupView),
         (status = 201, description = "The group is new.", body = GroupView),
-        (status = 409, description = "The shop has too many groups.", body = crate::problem::Document, content_type = "application/problem+json"),
+        (status = 409, description = "The shop deleted a group of this id, or has too many.", body = crate::problem::Document, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put(
@@ -75,9 +75,13 @@ pub(crate) async fn put(
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Manage)?.number;
     let id = new_id(id)?;
     let before = app.catalogue().group(shop, &id).cloned();
-    if before.is_none() && app.catalogue().groups(shop).count() >= GROUPS_MAX {
-        let detail = format!("the shop has {GROUPS_MAX} groups; delete some first");
-        return Err(Problem::new(Kind::Conflict, detail));
+    if before.is_none() {
+        let catalogue = app.catalogue();
+        never_deleted(catalogue.groups_deleted(shop), &id)?;
+        if catalogue.groups(shop).count() >= GROUPS_MAX {
+            let detail = format!("the shop has {GROUPS_MAX} groups; delete some first");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
     }
     let new = before.is_none();
     if before.is_none_or(|before| *before != spec) {
@@ -120,7 +124,7 @@ pub(crate) async fn get(
 
 /// Delete a group
 ///
-/// Nobody is in it any more. A group that a workflow that runs needs cannot be deleted.
+/// Nobody is in it any more, and its id is not used again. A group that a workflow that runs needs cannot be deleted.
 #[utoipa::path(
     delete, path = "/v1/groups/{id}", tag = "contacts", operation_id = "deleteGroup",
     params(ShopParam, ("id" = String, Path, description = "The group's id.", min_length = 1, max_length = 64)),

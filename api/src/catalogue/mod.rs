@@ -20,12 +20,15 @@ use serde::Serialize;
 use types::catalogue::Catalogue;
 use types::event::{CatalogueChanged, Event};
 use types::id::PartitionId;
+use types::text::Slug;
 
 use crate::app::App;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Fault, Kind, Problem};
 
 /// How long a change that is durable may take to come into force before its answer says 503.
 const IN_FORCE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many ids of fields, and of groups, one shop may use up by deleting: each is remembered for ever.
+const DELETED_MAX: usize = 10_000;
 
 impl App {
     /// Journals a change of the catalogue and returns once `in_force` holds of the snapshot that everyone reads.
@@ -55,4 +58,21 @@ impl App {
 pub(crate) fn put_answer(new: bool, view: &impl Serialize) -> Response {
     let status = if new { StatusCode::CREATED } else { StatusCode::OK };
     (status, axum::Json(view)).into_response()
+}
+
+/// Refuses an id of a field or a group that was deleted: contacts may still hold what was kept under it.
+fn never_deleted<'a>(mut deleted: impl Iterator<Item = &'a Slug>, id: &Slug) -> Result<(), Problem> {
+    let mut count = 0_usize;
+    if deleted.any(|deleted| {
+        count += 1;
+        deleted == id
+    }) {
+        let fault = Fault::new("id", "was deleted, and is not used again; put another one");
+        return Err(Problem::new(Kind::Conflict, "contacts may still hold what was kept under this id").with(fault));
+    }
+    if count >= DELETED_MAX {
+        let detail = format!("the shop deleted {DELETED_MAX} of them, and has used up its ids");
+        return Err(Problem::new(Kind::Conflict, detail));
+    }
+    Ok(())
 }

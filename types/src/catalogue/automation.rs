@@ -1,6 +1,6 @@
 //! What the catalogue knows of contacts, workflows and carts: their fields and groups, definitions and settings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::cart::CartSpec;
@@ -50,6 +50,9 @@ impl Workflow {
 pub(super) struct Automation {
     fields: BTreeMap<(ShopNumber, Slug), Arc<FieldSpec>>,
     groups: BTreeMap<(ShopNumber, Slug), Arc<GroupSpec>>,
+    /// Fields and groups that were deleted: contacts may still hold what was kept under them, so their ids are not used again.
+    fields_deleted: BTreeSet<(ShopNumber, Slug)>,
+    groups_deleted: BTreeSet<(ShopNumber, Slug)>,
     workflows: BTreeMap<WorkflowNumber, Arc<Workflow>>,
     /// Numbers of the workflows that are not deleted.
     workflow_ids: BTreeMap<(ShopNumber, Slug), WorkflowNumber>,
@@ -65,6 +68,16 @@ impl super::Catalogue {
     /// Returns a shop's fields by id.
     pub fn fields(&self, shop: ShopNumber) -> impl Iterator<Item = (&Slug, &Arc<FieldSpec>)> {
         of_shop(&self.automation.fields, shop)
+    }
+
+    /// Returns the ids of the fields that a shop deleted: no field is put under them again, since contacts may still have values there.
+    pub fn fields_deleted(&self, shop: ShopNumber) -> impl Iterator<Item = &Slug> {
+        ids_of_shop(&self.automation.fields_deleted, shop)
+    }
+
+    /// Returns the ids of the groups that a shop deleted: no group is put under them again, since contacts may still be in there.
+    pub fn groups_deleted(&self, shop: ShopNumber) -> impl Iterator<Item = &Slug> {
+        ids_of_shop(&self.automation.groups_deleted, shop)
     }
 
     /// Returns a shop's group, unless deleted.
@@ -105,11 +118,20 @@ impl super::Catalogue {
 }
 
 fn of_shop<T>(map: &BTreeMap<(ShopNumber, Slug), T>, shop: ShopNumber) -> impl Iterator<Item = (&Slug, &T)> {
-    // No slug is less: it starts with a letter or a digit.
-    let least = Slug::try_from("0").expect("a slug");
-    map.range((shop, least)..)
+    map.range((shop, least())..)
         .take_while(move |((of, _), _)| *of == shop)
         .map(|((_, id), value)| (id, value))
+}
+
+fn ids_of_shop(set: &BTreeSet<(ShopNumber, Slug)>, shop: ShopNumber) -> impl Iterator<Item = &Slug> {
+    set.range((shop, least())..)
+        .take_while(move |(of, _)| *of == shop)
+        .map(|(_, id)| id)
+}
+
+/// Returns the slug that none is less than: it starts with a letter or a digit.
+fn least() -> Slug {
+    Slug::try_from("0").expect("a slug")
 }
 
 impl Automation {
@@ -117,16 +139,30 @@ impl Automation {
     pub(super) fn apply(&mut self, change: &CatalogueChanged, version: u64, at: Timestamp) {
         match change {
             CatalogueChanged::FieldPut { shop, id, spec } => {
-                self.fields.insert((*shop, id.clone()), Arc::new(spec.clone()));
+                let key = (*shop, id.clone());
+                // Two puts at once, or one beside a deletion, must not show values as what they are not.
+                let fits = self.fields.get(&key).is_none_or(|before| before.kind == spec.kind);
+                if fits && !self.fields_deleted.contains(&key) {
+                    self.fields.insert(key, Arc::new(spec.clone()));
+                }
             }
             CatalogueChanged::FieldDeleted { shop, id } => {
-                self.fields.remove(&(*shop, id.clone()));
+                let key = (*shop, id.clone());
+                if self.fields.remove(&key).is_some() {
+                    self.fields_deleted.insert(key);
+                }
             }
             CatalogueChanged::GroupPut { shop, id, spec } => {
-                self.groups.insert((*shop, id.clone()), Arc::new(spec.clone()));
+                let key = (*shop, id.clone());
+                if !self.groups_deleted.contains(&key) {
+                    self.groups.insert(key, Arc::new(spec.clone()));
+                }
             }
             CatalogueChanged::GroupDeleted { shop, id } => {
-                self.groups.remove(&(*shop, id.clone()));
+                let key = (*shop, id.clone());
+                if self.groups.remove(&key).is_some() {
+                    self.groups_deleted.insert(key);
+                }
             }
             CatalogueChanged::WorkflowPut { shop, id, spec } => self.put(*shop, id, spec, at),
             CatalogueChanged::WorkflowSwitched { shop, id, state, enrol } => {
@@ -197,5 +233,63 @@ impl Automation {
             }
             None => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Catalogue;
+    use super::*;
+    use crate::contact::FieldType;
+
+    const SHOP: ShopNumber = ShopNumber(1);
+
+    fn id() -> Slug {
+        "age".try_into().expect("a slug")
+    }
+
+    fn field(kind: FieldType) -> CatalogueChanged {
+        let spec = FieldSpec { kind, label: None };
+        let (shop, id) = (SHOP, id());
+        CatalogueChanged::FieldPut { shop, id, spec }
+    }
+
+    fn after(changes: &[CatalogueChanged]) -> Catalogue {
+        let mut catalogue = Catalogue::default();
+        for change in changes {
+            catalogue.apply(change, Timestamp::from_millis(0));
+        }
+        catalogue
+    }
+
+    #[test]
+    fn what_was_deleted_does_not_come_back_under_its_id() {
+        let group = CatalogueChanged::GroupPut {
+            shop: SHOP,
+            id: id(),
+            spec: GroupSpec {
+                name: "Age".try_into().expect("a name"),
+            },
+        };
+        let catalogue = after(&[
+            field(FieldType::Number),
+            group.clone(),
+            CatalogueChanged::FieldDeleted { shop: SHOP, id: id() },
+            CatalogueChanged::GroupDeleted { shop: SHOP, id: id() },
+            field(FieldType::Text),
+            group,
+        ]);
+        assert_eq!(catalogue.field(SHOP, &id()), None);
+        assert_eq!(catalogue.group(SHOP, &id()), None);
+        assert_eq!(catalogue.fields_deleted(SHOP).collect::<Vec<_>>(), [&id()]);
+        assert_eq!(catalogue.groups_deleted(SHOP).collect::<Vec<_>>(), [&id()]);
+        assert_eq!(catalogue.fields_deleted(ShopNumber(2)).count(), 0);
+    }
+
+    #[test]
+    fn a_field_keeps_the_type_that_it_was_first_put_with() {
+        let catalogue = after(&[field(FieldType::Number), field(FieldType::Text)]);
+        let kept = catalogue.field(SHOP, &id()).map(|spec| spec.kind);
+        assert_eq!(kept, Some(FieldType::Number));
     }
 }
