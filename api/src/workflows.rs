@@ -7,6 +7,8 @@
 pub(crate) mod schema;
 pub(crate) mod simulation;
 pub(crate) mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use types::catalogue::{Catalogue, Scope, Workflow};
 use types::event::CatalogueChanged;
 use types::id::ShopNumber;
 use types::text::Slug;
+use types::time::Timestamp;
 use types::workflow::{Enrol, WorkflowSpec, WorkflowState};
 
 use crate::app::App;
@@ -142,25 +145,29 @@ pub(crate) fn faults(catalogue: &Catalogue, shop: ShopNumber, spec: &WorkflowSpe
 pub(crate) async fn still_run(app: &App, shop: ShopNumber, change: &CatalogueChanged) -> Result<(), Problem> {
     let (change, now) = (change.clone(), app.now());
     let broken = app
-        .apart(move |app| {
-            let before = app.catalogue();
-            let mut after = (*before).clone();
-            after.apply(&change, now);
-            let running = before
-                .workflows(shop)
-                .filter(|workflow| workflow.state != WorkflowState::Draft);
-            let broken = running.filter(|workflow| {
-                let count = |catalogue| faults(catalogue, shop, workflow.spec()).len();
-                count(&after) > count(&before)
-            });
-            broken.map(|workflow| workflow.id.to_string()).collect::<Vec<_>>()
-        })
+        .apart(move |app| broken_by(&app.catalogue(), shop, &change, now))
         .await?;
     if broken.is_empty() {
         return Ok(());
     }
     let detail = format!("workflows need it: {}; change or delete them first", broken.join(", "));
     Err(Problem::new(Kind::Conflict, detail))
+}
+
+/// Returns the workflows, on or off, whose newest definition has a fault after a change that it does not have before.
+fn broken_by(before: &Catalogue, shop: ShopNumber, change: &CatalogueChanged, now: Timestamp) -> Vec<String> {
+    let mut after = before.clone();
+    after.apply(change, now);
+    let running = before
+        .workflows(shop)
+        .filter(|workflow| workflow.state != WorkflowState::Draft);
+    let broken = running.filter(|workflow| {
+        let known = faults(before, shop, workflow.spec());
+        faults(&after, shop, workflow.spec())
+            .iter()
+            .any(|fault| !known.contains(fault))
+    });
+    broken.map(|workflow| workflow.id.to_string()).collect()
 }
 
 /// Reads the id under which a workflow is put.
