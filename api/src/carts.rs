@@ -13,7 +13,7 @@ use hyper::StatusCode;
 use policy::cart::CartState;
 use serde::Serialize;
 use types::cart::{Cart, Reminder};
-use types::catalogue::{Scope, Shop};
+use types::catalogue::Scope;
 use types::event::{CartChanged, Event, Recovery};
 use types::id::{PartitionId, PublicId, ShopNumber};
 use types::locale::Language;
@@ -27,7 +27,7 @@ use crate::events::AcceptedAnswer;
 use crate::extract::{Params, Segments, ShopParam};
 use crate::once;
 use crate::orders::accepted_answer;
-use crate::problem::{Fault, Problem};
+use crate::problem::{Fault, Kind, Problem};
 
 /// Ids that name something else at the same place.
 const TAKEN: [&str; 3] = ["settings", "test", "stats"];
@@ -190,34 +190,57 @@ pub(crate) async fn put(
     let id = new_id(id)?;
     check::cart(&cart, &shop.spec, app.now())?;
     let person = app.keyer.key(&cart.customer.email);
-    if let Some((partition, before)) = app.cart(shop.number, &id).await?
-        && before.person() != person
-    {
-        app.submit(partition, changed(&shop, &before, None)).await?;
-    }
-    let event = Event::CartChanged(Box::new(CartChanged {
-        shop: shop.number,
-        person,
-        id,
-        cart: Some(Box::new(cart)),
-        language: None,
-        next: None,
-        object: None,
-    }));
-    let accepted = once::accept(&app, person.partition(), event, Vec::new()).await?;
+    let accepted = alone(&app, once::cart_name(shop.number, &id), move |app: App| async move {
+        if let Some((partition, before)) = app.cart(shop.number, &id).await?
+            && before.person() != person
+        {
+            app.submit(partition, removed(&before)).await?;
+        }
+        let event = Event::CartChanged(Box::new(CartChanged {
+            shop: shop.number,
+            person,
+            id,
+            cart: Some(Box::new(cart)),
+            language: None,
+            next: None,
+            object: None,
+        }));
+        once::accept(&app, person.partition(), event, Vec::new()).await
+    })
+    .await?;
     let answer = AcceptedAnswer {
         id: accepted.id.to_string(),
     };
     Ok(accepted_answer(accepted, &answer))
 }
 
-/// Returns the event that a cart is none any more, or another now.
-fn changed(shop: &Shop, before: &CartState, cart: Option<Box<Cart>>) -> Event {
+/// Changes a cart while nobody else does, so that two buyers at once leave one cart and not two. Runs to its end even when the caller
+/// goes away.
+async fn alone<T, Work>(
+    app: &App,
+    name: [u8; 16],
+    change: impl FnOnce(App) -> Work + Send + 'static,
+) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    Work: Future<Output = Result<T, Problem>> + Send,
+{
+    let worker = app.clone();
+    let work = app.tasks.spawn(async move {
+        let _held = worker.hold(name).await?;
+        change(worker.clone()).await
+    });
+    work.await
+        .unwrap_or_else(|_| Err(Problem::new(Kind::Internal, "the request could not be worked on")))
+}
+
+/// Returns the event that a cart is none any more.
+fn removed(before: &CartState) -> Event {
     Event::CartChanged(Box::new(CartChanged {
-        shop: shop.number,
+        shop: before.shop(),
         person: before.person(),
         id: before.id().clone(),
-        cart,
+        cart: None,
         language: None,
         next: None,
         object: None,
@@ -259,8 +282,12 @@ pub(crate) async fn delete(
     Segments(id): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Send)?;
-    let found = app.cart(shop.number, &existing(id)?).await?;
-    let (partition, cart) = found.ok_or_else(|| Problem::not_found("cart"))?;
-    app.submit(partition, changed(&shop, &cart, None)).await?;
+    let id = existing(id)?;
+    alone(&app, once::cart_name(shop.number, &id), move |app: App| async move {
+        let found = app.cart(shop.number, &id).await?;
+        let (partition, cart) = found.ok_or_else(|| Problem::not_found("cart"))?;
+        app.submit(partition, removed(&cart)).await
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }

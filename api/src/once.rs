@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use hyper::HeaderMap;
 use serde::Serialize;
-use store::{ClaimError, Claimed, SubmitError};
+use store::{ClaimError, ClaimGuard, Claimed, SubmitError};
 use types::catalogue::Shop;
 use types::event::{Claim, Event};
 use types::id::{PartitionId, PublicId, ShopNumber};
@@ -80,6 +80,11 @@ pub(crate) fn event_name(shop: ShopNumber, id: &str) -> [u8; 16] {
     digest_of(&[b"event", &shop.0.to_be_bytes(), id.as_bytes()])
 }
 
+/// Returns the name under which a cart is held while it is changed.
+pub(crate) fn cart_name(shop: ShopNumber, id: &str) -> [u8; 16] {
+    digest_of(&[b"cart", &shop.0.to_be_bytes(), id.as_bytes()])
+}
+
 /// Returns the digest of a request's content: the endpoint and the parsed request written out again, so that spacing,
 /// the order of keys and spelled-out defaults do not matter.
 pub(crate) fn content_digest(endpoint: &str, request: &impl Serialize) -> [u8; 16] {
@@ -129,6 +134,17 @@ pub(crate) async fn accept(
 }
 
 impl App {
+    /// Waits until nobody else holds a name, and holds it until the guard is dropped.
+    ///
+    /// For what is changed by more than one record: the name is never settled, so whoever comes next gets it too.
+    pub(crate) async fn hold(&self, name: [u8; 16]) -> Result<ClaimGuard, Problem> {
+        let claim = Claim { name, body: [0; 16] };
+        match self.store.claims().claim(&[claim]).await.map_err(unclaimed)? {
+            Claimed::New(guard) => Ok(guard),
+            Claimed::Replay(_) | Claimed::Conflict => Err(Problem::new(Kind::Conflict, "the name is taken")),
+        }
+    }
+
     async fn accept_once(&self, partition: PartitionId, event: Event, claims: &[Claim]) -> Result<Accepted, Problem> {
         let guard = if claims.is_empty() {
             None

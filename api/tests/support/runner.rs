@@ -153,9 +153,13 @@ impl Runner<'_> {
         let mut contact = known.map_or_else(ContactState::default, |bytes| ContactState::decode(&bytes).unwrap());
         contact.apply(id, self.now, event);
         // A cart that outlived its erased person makes no contact by going.
-        let Some(object) = contact.object() else { return };
-        self.put(partition, object, id, event);
-        self.about(person, shop, object);
+        if !contact.exists() {
+            return;
+        }
+        if let Some(object) = contact.object() {
+            self.put(partition, object, id, event);
+            self.about(person, shop, object);
+        }
         self.puts.push(Put::Automation(AutomationPut::Contact {
             partition,
             person,
