@@ -109,7 +109,7 @@ async fn arm(shop: &Client, timers: u64) {
     put("/v1/workflows/dated", &workflow).await;
     put("/v1/workflows/dated/state", &json!({ "state": "on" })).await;
     let first = SystemClock.now() + Duration::from_mins(5);
-    let step = SPAN.as_millis() as u64 / timers;
+    let step = u64::try_from(SPAN.as_millis()).unwrap() / timers;
     let mut rows = String::new();
     for n in 0..timers {
         let at = first + Duration::from_millis(n * step);

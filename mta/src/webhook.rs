@@ -187,17 +187,14 @@ impl Caller {
         let place = Arc::clone(&self.places).try_acquire_owned();
         let caller = Arc::clone(self);
         let calling = async move {
-            let status = match place {
-                Ok(_place) => {
-                    caller.metrics.under_way.inc();
-                    let answer = tokio::time::timeout(caller.settings.timeout, caller.post(&call)).await;
-                    caller.metrics.under_way.dec();
-                    caller.told(&call, answer)
-                }
-                Err(_) => {
-                    caller.metrics.calls.with_label_values(&["busy"]).inc();
-                    None
-                }
+            let status = if let Ok(_place) = place {
+                caller.metrics.under_way.inc();
+                let answer = tokio::time::timeout(caller.settings.timeout, caller.post(&call)).await;
+                caller.metrics.under_way.dec();
+                caller.told(&call, answer)
+            } else {
+                caller.metrics.calls.with_label_values(&["busy"]).inc();
+                None
             };
             let ended = WebhookEnded {
                 instance: call.instance,
