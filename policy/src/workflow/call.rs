@@ -5,6 +5,7 @@ use std::time::Duration;
 use types::event::{Did, WaitsOn};
 use types::text::{HttpsUrl, Slug};
 
+use super::compiled::fields_seen;
 use super::hands::{Told, Webhook};
 use super::walk::{Turn, Walk};
 
@@ -33,7 +34,7 @@ impl Walk<'_> {
                 email: self.contact.email().map_or("", |email| email.as_str()),
                 name: self.contact.name().map(|name| &**name),
                 key: self.key.as_deref(),
-                fields: self.contact.fields(),
+                fields: fields_seen(&self.contact, self.world, workflow.shop).collect(),
             },
         });
         self.has_acted = true;

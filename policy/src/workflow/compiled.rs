@@ -199,3 +199,15 @@ impl Compiled {
 pub(super) fn is_in(contact: &ContactState, world: &World<'_>, shop: ShopNumber, group: &Slug) -> bool {
     contact.groups().contains(group) && world.catalogue.group(shop, group).is_some()
 }
+
+/// Returns the values of a contact's fields that the shop sees: not those of fields that were deleted since.
+pub(super) fn fields_seen<'a>(
+    contact: &'a ContactState,
+    world: &World<'_>,
+    shop: ShopNumber,
+) -> impl Iterator<Item = (&'a Slug, &'a FieldValue)> {
+    contact.fields().iter().filter(move |(id, value)| {
+        let field = world.catalogue.field(shop, id);
+        field.is_some_and(|field| field.kind == value.kind())
+    })
+}

@@ -81,8 +81,8 @@ pub struct Told<'a> {
     /// What the entry is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<&'a str>,
-    /// The contact's fields.
-    pub fields: &'a BTreeMap<Slug, FieldValue>,
+    /// The contact's fields, those that were deleted left out.
+    pub fields: BTreeMap<&'a Slug, &'a FieldValue>,
 }
 
 impl Webhook<'_> {

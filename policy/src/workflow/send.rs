@@ -11,6 +11,7 @@ use types::order::{Body, Consent, Customer, Grant, MessageRequest, Statement, St
 use types::text::{Line, Slug};
 use types::time::Timestamp;
 
+use super::compiled::fields_seen;
 use super::hands::{Send, Sent};
 use super::instance::StepSent;
 use super::walk::{ON_TIME, Turn, Walk};
@@ -168,9 +169,7 @@ impl Walk<'_> {
     fn request(&self, template: &Slug) -> Option<MessageRequest> {
         let contact = &self.contact;
         let email = contact.email()?.clone();
-        let mut vars: BTreeMap<String, String> = contact
-            .fields()
-            .iter()
+        let mut vars: BTreeMap<String, String> = fields_seen(contact, self.world, self.workflow.shop)
             .map(|(id, value)| (id.as_str().to_owned(), text(value)))
             .collect();
         vars.insert("email".to_owned(), email.as_str().to_owned());

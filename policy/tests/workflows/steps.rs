@@ -367,6 +367,30 @@ fn a_template_that_is_gone_skips_its_step() {
 }
 
 #[test]
+fn values_of_a_field_that_was_deleted_are_told_to_nobody() {
+    let mut sim = Sim::new(&[(
+        "test",
+        on_subscription(json!([
+            { "do": "wait", "id": "day", "for": "1d" },
+            { "do": "send", "id": "mail", "template": "hello" },
+            { "do": "webhook", "id": "call", "url": "https://www.scarpe.example/hook" },
+        ])),
+    )]);
+    sim.set("city", Some("Roma"));
+    sim.set("points", Some("7"));
+    sim.subscribe();
+    sim.change(types::event::CatalogueChanged::FieldDeleted {
+        shop: crate::world::SHOP,
+        id: crate::world::slug("city"),
+    });
+    sim.until("2026-12-01T00:00");
+    let request = serde_json::to_value(&sim.sent[0].request).unwrap();
+    let vars = &request["body"]["template"]["vars"];
+    assert_eq!((&vars["points"], vars.get("city")), (&json!("7"), None));
+    assert_eq!(sim.calls[0].body["fields"], json!({ "points": 7.0 }));
+}
+
+#[test]
 fn a_filter_that_cannot_be_asked_is_tried_three_times_and_sets_the_instance_aside() {
     let mut sim = sim(json!([
         { "do": "send", "id": "mail", "template": "hello" },
