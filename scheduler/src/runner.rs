@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use types::address::VisitorKeyer;
+use types::contact::ContactSource;
 use types::event::{AttemptEnded, Event};
 use types::id::{EventId, PartitionId, ShopNumber};
 use types::port::{Admission, Call, Mail};
@@ -308,15 +309,20 @@ impl Runner {
             self.void_erased(work, partition, erased)?;
         }
         let wall = self.deps.clock.now();
-        let prepared;
-        let event = if let Event::CartChanged(changed) = event {
-            let mut changed = changed.clone();
-            self.prepare_cart(partition, &mut changed, wall)?;
-            prepared = Event::CartChanged(changed);
-            &prepared
-        } else {
-            event
+        let prepared = match event {
+            Event::CartChanged(changed) => {
+                let mut changed = changed.clone();
+                self.prepare_cart(partition, &mut changed, wall)?;
+                Some(Event::CartChanged(changed))
+            }
+            Event::ContactChanged(changed) if changed.source == ContactSource::Import => {
+                let person = self.fold.person(partition, changed.person)?;
+                let counts = person.without_void_consents(changed);
+                counts.map(|counts| Event::ContactChanged(Box::new(counts)))
+            }
+            _ => None,
         };
+        let event = prepared.as_ref().unwrap_or(event);
         let watched = self.watch(partition, event)?;
         let id = self.deps.store.journal().mint();
         self.record_as(work, partition, id, wall, event)?;

@@ -1,7 +1,7 @@
 //! What a person agreed to at each shop, with the evidence, and since when it is refused.
 
 use minicbor::{Decode, Encode};
-use types::contact::{Channel, ContactSource};
+use types::contact::{Channel, ChannelConsent, ContactSource};
 use types::event::{ContactChanged, SuppressionCause};
 use types::id::ShopNumber;
 use types::order::{Consent, Grant, Stream};
@@ -259,6 +259,22 @@ impl PersonState {
             withdraws |= self.consent_mut(shop).marketing.note(said, learned_at);
         }
         withdraws
+    }
+
+    /// Returns what an import says of a contact without the consents that it cannot make, since the person refused or unsubscribed; `None`
+    /// if all of it counts.
+    ///
+    /// To be asked before it is recorded: the contact's own row may know of no refusal, having been erased or not yet made at that time.
+    pub fn without_void_consents(&self, changed: &ContactChanged) -> Option<ContactChanged> {
+        let is_void = |consent: &ChannelConsent| consent.channel == Channel::Email && consent.statement.granted;
+        let applies = changed.source == ContactSource::Import
+            && changed.change.consents.iter().any(is_void)
+            && self.said_no(changed.shop);
+        applies.then(|| {
+            let mut changed = changed.clone();
+            changed.change.consents.retain(|consent| !is_void(consent));
+            changed
+        })
     }
 
     /// Returns whether the person ever refused a shop's marketing, or unsubscribed from it and has not taken that back.

@@ -11,6 +11,7 @@
 mod fixture;
 
 mod crashes;
+mod imports;
 mod months;
 mod reminders;
 mod steps;

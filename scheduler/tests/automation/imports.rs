@@ -1,0 +1,49 @@
+//! Contacts that a shop imports, against what the person said before.
+
+use serde_json::json;
+use types::contact::{Channel, ContactSource};
+use types::event::{Event, PersonErased};
+
+use crate::fixture::{Node, PUBLISHER, furnished};
+
+const ANNA: &str = "anna@example.it";
+
+/// Imports a contact who agreed, as the shop says.
+async fn import(node: &Node) {
+    let mut event = node.contact_changed(ANNA, node.agreed());
+    if let Event::ContactChanged(changed) = &mut event {
+        changed.source = ContactSource::Import;
+    }
+    node.submit(node.partition(ANNA), event).await;
+    node.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_makes_no_consent_of_a_refusal_that_outlived_its_contact() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    node.furnish_automation().await;
+    let steps = json!([{ "do": "send", "id": "first", "template": "hello" }]);
+    let welcome = json!({ "name": "Welcome", "start": { "on": "subscription" }, "steps": steps });
+    node.run("welcome", welcome).await;
+    let mut refusal = node.agreed();
+    refusal.consents[0].statement.granted = false;
+    let refused = node.contact_changed(ANNA, refusal);
+    node.submit(node.partition(ANNA), refused).await;
+    let erased = PersonErased {
+        person: node.person(ANNA),
+        shop: Some(PUBLISHER),
+    };
+    node.submit(node.partition(ANNA), Event::PersonErased(erased)).await;
+    node.settled().await;
+
+    import(&node).await;
+    let contact = node.contact(ANNA).await.unwrap();
+    assert!(!contact.agrees(Channel::Email), "an import lifts no refusal");
+    assert!(contact.enrolments().is_empty(), "nobody subscribed");
+    // What the person says itself counts.
+    node.clock.advance(std::time::Duration::from_hours(1));
+    node.subscribe(ANNA).await;
+    assert_eq!(node.sent_steps(), ["first"]);
+    node.stop().await;
+}
