@@ -41,7 +41,7 @@ pub(crate) const NAMES: [&str; 22] = [
 
 /// Bytes of the database's own log: what a start after a kill reads again, at some 30 MB a second. It bounds what is changed and not yet
 /// sorted onto disk, of all keyspaces together.
-const WAL_BYTES_MAX: u64 = 128 << 20;
+const WAL_BYTES_MAX: u64 = 64 << 20;
 
 const META_INCARNATION: &[u8] = b"incarnation";
 pub(crate) const META_THROUGH: &[u8] = b"through";
@@ -345,7 +345,9 @@ fn options(name: &str) -> KeyspaceCreateOptions {
         // larger blocks have a smaller index.
         "timer" => options
             .filter_policy(FilterPolicy::disabled())
-            .data_block_size_policy(BlockSizePolicy::all(16 << 10)),
+            .data_block_size_policy(BlockSizePolicy::all(16 << 10))
+            // A row of 22 bytes takes six times as much in memory until it is sorted onto disk.
+            .max_memtable_size(16 << 20),
         _ => options,
     }
 }
