@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
 use serde::Serialize;
-use types::catalogue::{Scope, Template, TemplateSpec};
+use types::catalogue::{Scope, Shop, Template, TemplateSpec};
 use types::event::CatalogueChanged;
 use types::id::ShopNumber;
 use types::text::Slug;
@@ -57,7 +57,8 @@ impl TemplateView {
 
 /// Put a template
 ///
-/// It is compiled and rendered with sample data in every variation before it is kept; a fault names part and line.
+/// It is compiled and rendered with sample data in every variation before it is kept; a fault names part and line. One that the shop's
+/// offers, the reminders of its carts or a workflow use keeps its kind.
 #[utoipa::path(
     put, path = "/v1/templates/{id}", tag = "templates", operation_id = "putTemplate",
     params(ShopParam, ("id" = String, Path, description = "The template's id, one in its shop.", pattern = "^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$")),
@@ -68,6 +69,7 @@ impl TemplateView {
     responses(
         (status = 200, description = "The template was there and is as it was put.", body = TemplateView),
         (status = 201, description = "The template is new.", body = TemplateView),
+        (status = 409, description = "It is used as a template of another kind.", body = crate::problem::Document, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put(
@@ -77,12 +79,14 @@ pub(crate) async fn put(
     Segments(id): Segments<String>,
     LargeJson(spec): LargeJson<TemplateSpec>,
 ) -> Result<Response, Problem> {
-    let shop = caller.shop(&app, params.shop.as_deref(), Scope::Manage)?.number;
+    let owner = caller.shop(&app, params.shop.as_deref(), Scope::Manage)?;
+    let shop = owner.number;
     let id = new_id(id)?;
     check::template(&spec)?;
     let spec = rendered(&app, spec).await?;
     let before = app.catalogue().template(shop, &id).cloned();
     let new = before.is_none();
+    let changes_kind = before.as_ref().is_some_and(|before| before.spec.kind != spec.kind);
     if before.as_ref().is_none_or(|before| before.spec != spec) {
         let version = before.map_or(0, |before| before.version);
         let change = CatalogueChanged::TemplatePut {
@@ -90,6 +94,10 @@ pub(crate) async fn put(
             id: id.clone(),
             spec,
         };
+        if changes_kind {
+            not_used(&app, &owner, &id)?;
+            workflows::still_run(&app, shop, &change).await?;
+        }
         let in_force = |template: &Arc<Template>| template.version > version;
         app.change(change, |catalogue| catalogue.template(shop, &id).is_some_and(in_force))
             .await?;
@@ -164,34 +172,40 @@ pub(crate) async fn delete(
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Manage)?;
     let id = existing(&id, "template")?;
     find(&app, shop.number, &id)?;
-    if shop.spec.offer_template.as_ref() == Some(&id) {
+    let number = shop.number;
+    let change = CatalogueChanged::TemplateDeleted {
+        shop: number,
+        id: id.clone(),
+    };
+    not_used(&app, &shop, &id)?;
+    workflows::still_run(&app, number, &change).await?;
+    app.change(change, |catalogue| catalogue.template(number, &id).is_none())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Refuses to take a template from the shop's offers and the reminders of its carts.
+fn not_used(app: &App, shop: &Shop, id: &Slug) -> Result<(), Problem> {
+    if shop.spec.offer_template.as_ref() == Some(id) {
         return Err(Problem::new(
             Kind::Conflict,
             "the shop's offers use this template; put the shop without it first",
         ));
     }
-    let number = shop.number;
     let catalogue = app.catalogue();
-    let reminders = catalogue.carts(number);
+    let reminders = catalogue.carts(shop.number);
     let reminders = reminders.map(|carts| [carts.first.as_ref(), carts.second.as_ref()]);
     let of_carts = reminders.into_iter().flatten().flatten();
     if of_carts
         .filter_map(|reminder| reminder.template.as_ref())
-        .any(|used| *used == id)
+        .any(|used| used == id)
     {
         return Err(Problem::new(
             Kind::Conflict,
             "the reminders of carts use this template; put /v1/carts/settings without it first",
         ));
     }
-    let change = CatalogueChanged::TemplateDeleted {
-        shop: number,
-        id: id.clone(),
-    };
-    workflows::still_run(&app, number, &change).await?;
-    app.change(change, |catalogue| catalogue.template(number, &id).is_none())
-        .await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 /// List templates

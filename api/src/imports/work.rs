@@ -227,6 +227,7 @@ impl Source {
             is_last: false,
         };
         let ends = portion.next.offset + PORTION_BYTES;
+        let is_gone = catalogue.shop_by_number(self.shop).is_none_or(|shop| shop.deleted);
         while portion.changes.len() + portion.rejects.len() < PORTION && portion.next.offset < ends {
             let Some(row) = self.rows.next(|buffer, offset| self.import.read(buffer, offset))? else {
                 portion.is_last = true;
@@ -239,6 +240,13 @@ impl Source {
             }
             let read = row
                 .text
+                .and_then(|text| {
+                    if is_gone {
+                        Err("is of a shop that was deleted")
+                    } else {
+                        Ok(text)
+                    }
+                })
                 .map_err(|fault| vec![Fault::new("", fault)])
                 .and_then(|text| self.change(&text, &reader, |email| app.keyer.key(email)));
             match read {

@@ -150,3 +150,22 @@ fn what_a_running_workflow_names_anywhere_is_not_deleted() {
         check(WorkflowState::Draft, place, value, &[]);
     }
 }
+
+#[test]
+fn a_template_that_a_running_workflow_sends_keeps_its_kind() {
+    let steps = json!([{ "do": "send", "id": "s", "template": "used" }]);
+    let (mut catalogue, now, shop) = (shop(), Timestamp::from_millis(0), SHOP);
+    let spec = serde_json::from_value(json!({ "name": "W", "start": { "on": "subscription" }, "steps": steps }));
+    let (id, spec, enrol) = (slug("w"), Box::new(spec.unwrap()), Enrol::Future);
+    let put = CatalogueChanged::WorkflowPut { shop, id, spec };
+    catalogue.apply(&put, now);
+    let (id, state) = (slug("w"), WorkflowState::On);
+    catalogue.apply(&CatalogueChanged::WorkflowSwitched { shop, id, state, enrol }, now);
+    for (kind, broken) in [("message", 0), ("cart", 1)] {
+        let sources = json!({ "it": { "subject": "s", "html": "h", "text": "t" } });
+        let spec = serde_json::from_value(json!({ "kind": kind, "sources": sources })).unwrap();
+        let id = slug("used");
+        let change = CatalogueChanged::TemplatePut { shop, id, spec };
+        assert_eq!(broken_by(&catalogue, SHOP, &change, now).len(), broken, "{kind}");
+    }
+}
