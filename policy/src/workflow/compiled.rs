@@ -1,6 +1,6 @@
 //! One version of a workflow, ready to be asked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use types::calendar::{Wait, Zone};
@@ -40,14 +40,18 @@ pub struct Compiled {
 
 /// A filter, or why it is none: a field that it names may have been deleted since. That is told when it is asked.
 #[derive(Debug)]
-pub(super) struct Asked(Result<Filter, String>);
+pub(super) struct Asked {
+    shop: ShopNumber,
+    filter: Result<Filter, String>,
+}
 
 impl Asked {
-    fn of(source: &str, schema: &Schema, scope: Scope) -> Self {
-        Self(Filter::compile(source, schema, scope).map_err(|faults| {
+    fn of(source: &str, schema: &Schema, shop: ShopNumber, scope: Scope) -> Self {
+        let filter = Filter::compile(source, schema, scope).map_err(|faults| {
             let first = faults.first().map_or("not a filter", |fault| &fault.fault);
             format!("the filter `{source}`: {first}")
-        }))
+        });
+        Self { shop, filter }
     }
 
     /// Tells whether a contact satisfies it.
@@ -58,9 +62,20 @@ impl Asked {
         cause: Cause<'_>,
         step: Option<&Slug>,
     ) -> Result<bool, Broke> {
-        let filter = self.0.as_ref().map_err(|fault| Broke::at(step, fault))?;
+        let filter = self.filter.as_ref().map_err(|fault| Broke::at(step, fault))?;
+        let mut facts = contact.facts(world.now, cause);
+        let seen: BTreeSet<Slug>;
+        // How many groups there are, or which one a field names, is asked of those that were not deleted.
+        if world.catalogue.groups_deleted(self.shop).next().is_some() {
+            let groups = contact.groups().iter();
+            seen = groups
+                .filter(|group| is_in(contact, world, self.shop, group))
+                .cloned()
+                .collect();
+            facts.groups = &seen;
+        }
         filter
-            .matches(&contact.facts(world.now, cause))
+            .matches(&facts)
             .map_err(|error| Broke::at(step, &format!("the filter `{}`: {error}", filter.source())))
     }
 }
@@ -69,10 +84,14 @@ impl Compiled {
     /// Compiles a version of a workflow; `None` if there is no such version.
     pub fn of(workflow: &Workflow, version: u32, schema: &Schema) -> Option<Self> {
         let spec = Arc::clone(workflow.versions.get(&version)?);
-        let contact = |source: &String| Asked::of(source, schema, Scope::Contact);
+        let contact = |source: &String| Asked::of(source, schema, workflow.shop, Scope::Contact);
         let start = match &spec.start {
-            Start::Order { filter } => filter.as_ref().map(|source| Asked::of(source, schema, Scope::Order)),
-            Start::Event { filter, .. } => filter.as_ref().map(|source| Asked::of(source, schema, Scope::Event)),
+            Start::Order { filter } => filter
+                .as_ref()
+                .map(|source| Asked::of(source, schema, workflow.shop, Scope::Order)),
+            Start::Event { filter, .. } => filter
+                .as_ref()
+                .map(|source| Asked::of(source, schema, workflow.shop, Scope::Event)),
             Start::Condition { filter, .. } => Some(contact(filter)),
             Start::Subscription { .. }
             | Start::Date { .. }

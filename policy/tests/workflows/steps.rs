@@ -391,6 +391,27 @@ fn values_of_a_field_that_was_deleted_are_told_to_nobody() {
 }
 
 #[test]
+fn a_group_that_was_deleted_is_none_of_a_contacts_groups() {
+    let mut sim = Sim::new(&[(
+        "test",
+        on_subscription(json!([
+            { "do": "wait", "id": "day", "for": "1d" },
+            { "do": "branch", "id": "any", "if": "size(groups) > 0", "else": "end" },
+            { "do": "send", "id": "mail", "template": "hello" },
+        ])),
+    )]);
+    sim.join(crate::world::GROUPS[0]);
+    sim.subscribe();
+    sim.change(types::event::CatalogueChanged::GroupDeleted {
+        shop: crate::world::SHOP,
+        id: crate::world::slug(crate::world::GROUPS[0]),
+    });
+    sim.until("2026-12-01T00:00");
+    sim.expect_sent(&[]);
+    assert_eq!(sim.leaves(), ["finished"]);
+}
+
+#[test]
 fn a_filter_that_cannot_be_asked_is_tried_three_times_and_sets_the_instance_aside() {
     let mut sim = sim(json!([
         { "do": "send", "id": "mail", "template": "hello" },

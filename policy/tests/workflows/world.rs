@@ -41,7 +41,7 @@ const FIELDS: [(&str, &str); 6] = [
     ("points", "number"),
     ("vip", "boolean"),
 ];
-const GROUPS: [&str; 4] = ["buyers", "readers", "done", "staff"];
+pub(crate) const GROUPS: [&str; 4] = ["buyers", "readers", "done", "staff"];
 const TEMPLATES: [&str; 6] = ["hello", "second", "third", "gift", "again", "thanks"];
 
 pub(crate) fn slug(id: &str) -> Slug {
