@@ -7,6 +7,7 @@
 
 mod attempt;
 mod cart;
+mod catalogue;
 mod contact;
 mod decided;
 mod lead;
@@ -16,16 +17,12 @@ mod workflow;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use crate::cart::CartSpec;
-use crate::catalogue::{ApiKey, CampaignSpec, ShopSpec, TemplateSpec};
-use crate::contact::{FieldSpec, GroupSpec};
 use crate::id::{MessageId, PersonKey, ShopNumber};
 use crate::order::{MessageRequest, Order, Stream};
-use crate::text::Slug;
-use crate::workflow::{Enrol, WorkflowSpec, WorkflowState};
 
 pub use attempt::{AttemptClaimed, AttemptEnded, FailureClass, Outcome};
 pub use cart::{CartChanged, CartDecided, CartReason, CartVerdict, NextReminder, Origin, Recovery, ReminderPurpose};
+pub use catalogue::CatalogueChanged;
 pub use contact::{ContactChanged, EventReported};
 pub use decided::{Decided, Offer, Plan, Refusal, Tracking, Verdict};
 pub use lead::{
@@ -259,181 +256,6 @@ pub struct Claim {
     /// SHA-256, 16 bytes kept, of the request's canonical content: another body under the same name is a conflict.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub body: [u8; 16],
-}
-
-/// A change of the catalogue.
-#[expect(clippy::large_enum_variant, reason = "rare, and always boxed in its event")]
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum CatalogueChanged {
-    /// A shop was put.
-    #[n(0)]
-    ShopPut {
-        /// Under this id.
-        #[n(0)]
-        id: Slug,
-        /// What was put.
-        #[n(1)]
-        spec: ShopSpec,
-    },
-    /// A shop was deleted, and its keys with it.
-    #[n(1)]
-    ShopDeleted {
-        /// Which.
-        #[n(0)]
-        id: Slug,
-    },
-    /// A campaign was put.
-    #[n(2)]
-    CampaignPut {
-        /// Under this id.
-        #[n(0)]
-        id: Slug,
-        /// What was put.
-        #[n(1)]
-        spec: CampaignSpec,
-    },
-    /// A campaign was deleted.
-    #[n(3)]
-    CampaignDeleted {
-        /// Which.
-        #[n(0)]
-        id: Slug,
-    },
-    /// A template was put.
-    #[n(4)]
-    TemplatePut {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Under this id.
-        #[n(1)]
-        id: Slug,
-        /// What was put.
-        #[n(2)]
-        spec: TemplateSpec,
-    },
-    /// A template was deleted.
-    #[n(5)]
-    TemplateDeleted {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-    },
-    /// An API key was made.
-    #[n(6)]
-    KeyPut {
-        /// Its hash and scopes.
-        #[n(0)]
-        key: ApiKey,
-    },
-    /// An API key was revoked.
-    #[n(7)]
-    KeyRevoked {
-        /// Whose.
-        #[n(0)]
-        shop: Slug,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-    },
-    /// A field of contacts was put.
-    #[n(8)]
-    FieldPut {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Under this id.
-        #[n(1)]
-        id: Slug,
-        /// What was put.
-        #[n(2)]
-        spec: FieldSpec,
-    },
-    /// A field was deleted; values of it are seen no more.
-    #[n(9)]
-    FieldDeleted {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-    },
-    /// A group was put.
-    #[n(10)]
-    GroupPut {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Under this id.
-        #[n(1)]
-        id: Slug,
-        /// What was put.
-        #[n(2)]
-        spec: GroupSpec,
-    },
-    /// A group was deleted; nobody is in it any more.
-    #[n(11)]
-    GroupDeleted {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-    },
-    /// A workflow's definition was put: a draft at first, a new version if it was on or off before.
-    #[n(12)]
-    WorkflowPut {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Under this id.
-        #[n(1)]
-        id: Slug,
-        /// What was put.
-        #[cbor(n(2), with = "crate::json")]
-        spec: Box<WorkflowSpec>,
-    },
-    /// A workflow was switched on or off.
-    #[n(13)]
-    WorkflowSwitched {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-        /// Which way.
-        #[n(2)]
-        state: WorkflowState,
-        /// Whom switching it on takes in.
-        #[n(3)]
-        enrol: Enrol,
-    },
-    /// A workflow was deleted; who is inside leaves.
-    #[n(14)]
-    WorkflowDeleted {
-        /// The shop it belongs to.
-        #[n(0)]
-        shop: ShopNumber,
-        /// Which.
-        #[n(1)]
-        id: Slug,
-    },
-    /// How a shop reminds of carts was put.
-    #[n(15)]
-    CartsPut {
-        /// Which shop.
-        #[n(0)]
-        shop: ShopNumber,
-        /// What was put.
-        #[n(1)]
-        spec: CartSpec,
-    },
 }
 
 /// A person was put on, or taken off, a suppression list.

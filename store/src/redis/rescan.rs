@@ -5,8 +5,9 @@ use types::tally::{CellKey, Hour};
 
 use super::keys::{Cell, Naming};
 use super::touched::{PartitionNumber, Touched};
+use crate::state::cells::read_cell_key;
 use crate::state::tables::{be_u32, read_object_key};
-use crate::state::tracked::{read_cell_key, read_mail};
+use crate::state::tracked::read_mail;
 use crate::state::{StateError, Tables, Visit};
 
 /// Returns all fields of what was touched, as state has them now.

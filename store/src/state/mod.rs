@@ -7,6 +7,7 @@
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 
 mod automation;
+pub(crate) mod cells;
 mod sweep;
 pub(crate) mod tables;
 pub(crate) mod tracked;
