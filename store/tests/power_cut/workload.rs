@@ -20,7 +20,7 @@ use types::event::{
 use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, ShopNumber, Slot, VisitorKey};
 use types::locale::Language;
 use types::order::Stream;
-use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts};
+use types::tally::{CellKey, Dimensions, Hour, MailCounts};
 use types::text::Line;
 use types::time::Timestamp;
 
