@@ -137,7 +137,10 @@ impl Timers {
         if self.armed.len() >= self.window_max && !self.armed.contains_key(&key) {
             self.make_room(key);
         }
-        if self.edge_mut(timer.partition).is_some_and(|edge| key < edge.at) {
+        // One that is in the window surfaces from there, also where the edge fell back behind it: with its new epoch, or its row would be
+        // dropped as one that means nothing any more.
+        let is_known = self.armed.contains_key(&key);
+        if is_known || self.edge_mut(timer.partition).is_some_and(|edge| key < edge.at) {
             self.insert(timer);
         }
     }

@@ -220,6 +220,29 @@ fn a_full_window_leaves_the_rest_to_the_disk() {
 }
 
 #[test]
+fn one_that_is_armed_anew_for_the_same_instant_is_known_though_the_edge_fell_back() {
+    let mut timers = Timers::bounded(&RANGE, 8);
+    let now = Timestamp::from_millis(1_800_000_000_000);
+    let timer = |owner: u64, due, epoch| Timer {
+        due,
+        partition: Model::partition(3),
+        owner: EventId::from_raw(owner),
+        epoch,
+        class: TimerClass::Cart,
+    };
+    for _ in 0..2 {
+        timers.load(now, |_, _, _, _| Ok(Vec::new())).unwrap();
+    }
+    (0..8).for_each(|owner| timers.set(1, timer(owner, now, 1)));
+    timers.advance(now);
+    // The window is full of what is due: one that was due earlier waits on the disk, and the edge falls back to it.
+    timers.set(2, timer(9, now - Duration::from_secs(5), 1));
+    timers.set(3, timer(0, now, 2));
+    let surfaced = timers.take().unwrap();
+    assert_eq!(surfaced.timer, timer(0, now, 2));
+}
+
+#[test]
 fn a_timer_that_is_put_off_comes_again_with_its_tries() {
     let mut model = Model::new(1, WINDOW_MAX);
     let timer = Timer {
