@@ -189,8 +189,7 @@ fn records_of_one_append_are_found_together_or_not_at_all() {
     let (last, _) = segments(origin.path())
         .into_iter()
         .map(|path| (path.clone(), fs::read(path).unwrap()))
-        .filter(|(_, bytes)| bytes.get(64..68).is_some_and(|length| length != [0; 4]))
-        .next_back()
+        .rfind(|(_, bytes)| bytes.get(64..68).is_some_and(|length| length != [0; 4]))
         .unwrap();
     let mut bytes = fs::read(&last).unwrap();
     bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
