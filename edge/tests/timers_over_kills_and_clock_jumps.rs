@@ -148,7 +148,7 @@ async fn get(shop: &Client, path: &str) -> Value {
     answer.json().unwrap()
 }
 
-/// Reads what happened in the journal: each instance left once, and not before it was due.
+/// Reads what happened in the journal: each instance left once, and its timer set nothing off before it was due.
 async fn check(node: &Node, timers: u64) {
     let path = "/admin/v1/events/stream?follow=false&since=2020-01-01T00:00:00Z";
     let told = node.admin().get(path).await.unwrap();
@@ -162,16 +162,16 @@ async fn check(node: &Node, timers: u64) {
             continue;
         }
         let instance = event["instance"].as_str().unwrap().to_owned();
+        let at: Timestamp = event["at"].as_str().unwrap().parse().unwrap();
+        // Whatever a timer sets off: the engine waits again for a start that surfaces early, and so would leave in time all the same.
+        if event["cause"] == "timer" {
+            let due = due[&instance];
+            assert!(at >= due, "fired {:?} early: {event:#}", due.since(at));
+        }
         if let Some(until) = event["waits"]["due"].as_str() {
             due.insert(instance, until.parse().unwrap());
         } else if event["type"] == "workflow.left" {
             assert_eq!(event["reason"], "finished", "{event:#}");
-            let at: Timestamp = event["at"].as_str().unwrap().parse().unwrap();
-            assert!(
-                at >= due[&instance],
-                "fired {:?} early: {event:#}",
-                due[&instance].since(at)
-            );
             *left.entry(instance).or_default() += 1;
         }
     }
