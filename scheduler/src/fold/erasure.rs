@@ -12,6 +12,7 @@ use store::state::{Put, TrackedPut};
 use types::event::{Event, PersonErased};
 use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 
+use super::steps::counts;
 use super::{Entry, Fold};
 
 /// An accepted event, a mail, a contact, an instance or a cart is about a person.
@@ -84,8 +85,9 @@ impl Fold {
                 object,
             });
             // What it is is told by the row that it has: that of a mail, of an instance or of a cart. Accepted events have none.
+            self.withdraw_from_shop(entry.partition, MessageId::new(object))?;
             self.change_mail(entry.partition, MessageId::new(object), MailState::forget)?;
-            self.erase_instance((entry.partition, object))?;
+            self.erase_instance(entry, (entry.partition, object))?;
             self.erase_cart((entry.partition, object))?;
         }
         let shops = match erased.shop {
@@ -97,6 +99,16 @@ impl Fold {
         }
         // Queued mails are withdrawn with the person's own state, which knows them.
         self.change_person(entry, erased.person)
+    }
+
+    /// Withdraws a queued copy or test of a reminder. It goes to the shop, so the person's own state does not know it; but it shows the
+    /// person's cart.
+    fn withdraw_from_shop(&mut self, partition: PartitionId, message: MessageId) -> Result<(), StateError> {
+        let to_shop = self.mail(partition, message)?.is_some_and(|mail| !counts(mail));
+        if to_shop && self.change_row(partition, message, |row| row.withdrawn = true)? {
+            self.withdrawn.push(message);
+        }
+        Ok(())
     }
 
     /// Returns the objects that an erasure is about, with their shops: accepted events, and the events of mails.

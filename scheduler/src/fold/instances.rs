@@ -94,10 +94,13 @@ impl Fold {
         self.puts.push(Put::Automation(AutomationPut::TimerDelete(key)));
     }
 
-    pub(super) fn erase_instance(&mut self, key: OwnerKey) -> Result<(), StateError> {
-        if self.instance(key)?.is_some() {
-            self.instances.change(key, |_| None);
-        }
+    /// Erases an instance. One that still waited has left, for whoever counts.
+    pub(super) fn erase_instance(&mut self, entry: &Entry<'_>, key: OwnerKey) -> Result<(), StateError> {
+        let Some(instance) = self.instance(key)?.cloned() else {
+            return Ok(());
+        };
+        self.count_erased(entry, &instance)?;
+        self.instances.change(key, |_| None);
         Ok(())
     }
 }

@@ -11,6 +11,9 @@ use types::text::Slug;
 
 use super::{Entry, Fold};
 
+/// Why an instance left that was erased, beside the codes of [`types::event::Leave`]: there is no record of it.
+const ERASED: &str = "erased";
+
 impl Fold {
     /// Counts what an instance did, in the hour of the record.
     pub(super) fn count_moved(
@@ -26,6 +29,23 @@ impl Fold {
                 reason: count.reason.and_then(|code| Slug::try_from(code).ok()),
             };
             self.count(entry.partition, dimensions, Hour::of(entry.wall), [(count.measure, 1)])?;
+        }
+        Ok(())
+    }
+
+    /// Counts that an instance was erased before its end, in the hour of the record: it left its step, and no longer waits there.
+    pub(super) fn count_erased(&mut self, entry: &Entry<'_>, instance: &Instance) -> Result<(), StateError> {
+        let Some(waits) = instance.waits().filter(|_| instance.has_entered()) else {
+            return Ok(());
+        };
+        for reason in [None, Slug::try_from(ERASED).ok()] {
+            let dimensions = Dimensions::Step {
+                workflow: instance.workflow,
+                step: waits.step.clone(),
+                reason,
+            };
+            let counts = [(Measure::Left, 1)];
+            self.count(entry.partition, dimensions, Hour::of(entry.wall), counts)?;
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use types::event::{CartVerdict, Event, Origin, Recovery, ReminderPurpose};
+use types::event::{CartVerdict, Event, Origin, PersonErased, Recovery, ReminderPurpose};
 use types::id::{EventId, PublicId};
 use types::time::Clock;
 
@@ -128,6 +128,48 @@ async fn a_copy_that_bounces_suppresses_no_buyer() {
             .filter(|record| matches!(record.event, Event::SuppressionChanged(_)));
         assert_eq!(changes.count(), suppressed, "{:?}", mail.origin);
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_withdraws_the_copy_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = live();
+    settings["address"] = json!("owner@shop.example");
+    let node = reminding(folder.path(), settings).await;
+    node.touch(ANNA, "c-1").await;
+    node.after(2 * HOUR).await;
+    let mails = node.own_mails();
+    assert_eq!(mails.len(), 2);
+    let person = node.person(ANNA);
+    let erased = PersonErased { person, shop: None };
+    node.submit(person.partition(), Event::PersonErased(erased)).await;
+    node.settled().await;
+    let mut withdrawn = node.outbox.withdrawn.lock().unwrap().clone();
+    let mut messages: Vec<_> = mails.iter().map(|mail| mail.plan.message).collect();
+    withdrawn.sort_unstable();
+    messages.sort_unstable();
+    assert_eq!(withdrawn, messages);
+    for message in messages {
+        let row = node.store.state().outbox_entry(person.partition(), message).unwrap();
+        assert!(row.unwrap().withdrawn, "a start does not queue it again");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reminder_waits_while_no_place_is_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = reminding(folder.path(), live()).await;
+    node.touch(ANNA, "c-1").await;
+    let places: Vec<_> = std::iter::from_fn(|| node.store.intake().try_admit()).collect();
+    node.after(2 * HOUR).await;
+    node.after(Duration::from_secs(10)).await;
+    assert_eq!(node.reminders(), []);
+    assert_eq!(node.timers().len(), 1, "its row stays until it went");
+    drop(places);
+    node.after(Duration::from_secs(1)).await;
+    assert_eq!(node.reminders().len(), 1);
     node.stop().await;
 }
 

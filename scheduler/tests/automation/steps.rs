@@ -7,6 +7,7 @@ use store::state::{Timer, TimerClass};
 use types::event::{Did, Event, Outcome, PersonErased, WebhookEnded};
 use types::id::WorkflowNumber;
 use types::tally::{Dimensions, Hour, Measure};
+use types::text::Slug;
 use types::time::Clock;
 use types::workflow::{Enrol, WorkflowState};
 
@@ -15,13 +16,13 @@ use crate::fixture::{Node, PUBLISHER, furnished, start_at};
 const ANNA: &str = "anna@example.it";
 const HOUR: Duration = Duration::from_hours(1);
 
-async fn automated(folder: &std::path::Path) -> Node {
+pub async fn automated(folder: &std::path::Path) -> Node {
     let node = furnished(folder).await;
     node.furnish_automation().await;
     node
 }
 
-fn series(start: &Value) -> Value {
+pub fn series(start: &Value) -> Value {
     json!({ "name": "Series", "start": start, "steps": [
         { "do": "send", "id": "first", "template": "hello" },
         { "do": "wait", "id": "day", "for": "24h" },
@@ -140,7 +141,7 @@ async fn what_steps_do_counts_with_their_mails() {
     node.settled().await;
     let cells = node.step_cells(WorkflowNumber(1)).await;
     let count = |step: Option<&str>, measure| {
-        let is_it = |dimensions: &Dimensions| matches!(dimensions, Dimensions::Step { step: own, reason: None, .. } if own.as_ref().map(types::text::Slug::as_str) == step);
+        let is_it = |dimensions: &Dimensions| matches!(dimensions, Dimensions::Step { step: own, reason: None, .. } if own.as_ref().map(Slug::as_str) == step);
         let cells = cells.iter().filter(|(key, _)| is_it(&key.dimensions));
         cells.map(|(_, counts)| counts.get(measure)).sum::<u64>()
     };
@@ -345,6 +346,22 @@ async fn nothing_is_left_of_an_erased_contact_and_its_timers_find_nothing() {
         assert_eq!(state.timeline(partition, object).unwrap(), []);
     }
     node.sent_steps();
+    let cells = node.step_cells(WorkflowNumber(1)).await;
+    let left: Vec<_> = cells
+        .iter()
+        .filter(|(_, counts)| counts.get(Measure::Left) == 1)
+        .filter_map(|(key, _)| match &key.dimensions {
+            Dimensions::Step { step, reason, .. } => {
+                Some((step.as_ref().map(Slug::as_str), reason.as_ref().map(Slug::as_str)))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        left,
+        [(Some("day"), None), (Some("day"), Some("erased"))],
+        "it no longer waits there"
+    );
     node.after(48 * HOUR).await;
     assert_eq!(node.sent_steps(), [""; 0]);
     node.no_timers("in the end").await;
