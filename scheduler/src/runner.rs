@@ -337,7 +337,8 @@ impl Runner {
             _ => {}
         }
         if !watched.is_empty() {
-            self.react(work, (id, wall), event, watched)?;
+            let reacted = self.react(work, (id, wall), event, watched);
+            self.settle_reaction(work, partition, id, reacted)?;
         }
         Ok(id)
     }

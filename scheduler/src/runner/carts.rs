@@ -9,21 +9,19 @@ use policy::workflow::CartTurn;
 use store::StateError;
 use store::state::Timer;
 use types::event::{
-    CartChanged, CartDecided, CartVerdict, Decided, Event, HitKind, MessageAccepted, ReminderPurpose, SetAside, Verdict,
+    CartChanged, CartDecided, CartVerdict, Decided, Event, HitKind, MessageAccepted, ReminderPurpose, Verdict,
 };
 use types::id::{EventId, MessageId};
 use types::order::Order;
 use types::port::{Admission, Mail, Request};
-use types::text::Line;
 use types::time::Timestamp;
 
 use super::reactions::{Contact, Happening, Reaction};
+use super::timers::NO_MORE;
 use super::{Fault, Runner, Work};
 
 /// How long a reminder waits for a place when too many mails are under way.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
-/// How long a reminder that could not be decided waits for its next try.
-const TRIES: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(5)];
 
 impl Runner {
     /// Fills in what a change of a cart is to be recorded with.
@@ -74,12 +72,9 @@ impl Runner {
             return Ok(());
         };
         let now = self.deps.clock.now();
-        if tries == 0 {
-            self.metrics.automation.fired(timer.class, now.since(timer.due));
-        }
         let decision = match self.decide_cart(timer, &cart, next.reminder, now)? {
             Ok(decision) => decision,
-            Err(fault) => return self.cart_broke(work, timer, cart.shop(), fault, tries),
+            Err(fault) => return self.timer_broke(work, timer, Some(cart.shop()), &fault, tries),
         };
         let verdict = match decision {
             CartDecision::Remind(mails) => {
@@ -94,7 +89,7 @@ impl Runner {
                         message,
                         test,
                     },
-                    None => return self.cart_broke(work, timer, cart.shop(), "no mail was decided".to_owned(), tries),
+                    None => return self.timer_broke(work, timer, Some(cart.shop()), "no mail was decided", NO_MORE),
                 }
             }
             CartDecision::WouldRemind => CartVerdict::WouldRemind {
@@ -116,6 +111,9 @@ impl Runner {
             next: cart.due_after(&verdict, spec, now),
             verdict,
         };
+        if tries == 0 {
+            self.metrics.automation.fired(timer.class, now.since(timer.due));
+        }
         self.metrics.automation.count_cart(&decided.verdict);
         self.record(work, timer.partition, &Event::CartDecided(Box::new(decided)))?;
         Ok(())
@@ -208,31 +206,6 @@ impl Runner {
             self.record(work, timer.partition, &Event::Decided(Box::new(decided)))?;
         }
         Ok(first)
-    }
-
-    /// Puts a reminder off that could not be decided, and sets it aside in the end.
-    fn cart_broke(
-        &mut self,
-        work: &mut Work,
-        timer: Timer,
-        shop: types::id::ShopNumber,
-        fault: String,
-        tries: u32,
-    ) -> Result<(), StateError> {
-        if let Some(wait) = TRIES.get(usize::try_from(tries).unwrap_or(usize::MAX)) {
-            tracing::warn!(owner = ?timer.owner, fault, "a reminder could not be decided");
-            let now = self.deps.clock.now();
-            self.fold.timers.put_off(timer.key(), now + *wait);
-            return Ok(());
-        }
-        let aside = SetAside {
-            shop: Some(shop),
-            object: timer.owner,
-            due: Some(timer.due),
-            fault: Line::try_from(fault).unwrap_or_default(),
-            tries: tries + 1,
-        };
-        self.set_aside(work, timer.partition, aside)
     }
 
     /// Closes the cart that an order is of, if there is one.

@@ -1,12 +1,12 @@
 //! What an event of a contact sets off: its carts first, then its ways through workflows, then those that it begins.
 //!
 //! What these record may change the contact again, and so set off more: a queue, worked through in the turn of the event. It is
-//! bounded for one submission; what is beyond is set aside, and not silently dropped.
+//! bounded for each contact; what is beyond is set aside, and not silently dropped.
 
 use std::collections::VecDeque;
 
 use policy::contact::ContactState;
-use policy::workflow::{CartTurn, Happened, MailHit, What};
+use policy::workflow::{Broke, CartTurn, Happened, MailHit, What};
 use store::StateError;
 use types::event::{Did, Event, Judged, Moved, SetAside};
 use types::id::{EventId, PartitionId, PersonKey, ShopNumber};
@@ -16,7 +16,7 @@ use types::time::Timestamp;
 use super::{Runner, Work};
 use crate::fold::says;
 
-/// Reactions to one submission at most. A workflow that moves contacts between groups which bring them back would never end.
+/// Reactions to one event of a contact at most. A workflow that moves contacts between groups which bring them back would never end.
 const REACTIONS_MAX: usize = 64;
 
 /// Something that happened to a contact, to be reacted to.
@@ -167,8 +167,32 @@ impl Runner {
                 before,
                 what: Happening::Event(Box::new(event.clone())),
             });
+            // Each contact by itself: what is too much for one shop's workflows is no matter of another's.
+            self.work_off(work)?;
         }
-        self.work_off(work)
+        Ok(())
+    }
+
+    /// Tells of a reaction that a damaged row made impossible: what it was to is recorded all the same.
+    pub(super) fn settle_reaction(
+        &mut self,
+        work: &mut Work,
+        partition: PartitionId,
+        id: EventId,
+        reacted: Result<(), StateError>,
+    ) -> Result<(), StateError> {
+        let Err(StateError::Malformed(fault)) = reacted else {
+            return reacted;
+        };
+        work.reactions = Reactions::default();
+        let aside = SetAside {
+            shop: None,
+            object: id,
+            due: None,
+            fault: Broke::at(None, &fault).fault,
+            tries: 1,
+        };
+        self.set_aside(work, partition, aside)
     }
 
     /// Reacts to a verdict on a mail's opens and clicks, if anything could.

@@ -1,16 +1,18 @@
 //! Sweeps: contacts are looked at one after the other, a page at a time, when nothing else is to be done.
 //!
-//! Switching a workflow on takes in who is there already, if it is to, and has go on who waits for it to be on. New zone data move what
-//! waits for a local time. What was looked at is recorded for each slot, in its first partition (`Swept`), so a restart goes on there;
+//! Switching a workflow on takes in who is there already, if it is to, and has go on who waits for it to be on; deleting it ends
+//! their waiting. New zone data move what waits for a local time. What was looked at is recorded for each slot, in its first partition (`Swept`), so a restart goes on there;
 //! what is looked at twice is not changed twice, because the contact's own row says what it was offered.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
-use policy::workflow::{Input, Trigger};
+use policy::workflow::{Broke, Input, Trigger};
 use store::StateError;
-use types::event::{Event, Swept, WaitsOn};
+use types::catalogue::{Catalogue, Workflow};
+use types::event::{Event, SetAside, Swept, WaitsOn};
 use types::id::{PERSON_PARTITIONS, PartitionId, PersonKey, ShopNumber, Slot, WorkflowNumber};
 use types::workflow::{Enrol, WorkflowState};
 
@@ -23,6 +25,8 @@ const PAGE: usize = 64;
 const SLOTS_MAX: usize = 16;
 /// How long a turn takes about, at most.
 const TURN_MAX: Duration = Duration::from_millis(2);
+/// Stands for the version of the catalogue for workflows that are deleted, or whose shop is.
+const DELETED: u64 = u64::MAX;
 /// Under this number stands which zone data the waits were counted by. No workflow has it.
 const ZONES: WorkflowNumber = WorkflowNumber(0);
 
@@ -84,7 +88,11 @@ impl Runner {
             entered: 0,
         };
         let mut shops = Vec::new();
-        for own in catalogue.all_workflows().filter(|own| !own.deleted) {
+        for own in catalogue.all_workflows() {
+            if is_deleted(&catalogue, own) {
+                self.sweeps.begin(job(own.number, DELETED, vec![own.shop]));
+                continue;
+            }
             shops.push(own.shop);
             if own.state == WorkflowState::On && own.activation > 0 {
                 self.sweeps.begin(job(own.number, own.activation, vec![own.shop]));
@@ -107,6 +115,7 @@ impl Runner {
             return false;
         }
         let mut work = Work::default();
+        let before = job.clone();
         let swept = self.sweep_page(&mut work, &mut job);
         self.append(work);
         match swept {
@@ -115,6 +124,7 @@ impl Runner {
             Err(error) => {
                 tracing::error!(%error, "state cannot be read: contacts were not looked at");
                 self.metrics.state_errors.inc();
+                self.sweeps.jobs.push_front(before);
                 return false;
             }
         }
@@ -129,10 +139,15 @@ impl Runner {
             Enrol::Future
         } else {
             let own = catalogue.workflow_by_number(job.workflow);
-            let Some(own) = own.filter(|own| own.state == WorkflowState::On && own.activation == job.activation) else {
-                return Ok(true);
+            let is_it = |own: &&Arc<Workflow>| match job.activation {
+                DELETED => is_deleted(&catalogue, own),
+                activation => own.state == WorkflowState::On && own.activation == activation,
             };
-            own.enrol
+            match own.filter(is_it) {
+                Some(own) if job.activation != DELETED => own.enrol,
+                Some(_) => Enrol::Future,
+                None => return Ok(true),
+            }
         };
         let (mut contacts_left, mut slots_left) = (PAGE, SLOTS_MAX);
         while contacts_left > 0 && slots_left > 0 && began.elapsed() < TURN_MAX {
@@ -176,7 +191,11 @@ impl Runner {
                     person,
                     shop,
                 };
-                job.entered += self.sweep_contact(work, contact, job, enrol)?;
+                match self.sweep_contact(work, contact, job, enrol) {
+                    Ok(entered) => job.entered += entered,
+                    Err(StateError::Malformed(fault)) => self.pass_over(work, contact, &fault)?,
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(false)
@@ -203,6 +222,18 @@ impl Runner {
         Ok(())
     }
 
+    /// Sets a contact aside that cannot be read: those after it are looked at all the same.
+    fn pass_over(&mut self, work: &mut Work, contact: Contact, fault: &str) -> Result<(), StateError> {
+        let aside = SetAside {
+            shop: Some(contact.shop),
+            object: self.deps.store.journal().mint(),
+            due: None,
+            fault: Broke::at(None, fault).fault,
+            tries: 1,
+        };
+        self.set_aside(work, contact.partition, aside)
+    }
+
     fn sweep_contact(&mut self, work: &mut Work, contact: Contact, job: &Job, enrol: Enrol) -> Result<u32, StateError> {
         let known = self.fold.contact(contact.partition, contact.person, contact.shop)?;
         let live = known
@@ -218,7 +249,10 @@ impl Runner {
             let instance = self.fold.instance((contact.partition, id))?;
             let waits = instance.and_then(|instance| instance.waits()).map(|waits| waits.on);
             if waits == Some(WaitsOn::On) {
-                let version = job.activation;
+                let version = match job.activation {
+                    DELETED => self.deps.store.catalogue().load().version(),
+                    activation => activation,
+                };
                 self.resume(work, contact, id, &Input::On { version })?;
             }
         }
@@ -233,6 +267,10 @@ impl Runner {
     fn first_partition(&self) -> PartitionId {
         PartitionId::new(self.fold.range().start).expect("runners own partitions that there are")
     }
+}
+
+fn is_deleted(catalogue: &Catalogue, workflow: &Workflow) -> bool {
+    workflow.deleted || catalogue.shop_by_number(workflow.shop).is_none_or(|shop| shop.deleted)
 }
 
 /// Returns the version of the zone data as a number.

@@ -99,7 +99,8 @@ impl Runner {
             };
             let event = Event::Judged(Box::new(judged.clone()));
             let recorded = self.record(work, partition, &event)?;
-            self.react_to_hits(work, partition, recorded, &judged)?;
+            let reacted = self.react_to_hits(work, partition, recorded, &judged);
+            self.settle_reaction(work, partition, recorded.0, reacted)?;
         }
         for decidable in self.decidable(looked, now)? {
             self.decide_lead(work, looked, &decidable)?;

@@ -39,6 +39,14 @@ pub(super) struct Engine {
 #[derive(Debug, Default)]
 struct Known(Vec<(MessageId, Engagement)>);
 
+/// A walk that could not be walked to its end.
+#[derive(Debug)]
+struct Failure {
+    broke: Broke,
+    /// Whether it sent something before.
+    is_effective: bool,
+}
+
 impl Mails for Known {
     fn engagement(&self, message: MessageId) -> Engagement {
         let known = self.0.iter().find(|(own, _)| *own == message);
@@ -109,8 +117,8 @@ impl Runner {
                 }
                 Ok(count)
             }
-            Err(broke) => {
-                self.entry_broke(work, contact, number, &broke)?;
+            Err(failure) => {
+                self.entry_broke(work, contact, number, &failure.broke)?;
                 Ok(0)
             }
         }
@@ -138,7 +146,10 @@ impl Runner {
                 };
                 self.walk(work, contact, &catalogue, begins, &mails, walk)?
             }
-            None => Err(Broke::at(None, "the version with which it began is gone")),
+            None => Err(Failure {
+                broke: Broke::at(None, "the version with which it began is gone"),
+                is_effective: false,
+            }),
         };
         match walked {
             Ok((records, now)) => {
@@ -148,7 +159,7 @@ impl Runner {
                 }
                 Ok(())
             }
-            Err(broke) => self.instance_broke(work, contact, id, input, &broke),
+            Err(failure) => self.instance_broke(work, contact, id, input, &failure),
         }
     }
 
@@ -230,7 +241,7 @@ impl Runner {
         begins: EventId,
         mails: &Known,
         ask: impl FnOnce(&World<'_>, &mut dyn Hands) -> Result<Vec<Moved>, Broke>,
-    ) -> Result<Result<(Vec<Moved>, Timestamp), Broke>, StateError> {
+    ) -> Result<Result<(Vec<Moved>, Timestamp), Failure>, StateError> {
         let now = self.deps.clock.now();
         let person = self.fold.person(contact.partition, contact.person)?.clone();
         let known = self
@@ -248,6 +259,7 @@ impl Runner {
             zones: &zones,
             mails,
         };
+        let mails_before = work.mails.len();
         let mut hands = Lent {
             runner: self,
             work,
@@ -259,35 +271,39 @@ impl Runner {
             error: None,
         };
         let timer = hands.runner.metrics.automation.engine_seconds.start_timer();
-        let walked = catch_unwind(AssertUnwindSafe(|| ask(&world, &mut hands)));
+        let walked = caught(|| ask(&world, &mut hands));
         timer.observe_duration();
         let (calls, error) = (std::mem::take(&mut hands.calls), hands.error.take());
+        let is_effective = hands.work.mails.len() > mails_before;
         self.engine.zones = zones;
         if let Some(error) = error {
             return Err(error);
         }
         Ok(match walked {
-            Ok(Ok(records)) => {
+            Ok(records) => {
                 work.calls.extend(calls);
                 Ok((records, now))
             }
-            Ok(Err(broke)) => Err(broke),
-            Err(_) => Err(Broke::at(None, "the engine panicked")),
+            Err(broke) => Err(Failure { broke, is_effective }),
         })
     }
 
-    /// Records that an instance could not go on: it is tried again by a timer, or set aside.
+    /// Records that an instance could not go on: it is tried again by a timer, or set aside. What sent something is not tried again.
     fn instance_broke(
         &mut self,
         work: &mut Work,
         contact: Contact,
         id: EventId,
         input: &Input<'_>,
-        broke: &Broke,
+        failure: &Failure,
     ) -> Result<(), StateError> {
-        let Some(instance) = self.fold.instance((contact.partition, id))?.cloned() else {
+        let Some(mut instance) = self.fold.instance((contact.partition, id))?.cloned() else {
             return Ok(());
         };
+        let (broke, tries) = (&failure.broke, u32::from(instance.tries) + 1);
+        if failure.is_effective {
+            instance.tries = u8::MAX;
+        }
         tracing::warn!(instance = ?id, %broke, "an instance could not go on");
         let now = self.deps.clock.now();
         let moved = policy::workflow::failed(id, &instance, input, broke, now);
@@ -303,7 +319,7 @@ impl Runner {
                     _ => None,
                 },
                 fault: broke.fault.clone(),
-                tries: u32::from(instance.tries) + 1,
+                tries,
             };
             self.set_aside(work, contact.partition, aside)?;
         }
@@ -369,5 +385,22 @@ impl Runner {
             .compiled
             .insert(key, (catalogue.version(), Arc::clone(&compiled)));
         Some(compiled)
+    }
+}
+
+/// Asks what must not take the runner down with it.
+fn caught<T>(ask: impl FnOnce() -> Result<T, Broke>) -> Result<T, Broke> {
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(Broke::at(None, "the engine panicked")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_engine_is_a_fault_like_others() {
+        let broke = caught::<()>(|| panic!("a rule that was never thought of")).unwrap_err();
+        assert_eq!(broke, Broke::at(None, "the engine panicked"));
+        assert_eq!(caught(|| Ok(1)), Ok(1));
     }
 }

@@ -55,7 +55,7 @@ pub enum MoveCause {
     /// A timer that was due then.
     #[n(1)]
     Timer(#[n(0)] Timestamp),
-    /// The workflow was switched on, by this version of the catalogue.
+    /// The workflow was switched on, by this version of the catalogue; or it was found deleted, in this one, by who waited for that.
     #[n(2)]
     Activation(#[n(0)] u64),
     /// The zone data or the contact's zone changed: only `due` may have moved.
@@ -425,7 +425,7 @@ pub struct Swept {
     /// Which workflow.
     #[n(1)]
     pub workflow: WorkflowNumber,
-    /// The version of the catalogue that switched it on.
+    /// The version of the catalogue that switched it on; the greatest number once it is deleted.
     #[n(2)]
     pub activation: u64,
     /// How many entered by it.
