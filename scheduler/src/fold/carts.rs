@@ -5,6 +5,7 @@ use store::StateError;
 use store::state::{AutomationPut, Put, TimerClass};
 use types::event::{CartChanged, CartDecided, CartVerdict};
 use types::id::{EventId, PartitionId, PublicId, ShopNumber};
+use types::order::Consent;
 use types::text::Line;
 use types::time::Timestamp;
 
@@ -88,6 +89,11 @@ impl Fold {
         }
         self.timeline(entry, id);
         self.fold_contact(entry, changed.person, changed.shop)?;
+        let says = changed.cart.as_ref().map(|cart| &cart.consent);
+        if says.is_some_and(|consent| *consent != Consent::default()) {
+            // A refusal is about all mail, also what waits in a queue.
+            self.change_person(entry, changed.person)?;
+        }
         self.carts.change(key, |cart| match cart {
             Some(cart) => cart.apply(entry.wall, entry.event),
             None => CartState::new(id, entry.wall, changed),

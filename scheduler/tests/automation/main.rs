@@ -10,8 +10,8 @@
 #[path = "../fixture/mod.rs"]
 mod fixture;
 
+mod consents;
 mod crashes;
-mod imports;
 mod months;
 mod reminders;
 mod steps;

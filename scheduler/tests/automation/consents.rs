@@ -1,8 +1,12 @@
-//! Contacts that a shop imports, against what the person said before.
+//! What a person said, wherever a shop tells it: an import against an earlier refusal, a refusal that comes with a cart.
 
+use policy::PersonState;
+use policy::person::Purpose;
 use serde_json::json;
 use types::contact::{Channel, ContactSource};
 use types::event::{Event, PersonErased};
+use types::order::Grant;
+use types::time::Clock;
 
 use crate::fixture::{Node, PUBLISHER, furnished};
 
@@ -45,5 +49,25 @@ async fn an_import_makes_no_consent_of_a_refusal_that_outlived_its_contact() {
     node.clock.advance(std::time::Duration::from_hours(1));
     node.subscribe(ANNA).await;
     assert_eq!(node.sent_steps(), ["first"]);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_comes_with_a_cart_is_the_persons() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    node.furnish_automation().await;
+    node.subscribe(ANNA).await;
+    node.clock.advance(std::time::Duration::from_hours(1));
+    let mut touched = node.cart_changed(ANNA, "7", "boot");
+    if let Event::CartChanged(changed) = &mut touched {
+        changed.cart.as_mut().unwrap().consent.marketing = Some(Grant::Bare(false));
+    }
+    node.submit(node.partition(ANNA), touched).await;
+    node.settled().await;
+    assert!(!node.contact(ANNA).await.unwrap().agrees(Channel::Email));
+    let person = node.store.state().person(node.partition(ANNA), &node.person(ANNA));
+    let person = PersonState::decode(&person.unwrap().unwrap()).unwrap();
+    assert_eq!(person.refused_at(PUBLISHER, Purpose::Marketing), Some(node.clock.now()));
     node.stop().await;
 }
