@@ -15,7 +15,7 @@
 //!
 //! # How an instance goes on
 //!
-//! An instance stands at a [`types::event::Place`]: it waits at one step, or has left. [`enter`] and [`resume`] return the records to
+//! An instance stands at a [`types::event::Place`]: it waits at one step, or has left. [`enter()`] and [`resume()`] return the records to
 //! append, in their order and in one append with whatever [`Hands`] recorded meanwhile; nothing else changes an instance
 //! ([`Instance::apply`]). Steps go in their order and jumps lead forward, so one reaction ends after at most 64 steps.
 //!

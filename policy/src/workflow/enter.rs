@@ -14,7 +14,7 @@ use super::world::{Broke, Trigger, World};
 /// Brings the contact into a workflow if the trigger does, or arms an instance that waits for the time of its start.
 ///
 /// `workflow` is the newest version. Returns the records to append, in their order, each of which begins an instance; mostly none.
-/// Live instances of the contact are offered the trigger before ([`super::resume`]): an order may end one and begin another.
+/// Live instances of the contact are offered the trigger before ([`super::resume()`]): an order may end one and begin another.
 pub fn enter(
     workflow: &Compiled,
     world: &World<'_>,
