@@ -12,7 +12,9 @@ mod fixture;
 
 mod consents;
 mod crashes;
+mod faults;
 mod months;
 mod reminders;
 mod steps;
 mod storm;
+mod sweeps;
