@@ -255,11 +255,12 @@ impl Intake {
     /// Takes a place for a mail that no request asks for now, such as a step of a workflow, if one is free at once. Half of the places
     /// are never given to them, and none below the disk's floor: orders come first.
     pub fn try_admit(&self) -> Option<Admission> {
-        let left = self.admissions.available_permits();
-        if !self.disk.accepts() || left <= self.admissions_max / 2 {
-            return None;
-        }
-        self.admit()
+        self.has_place().then(|| self.admit()).flatten()
+    }
+
+    /// Returns whether [`Intake::try_admit`] would find a place now.
+    pub fn has_place(&self) -> bool {
+        self.disk.accepts() && self.admissions.available_permits() > self.admissions_max / 2
     }
 
     /// Takes in a result or a change: waits for a place in the inbox, returns once the event is durable. Works below the

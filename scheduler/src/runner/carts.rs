@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use policy::cart::{CartDecision, CartFacts, CartState, OpenCart, ReminderMail};
 use policy::workflow::CartTurn;
@@ -17,11 +16,8 @@ use types::port::{Admission, Mail, Request};
 use types::time::Timestamp;
 
 use super::reactions::{Contact, Happening, Reaction};
-use super::timers::NO_MORE;
+use super::timers::{BUSY_WAIT, NO_MORE};
 use super::{Fault, Runner, Work};
-
-/// How long a reminder waits for a place when too many mails are under way.
-const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 impl Runner {
     /// Fills in what a change of a cart is to be recorded with.

@@ -14,6 +14,8 @@ use super::{Runner, Work};
 const FIRES_MAX: usize = 64;
 /// How long such a turn takes about, at most: what is left fires in the next one.
 const TURN_MAX: Duration = Duration::from_micros(500);
+/// How long a mail waits for a place when too many are under way.
+pub(super) const BUSY_WAIT: Duration = Duration::from_secs(1);
 /// How long what could not be done waits for its next try.
 const TRIES: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(5)];
 /// As many tries as leave no further one: what has had an effect is not done again.

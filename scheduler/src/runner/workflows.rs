@@ -10,13 +10,14 @@ use policy::workflow::{Broke, Compiled, Engagement, Hands, Input, Instance, Mail
 use store::StateError;
 use store::state::Timer;
 use types::catalogue::Catalogue;
-use types::event::{Moved, Place, SetAside, WebhookEnded};
+use types::event::{Moved, Place, SetAside, WaitsOn, WebhookEnded};
 use types::id::{EventId, MessageId, PartitionId, ShopNumber, WorkflowNumber};
 use types::time::Timestamp;
 use types::workflow::WorkflowState;
 
 use super::hands::Lent;
 use super::reactions::{Contact, Reaction};
+use super::timers::BUSY_WAIT;
 use super::{Runner, Work};
 
 /// Versions of workflows that are kept compiled; when there are more, all are forgotten and made anew as they are needed.
@@ -176,6 +177,12 @@ impl Runner {
             person: instance.person,
             shop: instance.shop,
         };
+        let is_to_send = instance.waits().is_some_and(|waits| waits.on == WaitsOn::Slot);
+        if is_to_send && !self.deps.store.intake().has_place() {
+            // It was told once that it waits. In a storm a record for each second and instance would be what fills the disk.
+            self.fold.timers.wait(timer.key(), self.deps.clock.now() + BUSY_WAIT);
+            return Ok(());
+        }
         self.metrics
             .automation
             .fired(timer.class, self.deps.clock.now().since(timer.due));

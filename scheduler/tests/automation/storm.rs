@@ -18,7 +18,8 @@ use crate::fixture::{Kept, Node, PUBLISHER, SetClock, furnished};
 
 /// What `runner.rs` says of its turns.
 const TURN_MAX: usize = 128;
-const FIRES_MAX: usize = 256;
+/// Timers between two turns of orders: one turn of theirs, and that of a tick.
+const FIRES_MAX: usize = 2 * 64;
 
 async fn waiting(folder: &Path, contacts: usize) -> Arc<SetClock> {
     let node = furnished(folder).await;
