@@ -39,12 +39,17 @@ use crate::address::is_forbidden;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::{self, Route};
 
+/// Calls that wait for their turn at most. One more is answered without having been made.
+const LINE_MAX: usize = 4096;
+/// How long the runner waits for an answer, a little less: a call that cannot end within it is not begun.
+const ANSWER_WITHIN: Duration = Duration::from_secs(28);
+
 /// How shops' pages are called.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a call may take, from the look-up to the status.
     pub timeout: Duration,
-    /// Calls at once; one more is answered without having been made, and made again later.
+    /// Calls at once; more wait, as long as they can still be answered in time. What cannot is made again later.
     pub calls_max: usize,
     /// Certificates that are trusted beside the system's, PEM.
     pub ca_file: Option<std::path::PathBuf>,
@@ -134,6 +139,8 @@ pub(crate) struct Caller {
     resolver: Resolver,
     tls: TlsConnector,
     places: Arc<Semaphore>,
+    /// Calls that are made or wait for it.
+    line: Arc<Semaphore>,
     tasks: TaskTracker,
     store: Store,
     tokens: Arc<TokenKeys>,
@@ -171,6 +178,7 @@ impl Caller {
             resolver: Resolver::new(delivery)?,
             tls: verified(settings.ca_file.as_deref())?,
             places: Arc::new(Semaphore::new(settings.calls_max)),
+            line: Arc::new(Semaphore::new(settings.calls_max + LINE_MAX)),
             allow_private: delivery.allow_private_destinations,
             tasks: TaskTracker::new(),
             settings,
@@ -184,17 +192,12 @@ impl Caller {
 
     /// Makes a call in the background and tells its answer to the runner.
     pub(crate) fn call(self: &Arc<Self>, call: Call) {
-        let place = Arc::clone(&self.places).try_acquire_owned();
+        let in_line = Arc::clone(&self.line).try_acquire_owned();
         let caller = Arc::clone(self);
         let calling = async move {
-            let status = if let Ok(_place) = place {
-                caller.metrics.under_way.inc();
-                let answer = tokio::time::timeout(caller.settings.timeout, caller.post(&call)).await;
-                caller.metrics.under_way.dec();
-                caller.told(&call, answer)
-            } else {
-                caller.metrics.calls.with_label_values(&["busy"]).inc();
-                None
+            let status = match in_line {
+                Ok(_in_line) => caller.in_turn(&call).await,
+                Err(_) => caller.busy(),
             };
             let ended = WebhookEnded {
                 instance: call.instance,
@@ -209,6 +212,23 @@ impl Caller {
                 .await;
         };
         self.tasks.spawn_on(calling, &self.runtime);
+    }
+
+    /// Waits for a place, makes the call, and returns its status, if it was answered.
+    async fn in_turn(&self, call: &Call) -> Option<u16> {
+        let patience = ANSWER_WITHIN.saturating_sub(self.settings.timeout);
+        let Ok(Ok(_place)) = tokio::time::timeout(patience, self.places.acquire()).await else {
+            return self.busy();
+        };
+        self.metrics.under_way.inc();
+        let answer = tokio::time::timeout(self.settings.timeout, self.post(call)).await;
+        self.metrics.under_way.dec();
+        self.told(call, answer)
+    }
+
+    fn busy(&self) -> Option<u16> {
+        self.metrics.calls.with_label_values(&["busy"]).inc();
+        None
     }
 
     /// Waits for the calls under way; each has a deadline of its own.

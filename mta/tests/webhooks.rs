@@ -243,14 +243,17 @@ async fn addresses_of_our_own_network_are_not_called() {
 }
 
 #[tokio::test]
-async fn one_call_too_many_is_answered_at_once() {
+async fn one_call_too_many_waits_for_its_turn() {
     let settings = webhook::Settings {
         calls_max: 1,
+        timeout: Duration::from_secs(1),
         ..webhook::Settings::default()
     };
     let mut world = world(Page::Hangs, settings, true).await;
     world.mta.call(call("https://shop.example/", 1));
     tokio::time::timeout(LIMIT, world.calls.recv()).await.unwrap().unwrap();
     world.mta.call(call("https://shop.example/", 2));
+    assert_eq!(answer(&mut world).await, (1, None));
+    tokio::time::timeout(LIMIT, world.calls.recv()).await.unwrap().unwrap();
     assert_eq!(answer(&mut world).await, (2, None));
 }

@@ -25,6 +25,10 @@ use types::time::{Clock, Timestamp};
 use types::withdrawals::Withdrawals;
 use types::workflow::{Enrol, WorkflowState};
 
+/// As the service has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SHOP: ShopNumber = ShopNumber(1);
 /// Fires a second in the even part.
 const RATE: u64 = 20_000;

@@ -1,7 +1,7 @@
 //! Measures durable timers: `cargo run --release -p store --example timer_rate -- DIR MILLIONS`, then the same with `recover` behind it.
 //!
-//! The first run holds so many timers, due over 30 days in no order, then arms more for half a minute, each with the record that an
-//! instance's move is, and ends without closing anything, as a kill does. The second opens the directory again: recovery, and the first
+//! The first run holds so many timers, due over 30 days in no order, then arms more, each with the record that an
+//! instance's move is, at an even pace and then as fast as it goes, and ends without closing anything, as a kill does. The second opens the directory again: recovery, and the first
 //! window of due timers. Both print what a timer takes on disk and what the process holds in memory.
 
 use std::path::Path;
@@ -17,9 +17,15 @@ use types::id::{EventId, PartitionId, PersonKey, ShopNumber, Slot, WorkflowNumbe
 use types::text::Slug;
 use types::time::{Clock, Timestamp};
 
+/// As the service has it: what is given back by one thread is used by another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SPAN: u64 = 30 * 24 * 3_600_000;
 const TURN: u64 = 256;
 const ARMING: Duration = Duration::from_secs(30);
+/// Arms a second, at first; then as many as go.
+const PACE: u64 = 100_000;
 
 struct SystemClock;
 
@@ -71,19 +77,27 @@ fn main() {
         peak_mib(),
         count(bytes(&state)) / count(all),
     );
-    let (began, mut armed) = (Instant::now(), 0);
-    while began.elapsed() < ARMING {
-        last = arm(&store, all + armed);
-        armed += TURN;
+    // What waited to be written is: this is what holding them takes.
+    std::thread::sleep(Duration::from_secs(10));
+    println!("at rest: memory {} MiB", resident_mib());
+    let mut armed = 0;
+    for (pace, span) in [(Some(PACE), ARMING), (None, ARMING / 3)] {
+        let (began, before) = (Instant::now(), armed);
+        while began.elapsed() < span {
+            last = arm(&store, all + armed);
+            armed += TURN;
+            let due = pace.map(|pace| Duration::from_micros((armed - before) * 1_000_000 / pace));
+            std::thread::sleep(due.unwrap_or_default().saturating_sub(began.elapsed()));
+        }
+        applied(&store, last);
+        println!(
+            "armed {} with their records: {:.0}/s; memory {} MiB; state {:.1} bytes a timer",
+            armed - before,
+            count(armed - before) / began.elapsed().as_secs_f64(),
+            resident_mib(),
+            count(bytes(&state)) / count(all + armed),
+        );
     }
-    applied(&store, last);
-    println!(
-        "armed {armed} with their records: {:.0}/s; memory {} MiB, at most {} MiB; state {:.1} bytes a timer",
-        count(armed) / began.elapsed().as_secs_f64(),
-        resident_mib(),
-        peak_mib(),
-        count(bytes(&state)) / count(all + armed),
-    );
     window(&store);
     // As a kill would: nothing is closed.
     std::process::abort();

@@ -112,7 +112,7 @@ impl Imports {
         // What was being handed in when the process ended was acknowledged to nobody.
         for entry in fs::read_dir(&imports.dir)? {
             let path = entry?.path();
-            if !path.join(META).exists() {
+            if path.is_dir() && !path.join(META).exists() {
                 fs::remove_dir_all(path)?;
             }
         }
