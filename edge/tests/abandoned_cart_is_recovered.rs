@@ -53,12 +53,10 @@ async fn a_reminder_brings_the_buyer_back_once() {
 
     // A machine fetches the pixel at once; half an hour later it is judged for good.
     stage.track(Method::GET, &links.pixel, APPLE, "17.58.0.1", "").await;
+    until_row(&stage, |counts| counts["opens_raw"] == 1).await;
     stage.clock.advance(Duration::from_mins(31));
-    let counted = until_row(&stage, |counts| counts["opens_raw"] == 1).await;
-    assert_eq!(
-        (&counted["opens_qualified"], &counted["reminded_first"]),
-        (&json!(0), &json!(1))
-    );
+    let counted = until_row(&stage, |counts| counts["reminded_first"] == 1).await;
+    assert_eq!(counted["opens_qualified"], 0);
 
     // Then the buyer opens, and comes back by the mail's link.
     stage.track(Method::GET, &links.pixel, BROWSER, PERSON, "").await;
@@ -68,8 +66,15 @@ async fn a_reminder_brings_the_buyer_back_once() {
     let restored = followed.headers["location"].to_str().unwrap().to_owned();
     let (page, token) = restored.split_once("recovery=").unwrap();
     assert_eq!(page, "https://www.scarpe-roma.example/cart?restore=c-1&");
+    // The redirect is answered before the click is recorded: the clock must not overtake it.
+    until_row(&stage, |counts| counts["clicks_raw"] == 1).await;
     stage.clock.advance(Duration::from_mins(31));
-    until_row(&stage, |counts| counts["clicks_qualified"] == 1).await;
+    let counted = until_row(&stage, |counts| counts["clicks_qualified"] == 1).await;
+    assert_eq!(
+        (&counted["opens_raw"], &counted["opens_qualified"]),
+        (&json!(2), &json!(1)),
+        "the machine's is none"
+    );
 
     let mut order = world::order("1", BUYER, stage.clock.now());
     order["recovery"] = json!(token);
