@@ -29,11 +29,20 @@ pub(super) struct Engine {
     /// Each with the version of the catalogue that its fields and groups are of.
     compiled: HashMap<(WorkflowNumber, u32), (u64, Arc<Compiled>), FixedState>,
     zones: Zones,
-    /// The version of the catalogue that `cares` is of.
+    /// The version of the catalogue that `shops` is of.
     version: u64,
-    cares: HashMap<ShopNumber, Arc<[WorkflowNumber]>, FixedState>,
+    shops: HashMap<ShopNumber, OfShop, FixedState>,
     /// Entries that broke, each told once for a version of the catalogue.
     told: HashMap<WorkflowNumber, u64, FixedState>,
+}
+
+/// What a version of the catalogue says of a shop: asked for each event of its contacts.
+#[derive(Clone, Debug)]
+struct OfShop {
+    /// Whether anything that happens to its contacts may set something off.
+    cares: bool,
+    /// Its workflows that are on.
+    starts: Arc<[WorkflowNumber]>,
 }
 
 /// What is known of the mails that an instance sent.
@@ -58,22 +67,24 @@ impl Mails for Known {
 impl Runner {
     /// Returns whether anything that happens to contacts of a shop may set something off.
     pub(super) fn cares(&mut self, shop: ShopNumber) -> bool {
-        let catalogue = self.deps.store.catalogue().load();
-        catalogue.carts(shop).is_some() || catalogue.workflows(shop).any(|own| own.state != WorkflowState::Draft)
+        self.of_shop(shop).cares
     }
 
-    /// Returns the workflows of a shop that are on.
-    fn starts(&mut self, shop: ShopNumber) -> Arc<[WorkflowNumber]> {
+    fn of_shop(&mut self, shop: ShopNumber) -> OfShop {
         let catalogue = self.deps.store.catalogue().load();
         if self.engine.version != catalogue.version() {
             self.engine.version = catalogue.version();
-            self.engine.cares.clear();
+            self.engine.shops.clear();
         }
         let of_shop = || {
+            let begun = catalogue.workflows(shop).any(|own| own.state != WorkflowState::Draft);
             let on = catalogue.workflows(shop).filter(|own| own.state == WorkflowState::On);
-            on.map(|own| own.number).collect()
+            OfShop {
+                cares: begun || catalogue.carts(shop).is_some(),
+                starts: on.map(|own| own.number).collect(),
+            }
         };
-        Arc::clone(self.engine.cares.entry(shop).or_insert_with(of_shop))
+        self.engine.shops.entry(shop).or_insert_with(of_shop).clone()
     }
 
     /// Has the contact's ways through workflows react, and then those begin that this begins.
@@ -84,7 +95,7 @@ impl Runner {
         for instance in live {
             self.resume(work, contact, instance, &Input::Happened(reaction.happened()))?;
         }
-        for workflow in self.starts(contact.shop).iter() {
+        for workflow in self.of_shop(contact.shop).starts.iter() {
             self.enter(work, contact, *workflow, &Trigger::Happened(reaction.happened()))?;
         }
         Ok(())
