@@ -33,7 +33,7 @@ lint: $(DENY) ## Formatting, clippy, documentation, licences and dependencies.
 	$(DENY) --offline check bans licenses sources
 
 .PHONY: bench
-bench: bench-setup ## The figures of the README, each beside its limit or peer in the same run.
+bench: bench-setup
 	bench/run
 
 .PHONY: bench-setup

@@ -1,65 +1,94 @@
 //! One kept HTTP/1.1 connection, as lean as it can be: the generator shares the machine with what it measures.
 //!
-//! It reads answers with a `Content-Length` only, which is what the service sends.
+//! It reads answers with a `Content-Length`, or without a body, which is what the service and its peers send here.
+
+use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use bytes::{Bytes, BytesMut};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// A connection to the API with its credentials.
-#[derive(Debug)]
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    /// Returns the body as JSON. Err: the status is no success, or the body no JSON; both are told.
+    pub(crate) fn json(&self) -> anyhow::Result<Value> {
+        let text = String::from_utf8_lossy(&self.body);
+        if !(200..300).contains(&self.status) {
+            bail!("answered {}: {text}", self.status);
+        }
+        if text.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_str(&text).with_context(|| format!("no JSON: {text}"))
+    }
+}
+
+/// What bytes go over: plain or TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// One connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
-    head: String,
-    out: Vec<u8>,
-    buffer: Vec<u8>,
+    stream: Box<dyn Stream>,
+    buffer: BytesMut,
 }
 
 impl Connection {
-    /// Connects to the API listener.
-    pub(crate) async fn open(address: &str, key: &str) -> anyhow::Result<Self> {
+    /// Connects in the clear.
+    pub(crate) async fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("connecting to {address}"))?;
         stream.set_nodelay(true)?;
-        let head = format!(
-            "POST /v1/orders HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\n"
-        );
-        Ok(Self {
+        Ok(Self::over(Box::new(stream)))
+    }
+
+    /// Speaks over a stream that is connected.
+    pub(crate) fn over(stream: Box<dyn Stream>) -> Self {
+        Self {
             stream,
-            head,
-            out: Vec::with_capacity(2048),
-            buffer: Vec::with_capacity(4096),
-        })
+            buffer: BytesMut::with_capacity(4096),
+        }
     }
 
-    /// Posts one order and returns the answer's status.
-    pub(crate) async fn post(&mut self, body: &str) -> anyhow::Result<u16> {
-        self.out.clear();
-        self.out.extend_from_slice(self.head.as_bytes());
-        self.out
-            .extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
-        self.out.extend_from_slice(body.as_bytes());
-        self.stream.write_all(&self.out).await?;
-        self.answer().await
-    }
-
-    async fn answer(&mut self) -> anyhow::Result<u16> {
+    /// Sends a whole request, head and body as made by [`request`], and returns its answer.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> anyhow::Result<Answer> {
+        self.stream.write_all(request).await?;
         loop {
-            if let Some((status, length)) = whole_answer(&self.buffer)? {
-                self.buffer.drain(..length);
-                return Ok(status);
+            if let Some((answer, length)) = whole_answer(&self.buffer)? {
+                let _ = self.buffer.split_to(length);
+                return Ok(answer);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                bail!("the service closed the connection in the middle of an answer");
+                bail!("the connection was closed in the middle of an answer");
             }
         }
     }
 }
 
-/// Returns status and total length of the answer at the start of `buffer`, once it is whole.
-pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
-    let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else {
+/// Writes a request.
+pub(crate) fn request(method: &str, path: &str, host: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let length = if body.is_empty() && method == "GET" {
+        String::new()
+    } else {
+        format!("content-length: {}\r\n", body.len())
+    };
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n{headers}{length}\r\n").into_bytes();
+    request.extend_from_slice(body);
+    request
+}
+
+/// Returns the answer at the start of `buffer` and its length, once it is whole.
+pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(Answer, usize)>> {
+    let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
         return Ok(None);
     };
     let head = std::str::from_utf8(buffer.get(..end).unwrap_or_default()).context("an answer's head is not text")?;
@@ -71,13 +100,17 @@ pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>
         .parse()?;
     let length = lines
         .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .context("an answer without a content-length")?
-        .1
-        .trim()
-        .parse::<usize>()?;
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = match length {
+        Some((_, value)) => value.trim().parse::<usize>()?,
+        None if matches!(status, 204 | 304) => 0,
+        None => bail!("an answer {status} without a content-length"),
+    };
     let total = end + 4 + length;
-    Ok((buffer.len() >= total).then_some((status, total)))
+    Ok(buffer.get(end + 4..total).map(|body| {
+        let body = Bytes::copy_from_slice(body);
+        (Answer { status, body }, total)
+    }))
 }
 
 #[cfg(test)]
@@ -87,7 +120,22 @@ mod tests {
     #[test]
     fn an_answer_is_whole_when_its_body_is() {
         let answer = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}HTTP/1.1 ";
-        assert_eq!(whole_answer(&answer[..44]).unwrap(), None);
-        assert_eq!(whole_answer(answer).unwrap(), Some((202, 46)));
+        assert!(whole_answer(&answer[..44]).unwrap().is_none());
+        let (whole, length) = whole_answer(answer).unwrap().unwrap();
+        assert_eq!((whole.status, &whole.body[..], length), (202, &b"{}"[..], 46));
+        let (empty, length) = whole_answer(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
+        assert_eq!((empty.status, empty.body.len(), length), (204, 0, 27));
+    }
+
+    #[test]
+    fn a_request_tells_its_length_unless_it_is_a_get() {
+        assert_eq!(
+            request("GET", "/o/x.gif", "t.test", "", b""),
+            b"GET /o/x.gif HTTP/1.1\r\nhost: t.test\r\n\r\n"
+        );
+        assert_eq!(
+            request("POST", "/l", "t.test", "a: b\r\n", b"x"),
+            b"POST /l HTTP/1.1\r\nhost: t.test\r\na: b\r\ncontent-length: 1\r\n\r\nx"
+        );
     }
 }

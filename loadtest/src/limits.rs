@@ -1,0 +1,27 @@
+//! The machine's own limits: what a durable write and a signature cost here, whoever makes them.
+
+mod signing;
+mod sync;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+pub(crate) use signing::signatures;
+pub(crate) use sync::syncs;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The folder whose disk is measured; use the file system that holds the journal.
+    #[arg(long, default_value = ".")]
+    folder: PathBuf,
+}
+
+/// Measures and prints both as JSON.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let syncs = syncs(&arguments.folder, 500)?;
+    let signatures = signatures()?;
+    let limits = serde_json::json!({ "sync_ms": syncs, "signature_ms": signatures });
+    println!("{limits:#}");
+    Ok(())
+}
