@@ -9,7 +9,9 @@ mod ledger;
 mod limits;
 mod meter;
 mod process;
+mod progress;
 mod report;
+mod sample;
 mod service;
 
 use clap::{Parser, Subcommand};
