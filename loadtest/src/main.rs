@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
+mod books;
 mod http;
 mod ledger;
 mod limits;
@@ -11,6 +12,7 @@ mod meter;
 mod process;
 mod report;
 mod service;
+mod sink;
 
 use clap::{Parser, Subcommand};
 
