@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
+mod books;
 mod http;
 mod ledger;
 mod limits;
@@ -13,6 +14,7 @@ mod progress;
 mod report;
 mod sample;
 mod service;
+mod sink;
 
 use clap::{Parser, Subcommand};
 
