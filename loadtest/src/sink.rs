@@ -17,7 +17,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
@@ -25,10 +25,15 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use types::address::EmailAddress;
+
 use crate::books::Books;
+use crate::inject::{self, Injection};
+use crate::ledger::{Kind, Tag};
 use crate::service::Route;
 use intake::Intake;
 
+pub(crate) use integrity::DIGEST_FIELD;
 pub(crate) use links::Links;
 pub(crate) use tally::Tally;
 
@@ -199,4 +204,45 @@ async fn serve(listener: TcpListener, intake: &Arc<Intake>) {
         });
         while sessions.try_join_next().is_some() {}
     }
+}
+
+/// For how long the ceiling is measured, and with what.
+const CEILING_SECONDS: u64 = 2;
+const CEILING_SESSIONS: usize = 16;
+const CEILING_BYTES: usize = 6000;
+
+/// Returns how many mails of 6 KB a second the injector and the sink pass between them with nothing in the middle, each of them
+/// checked. The slower of the two sets it: on one core both together, and they can be no faster with a relay between them.
+pub(crate) fn ceiling() -> anyhow::Result<f64> {
+    let (address, end) = (
+        |text: String| EmailAddress::try_from(text),
+        Instant::now() + Duration::from_secs(CEILING_SECONDS),
+    );
+    // More than can be passed in that time.
+    let most = 1_000_000;
+    let books = Books::new([0, most, 0, 0], Instant::now());
+    let sink = Sink::start(&Settings::default(), books.clone())?;
+    let Route::Host(into) = sink.route() else {
+        anyhow::bail!("a plain sink has one address");
+    };
+    let from = address("ceiling@load.test".to_owned())?;
+    let mut tags = (0..most)
+        .map(|number| Tag {
+            kind: Kind::Message,
+            number,
+        })
+        .take_while(|_| Instant::now() < end);
+    let injected = inject::inject(
+        into,
+        Injection {
+            tags: &mut tags,
+            from: from.clone(),
+            recipient: &|tag| address(format!("{tag}@x.load.test")).expect("a tag is a local part"),
+            mail: &|tag, to| inject::mail(tag, &from, to, CEILING_BYTES),
+            sessions: CEILING_SESSIONS,
+            rate: None,
+            ledger: &books.ledger,
+        },
+    )?;
+    Ok(injected.per_second())
 }

@@ -17,7 +17,6 @@ use mail_auth::common::headers::HeaderWriter;
 use mail_auth::dkim::{Canonicalization, DkimSigner};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::integrity::DIGEST_FIELD;
 use super::*;
 use crate::ledger::{Account, Kind, Tag};
 
