@@ -6,6 +6,7 @@
 
 mod books;
 mod http;
+mod inject;
 mod ledger;
 mod limits;
 mod meter;
