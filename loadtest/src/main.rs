@@ -4,13 +4,16 @@
 
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
+mod books;
 mod http;
+mod inject;
 mod ledger;
 mod limits;
 mod meter;
 mod process;
 mod report;
 mod service;
+mod sink;
 
 use clap::{Parser, Subcommand};
 
