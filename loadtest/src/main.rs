@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
 mod books;
+mod generate;
 mod http;
 mod inject;
 mod ledger;
@@ -12,6 +13,7 @@ mod limits;
 mod meter;
 mod process;
 mod report;
+mod scenario;
 mod service;
 mod sink;
 
