@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
 mod books;
+mod generate;
 mod http;
 mod inject;
 mod ledger;
@@ -14,6 +15,7 @@ mod process;
 mod progress;
 mod report;
 mod sample;
+mod scenario;
 mod service;
 mod sink;
 

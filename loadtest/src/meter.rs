@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+/// What a latency counts as at most: no run lasts longer.
+const LATENCY_MAX: Duration = Duration::from_hours(2);
+
 /// What is measured. Every latency counts from the moment that the request was due, whoever was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Measure {
@@ -116,9 +119,11 @@ impl Meters {
         let Some(since) = since else {
             return;
         };
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        let micros = latency.min(LATENCY_MAX).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX).max(1);
         let mut meter = self.meter(measure);
-        meter.micros.saturating_record(micros);
+        // `saturating_record` would cut off at what the histogram has room for so far instead of growing.
+        meter.micros.record(micros).expect("it grows");
         let second = usize::try_from(since.as_secs()).unwrap_or(usize::MAX);
         if second >= meter.slices.len() {
             meter.slices.resize(second + 1, None);
@@ -127,7 +132,7 @@ impl Meters {
             let slice = slice.get_or_insert_with(|| Slice {
                 micros: Histogram::new(2).expect("two digits are allowed"),
             });
-            slice.micros.saturating_record(micros);
+            slice.micros.record(micros).expect("it grows");
         }
     }
 
@@ -171,6 +176,7 @@ mod tests {
         );
         let read = meters.read(Measure::Open);
         assert_eq!(read.micros.len(), 2);
+        assert!((4990..=5010).contains(&read.micros.max()), "{}", read.micros.max());
         assert_eq!(
             read.slices
                 .iter()
