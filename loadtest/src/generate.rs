@@ -20,15 +20,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use types::time::Timestamp;
 
 use crate::books::Books;
-use crate::ledger::Kind;
-use crate::scenario::{Scenario, Send};
+use crate::ledger::{Kind, Tag};
+use crate::scenario::{Arrivals, Curve, Load, Scenario, Send};
 use crate::service::Addresses;
 use crate::sink::Links;
 use lane::Lane;
@@ -38,6 +38,9 @@ use people::People;
 
 /// How many requests may be due and not yet looked at. A batch that is larger makes the pacer late, which is told.
 const TICKS: usize = 65_536;
+/// How fast mails are prepared before a run, and how long they may take to come after the last was asked for.
+const PREPARED_PER_SECOND: u32 = 1000;
+const PREPARED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What is driven.
 #[derive(Clone, Debug)]
@@ -146,14 +149,15 @@ impl Origin {
     clippy::disallowed_methods,
     reason = "this is the program's edge: what it sends is dated"
 )]
-fn wall_now() -> Timestamp {
+/// Returns the wall clock's time.
+pub(crate) fn wall_now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp::from_millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Starts: second 0 is when the books begin to measure, and the warm-up is before it.
 pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, _links: &Links) -> anyhow::Result<Generation> {
-    let origin = Origin::of(books.meters.started());
+    let origin = Origin::of(books.meters.started().context("the books have not begun")?);
     let people = Arc::new(People::of(&scenario.mails));
     let tracks: Vec<Track> = (0..)
         .zip(&scenario.loads)
@@ -182,6 +186,51 @@ pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, _links:
         });
         lanes.collect()
     })
+}
+
+/// Returns to whom a mail of a run goes.
+pub(crate) fn recipient(scenario: &Scenario, tag: Tag) -> String {
+    People::of(&scenario.mails).address(tag)
+}
+
+/// Has the mails delivered whose links are followed later, and returns once all came. Blocks.
+pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
+    let count = scenario.mails.prepared;
+    if count == 0 {
+        return Ok(());
+    }
+    let seconds = count.div_ceil(PREPARED_PER_SECOND);
+    let load = Load {
+        send: Send::Orders,
+        arrivals: Arrivals::new(f64::from(count) / f64::from(seconds), Curve::Steady, seconds, 0),
+        connections_max: 64,
+        wait_seconds: 0,
+        first: 0,
+    };
+    let origin = Origin::of(Instant::now());
+    let people = Arc::new(People::of(&scenario.mails));
+    let (target, lane_books) = (target.clone(), books.clone());
+    let track = Track::of(0, &load);
+    let generation = launch(origin, track.into_iter().collect(), move |shared| {
+        let orders = Orders::new(&target, Kind::Prepared, 0, people, origin);
+        let address = target.addresses.api;
+        Ok(vec![Lane::new(&load, address, Box::new(orders), lane_books, shared)])
+    })?;
+    let outcome = generation.finish()?;
+    if let Some(error) = outcome.loads.iter().find_map(|load| load.errors.first()) {
+        bail!("the mails to follow were not accepted: {error}");
+    }
+    let end = Instant::now() + PREPARED_WITHIN;
+    while books.ledger.outstanding(Kind::Prepared) > 0 {
+        if Instant::now() > end {
+            bail!(
+                "{} mails to follow did not come",
+                books.ledger.outstanding(Kind::Prepared)
+            );
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Measures how many orders a second the generator gets answered by a server that does nothing, in a thread of this process: what it can
