@@ -27,12 +27,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measure what this machine allows: small overwrites with fdatasync, and signatures.
+    /// Measure what this machine allows: small overwrites with fdatasync, signatures, and mails into the sink.
     Limits(limits::Arguments),
+    /// Take mails and check each one, as one host or like the big providers.
+    Sink(sink::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Limits(arguments) => limits::run(&arguments),
+        Command::Sink(arguments) => sink::run(&arguments),
     }
 }
