@@ -7,11 +7,18 @@
 
 mod ceiling;
 mod lane;
+mod messages;
 mod orders;
 mod pacer;
 mod people;
+mod prepare;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod tracking;
+mod visitors;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -31,10 +38,13 @@ use crate::ledger::Kind;
 use crate::scenario::{Scenario, Send};
 use crate::service::Addresses;
 use crate::sink::Links;
-use lane::Lane;
+use lane::{Lane, Maker, Shared};
+use messages::Messages;
 use orders::Orders;
 use pacer::{Tick, Track};
 use people::People;
+use timers::Timers;
+use tracking::{Landings, Visits, What};
 
 /// How many requests may be due and not yet looked at. A batch that is larger makes the pacer late, which is told.
 const TICKS: usize = 65_536;
@@ -151,34 +161,38 @@ fn wall_now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Makes what has to be there before a run: workflows with their contacts, and the orders of which prepared mails come. It returns when
+/// all of that is durable; the mails may still be on their way. Blocks.
+pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
+    prepare::prepare(scenario, target, books)
+}
+
 /// Starts: second 0 is when the books begin to measure, and the warm-up is before it.
-pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, _links: &Links) -> anyhow::Result<Generation> {
+pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, links: &Links) -> anyhow::Result<Generation> {
     let origin = Origin::of(books.meters.started());
-    let people = Arc::new(People::of(&scenario.mails));
-    let tracks: Vec<Track> = (0..)
+    let tracks = (0..)
         .zip(&scenario.loads)
-        .flat_map(|(lane, load)| Track::of(lane, load))
-        .collect();
-    let (target, books, loads) = (target.clone(), books.clone(), scenario.loads.clone());
+        .flat_map(|(lane, load)| Track::of(lane, load));
+    let tracks = tracks.collect();
+    let (target, books, links) = (target.clone(), books.clone(), links.clone());
+    let (loads, mails) = (scenario.loads.clone(), scenario.mails.clone());
     launch(origin, tracks, move |shared| {
-        let lanes = loads.into_iter().map(|load| {
-            let maker: Box<dyn lane::Maker> = match load.send {
-                Send::Orders => Box::new(Orders::new(
-                    &target,
-                    Kind::Order,
-                    load.first,
-                    Arc::clone(&people),
-                    origin,
-                )),
-                _ => return Err(anyhow!("{} cannot be sent yet", load.send.as_str())),
+        let people = Arc::new(People::of(&mails));
+        let lanes = loads.iter().enumerate().map(|(lane, load)| {
+            let people = Arc::clone(&people);
+            let maker: Box<dyn Maker> = match load.send {
+                Send::Orders => Box::new(Orders::new(&target, Kind::Order, load.first, people, origin)),
+                Send::Messages => Box::new(Messages::new(&target, load.first, people, &mails)),
+                Send::Opens => Box::new(Visits::new(lane, What::Pixels, links.clone())),
+                Send::Clicks => Box::new(Visits::new(lane, What::Links, links.clone())),
+                Send::Landings => Box::new(Landings::new(lane, links.clone())),
+                Send::Timers => Box::new(Timers::new(&target, lane, load, people, origin)),
             };
-            Ok(Lane::new(
-                &load,
-                target.addresses.api,
-                maker,
-                books.clone(),
-                Rc::clone(&shared),
-            ))
+            let address = match load.send {
+                Send::Orders | Send::Messages | Send::Timers => target.addresses.api,
+                Send::Opens | Send::Clicks | Send::Landings => target.addresses.tracker,
+            };
+            Lane::new(load, address, maker, books.clone(), Rc::clone(&shared))
         });
         lanes.collect()
     })
@@ -194,7 +208,7 @@ pub(crate) fn ceiling() -> anyhow::Result<f64> {
 fn launch(
     origin: Origin,
     tracks: Vec<Track>,
-    lanes: impl FnOnce(Rc<lane::Shared>) -> anyhow::Result<Vec<Lane>> + std::marker::Send + 'static,
+    lanes: impl FnOnce(Rc<Shared>) -> Vec<Lane> + std::marker::Send + 'static,
 ) -> anyhow::Result<Generation> {
     let (counters, stop) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
     let (due, ticks) = mpsc::channel(TICKS);
@@ -207,8 +221,8 @@ fn launch(
         .name("generator".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let shared = Rc::new(lane::Shared::new(origin, counted, halt));
-            let lanes: Vec<Rc<Lane>> = lanes(Rc::clone(&shared))?.into_iter().map(Rc::new).collect();
+            let shared = Rc::new(Shared::new(origin, counted, halt));
+            let lanes: Vec<Rc<Lane>> = lanes(Rc::clone(&shared)).into_iter().map(Rc::new).collect();
             LocalSet::new().block_on(&runtime, serve(ticks, &lanes, &shared));
             let behind_micros = pacer.join().map_err(|_| anyhow!("the pacer panicked"))?;
             Ok(Outcome {
@@ -225,7 +239,7 @@ fn launch(
 }
 
 /// Hands each request to its lane when it is due, and returns when all are done.
-async fn serve(mut ticks: mpsc::Receiver<Tick>, lanes: &[Rc<Lane>], shared: &lane::Shared) {
+async fn serve(mut ticks: mpsc::Receiver<Tick>, lanes: &[Rc<Lane>], shared: &Shared) {
     while let Some(tick) = ticks.recv().await {
         if let Some(lane) = lanes.get(tick.lane) {
             Lane::arrive(lane, tick);
