@@ -5,7 +5,7 @@
 //! whatever it says. Numbers are dense, so all of it is a few flat arrays that two threads write without a lock.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a mail came from.
@@ -84,6 +84,8 @@ struct Row {
     acknowledged: AtomicU64,
     taken: AtomicU64,
     copies: AtomicU32,
+    /// The code of the receiver's last refusal.
+    refused: AtomicU16,
     damaged: AtomicU8,
 }
 
@@ -107,8 +109,12 @@ pub(crate) struct Account {
     pub(crate) acknowledged: u64,
     /// Taken by the sink, each once.
     pub(crate) taken: u64,
-    /// Acknowledged, and not taken.
+    /// Acknowledged, and neither taken nor refused by the receiver.
     pub(crate) missing: Vec<u32>,
+    /// Acknowledged, and refused for good by the receiver (5xx): they are the sender's to report, not lost.
+    pub(crate) refused: u64,
+    /// Acknowledged, and not taken: the receiver's last word was to come again later (4xx). The sender must still have them.
+    pub(crate) deferred: u64,
     /// Taken more than once.
     pub(crate) twice: Vec<u32>,
     /// Taken with other bytes than were sent.
@@ -158,6 +164,13 @@ impl Ledger {
         ))
     }
 
+    /// Notes that the receiver refused a mail with this code. The last refusal counts, and none once the mail was taken.
+    pub(crate) fn refuse(&self, tag: Tag, code: u16) {
+        if let Some(row) = self.row(tag) {
+            row.refused.store(code, Ordering::Release);
+        }
+    }
+
     /// Notes that a mail came with other bytes than were sent.
     pub(crate) fn damage(&self, tag: Tag) {
         if let Some(row) = self.row(tag) {
@@ -165,11 +178,12 @@ impl Ledger {
         }
     }
 
-    /// Returns how many mails of a kind were acknowledged and have not come yet.
+    /// Returns how many mails of a kind were acknowledged and may yet come: not taken, and not refused for good.
     pub(crate) fn outstanding(&self, kind: Kind) -> usize {
         self.column(kind)
             .iter()
-            .filter(|row| row.acknowledged.load(Ordering::Acquire) > 0 && row.taken.load(Ordering::Acquire) == 0)
+            .filter(|row| row.acknowledged.load(Ordering::Acquire) > 0)
+            .filter(|row| row.taken.load(Ordering::Acquire) == 0 && row.refused.load(Ordering::Acquire) < 500)
             .count()
     }
 
@@ -189,7 +203,11 @@ impl Ledger {
             account.taken += u64::from(copies > 0);
             account.unacknowledged += u64::from(copies > 0 && !acknowledged);
             if acknowledged && copies == 0 {
-                account.missing.push(number);
+                match row.refused.load(Ordering::Acquire) {
+                    0 => account.missing.push(number),
+                    1..500 => account.deferred += 1,
+                    500.. => account.refused += 1,
+                }
             }
             if copies > 1 {
                 account.twice.push(number);
@@ -255,9 +273,34 @@ mod tests {
             twice: vec![1],
             damaged: vec![0],
             unacknowledged: 1,
+            ..Account::default()
         };
         assert_eq!(ledger.account(Kind::Order), told);
         assert_eq!(ledger.strangers(), 1);
+    }
+
+    #[test]
+    fn what_the_receiver_refused_is_not_missing() {
+        let ledger = Ledger::new([5, 0, 0, 0]);
+        let tag = |number| Tag {
+            kind: Kind::Order,
+            number,
+        };
+        for number in 0..5 {
+            ledger.ask(tag(number), Instant::now());
+            ledger.acknowledge(tag(number), Instant::now());
+        }
+        ledger.refuse(tag(0), 550);
+        ledger.refuse(tag(1), 451);
+        ledger.refuse(tag(2), 451);
+        ledger.refuse(tag(3), 451);
+        ledger.refuse(tag(3), 550);
+        ledger.take(tag(2), Instant::now());
+        let account = ledger.account(Kind::Order);
+        assert_eq!((account.taken, account.refused, account.deferred), (1, 2, 1));
+        assert_eq!(account.missing, [4]);
+        // What is deferred may yet come; what was refused will not.
+        assert_eq!(ledger.outstanding(Kind::Order), 2);
     }
 
     #[test]

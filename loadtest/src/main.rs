@@ -12,7 +12,9 @@ mod ledger;
 mod limits;
 mod meter;
 mod process;
+mod progress;
 mod report;
+mod sample;
 mod scenario;
 mod service;
 mod sink;
@@ -31,10 +33,13 @@ struct Cli {
 enum Command {
     /// Measure what this machine allows: small overwrites with fdatasync, and signatures.
     Limits(limits::Arguments),
+    /// Write the page of a stored report.json again, and print its text.
+    Report(report::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Limits(arguments) => limits::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
     }
 }

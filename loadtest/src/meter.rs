@@ -1,6 +1,6 @@
 //! Latencies and counts of a run, whole and in slices of a second, so that a report shows when it was slow and not only that it was.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -90,25 +90,33 @@ impl Default for Meter {
     }
 }
 
-/// All measures of a run.
-#[derive(Debug)]
+/// All measures of a run. Until it has begun nothing is noted.
+#[derive(Debug, Default)]
 pub(crate) struct Meters {
-    started: Instant,
+    started: OnceLock<Instant>,
     meters: [Mutex<Meter>; Measure::ALL.len()],
 }
 
 impl Meters {
     /// Begins: slices count from `started`, and what is noted before it is left out, as are warm-ups.
     pub(crate) fn new(started: Instant) -> Self {
-        Self {
-            started,
-            meters: Default::default(),
-        }
+        let meters = Self::default();
+        meters.begin(started);
+        meters
+    }
+
+    /// Begins, if it has not begun yet.
+    pub(crate) fn begin(&self, started: Instant) {
+        self.started.get_or_init(|| started);
     }
 
     /// Notes a latency at the moment `at`.
     pub(crate) fn note(&self, measure: Measure, at: Instant, latency: Duration) {
-        let Some(since) = at.checked_duration_since(self.started) else {
+        let since = self
+            .started
+            .get()
+            .and_then(|started| at.checked_duration_since(*started));
+        let Some(since) = since else {
             return;
         };
         let micros = latency.min(LATENCY_MAX).as_micros();
@@ -136,11 +144,6 @@ impl Meters {
     /// Returns a copy of one measure.
     pub(crate) fn read(&self, measure: Measure) -> Meter {
         self.meter(measure).clone()
-    }
-
-    /// Returns when slices begin to count.
-    pub(crate) fn started(&self) -> Instant {
-        self.started
     }
 
     fn meter(&self, measure: Measure) -> MutexGuard<'_, Meter> {

@@ -322,7 +322,8 @@ fn settings(setup: &Setup) -> anyhow::Result<String> {
     Ok(toml::to_string(&table)?)
 }
 
-fn overlay(below: &mut toml::Table, above: &toml::Table) {
+/// Writes a table over another, key by key at every depth.
+pub(crate) fn overlay(below: &mut toml::Table, above: &toml::Table) {
     for (name, value) in above {
         match (below.get_mut(name), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => overlay(below, above),

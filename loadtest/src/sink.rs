@@ -3,10 +3,18 @@
 //! Each mail is looked up by the tag in its recipient's address (came first, again, or unasked), its bytes are compared with what
 //! the mail itself says of them ([`integrity`]), and of so many mails one is verified whole with the public keys that were told
 //! ([`signature`]). What a mail is not looked at for is its content.
+//!
+//! As providers ([`Guise::Providers`]) it is eight hosts with an address each and a name server that leads there: they refuse,
+//! put off and take their time as [`profile`] says.
 
+mod conduct;
+mod hosts;
 mod intake;
 mod integrity;
 mod links;
+mod names;
+mod profile;
+mod roll;
 mod session;
 mod signature;
 mod tally;
@@ -15,15 +23,14 @@ mod tests;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use serde::Deserialize;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
 
 use types::address::EmailAddress;
 
@@ -31,10 +38,11 @@ use crate::books::Books;
 use crate::inject::{self, Injection};
 use crate::ledger::{Kind, Tag};
 use crate::service::Route;
-use intake::Intake;
+use intake::{Intake, Keeping};
 
 pub(crate) use integrity::DIGEST_FIELD;
 pub(crate) use links::Links;
+pub(crate) use roll::Came;
 pub(crate) use tally::Tally;
 
 /// What it plays.
@@ -61,6 +69,10 @@ pub(crate) struct Settings {
     pub(crate) drop_one_in: u32,
     /// Of so many signed mails one is verified with its public key; 0: none.
     pub(crate) check_dkim_one_in: u32,
+    /// As providers: with the same seed the same recipients are refused.
+    pub(crate) seed: u64,
+    /// As providers: what is to be otherwise than `providers.toml` says, such as `google.rate.per_minute`.
+    pub(crate) providers: toml::Table,
 }
 
 impl Default for Settings {
@@ -69,6 +81,8 @@ impl Default for Settings {
             guise: Guise::Plain,
             drop_one_in: 0,
             check_dkim_one_in: 100,
+            seed: 1,
+            providers: toml::Table::new(),
         }
     }
 }
@@ -84,18 +98,38 @@ pub(crate) struct Sink {
     _nobody: Option<TcpSocket>,
 }
 
+/// Where a sink listens. Port 0 is any that is free.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Listen {
+    /// Mail; providers take the port alone and have an address each.
+    pub(crate) mail: SocketAddr,
+    /// Names, for providers.
+    pub(crate) names: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        Self { mail: any, names: any }
+    }
+}
+
 impl Sink {
-    /// Starts on loopback, at ports that are free.
+    /// Starts for a run, on loopback, at ports that are free.
     pub(crate) fn start(settings: &Settings, books: Books) -> anyhow::Result<Self> {
-        Self::listen(settings, books, (Ipv4Addr::LOCALHOST, 0).into())
+        Self::listen(settings, Keeping::Books(books), Listen::default())
     }
 
-    /// Starts at an address.
-    pub(crate) fn listen(settings: &Settings, books: Books, address: SocketAddr) -> anyhow::Result<Self> {
-        let intake = Arc::new(Intake::new(books, settings.drop_one_in, settings.check_dkim_one_in));
+    /// Starts without a run: any mail with a tag counts.
+    pub(crate) fn alone(settings: &Settings, listen: Listen) -> anyhow::Result<Self> {
+        Self::listen(settings, Keeping::Roll(Mutex::default()), listen)
+    }
+
+    fn listen(settings: &Settings, keeping: Keeping, listen: Listen) -> anyhow::Result<Self> {
+        let intake = Arc::new(Intake::new(keeping, settings.drop_one_in, settings.check_dkim_one_in));
         if settings.guise == Guise::Dead {
             let nobody = TcpSocket::new_v4()?;
-            nobody.bind(address)?;
+            nobody.bind(listen.mail)?;
             return Ok(Self {
                 route: Route::Host(nobody.local_addr()?),
                 intake,
@@ -104,18 +138,37 @@ impl Sink {
                 _nobody: Some(nobody),
             });
         }
+        let profiles = match settings.guise {
+            Guise::Providers => Some(profile::profiles(&settings.providers)?),
+            Guise::Plain | Guise::Dead => None,
+        };
         let (stop, stopped) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
-        let taking = Arc::clone(&intake);
+        let (taking, seed) = (Arc::clone(&intake), settings.seed);
         let thread = std::thread::Builder::new().name("sink".to_owned()).spawn(move || {
-            let told = run(address, &taking, &ready, stopped);
-            if let Err(error) = told {
-                let _ = ready.send(Err(error));
+            let all = async {
+                let begun = match profiles {
+                    Some(profiles) => hosts::providers(profiles, seed, listen, &taking).await,
+                    None => hosts::plain(listen.mail, &taking).await,
+                };
+                let itself = fs::read_link("/proc/thread-self").unwrap_or_default();
+                let (tasks, route) = match begun {
+                    Ok((tasks, route)) => (Some(tasks), Ok(route)),
+                    Err(error) => (None, Err(error)),
+                };
+                let _ = ready.send(route.map(|route| (route, format!("/proc/{}", itself.display()))));
+                if tasks.is_some() {
+                    let _ = stopped.await;
+                }
+            };
+            match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(all),
+                Err(error) => drop(ready.send(Err(error.into()))),
             }
         })?;
-        let (address, proc) = started.recv().context("the sink's thread ended")??;
+        let (route, proc) = started.recv().context("the sink's thread ended")??;
         Ok(Self {
-            route: Route::Host(address),
+            route,
             intake,
             thread: Some((stop, thread)),
             proc,
@@ -143,6 +196,11 @@ impl Sink {
         self.intake.tally().mails
     }
 
+    /// Returns what came to a sink that stands alone.
+    pub(crate) fn came(&self) -> Vec<Came> {
+        self.intake.came()
+    }
+
     /// Returns the links of mails before the run, as far as they have come.
     pub(crate) fn links(&self) -> Links {
         self.intake.links.clone()
@@ -162,47 +220,6 @@ impl Drop for Sink {
             let _ = stop.send(());
             let _ = thread.join();
         }
-    }
-}
-
-/// What the thread tells once it listens: where, and its own folder in `/proc`.
-type Ready = std::sync::mpsc::Sender<anyhow::Result<(SocketAddr, String)>>;
-
-fn run(address: SocketAddr, intake: &Arc<Intake>, ready: &Ready, stopped: oneshot::Receiver<()>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listening on {address}"))?;
-        let itself = fs::read_link("/proc/thread-self").context("reading /proc/thread-self")?;
-        let itself = format!("/proc/{}", itself.display());
-        ready
-            .send(Ok((listener.local_addr()?, itself)))
-            .map_err(|_| anyhow!("nobody waits for the sink"))?;
-        tokio::select! {
-            biased;
-            _ = stopped => {}
-            () = serve(listener, intake) => {}
-        }
-        Ok(())
-    })
-}
-
-async fn serve(listener: TcpListener, intake: &Arc<Intake>) {
-    let mut sessions = JoinSet::new();
-    loop {
-        // What cannot be accepted now, for want of files, may be later.
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        let intake = Arc::clone(intake);
-        sessions.spawn(async move {
-            // A client that goes away in the middle, or is killed, ends its session and nothing else.
-            let _ = stream.set_nodelay(true);
-            let _ = session::converse(stream, &intake).await;
-        });
-        while sessions.try_join_next().is_some() {}
     }
 }
 

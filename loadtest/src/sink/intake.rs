@@ -1,23 +1,42 @@
 //! What is done with each mail that the sink has answered with 250: checked, told to the books, counted.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use smtp::server::Envelope;
 
 use super::integrity;
 use super::links::Links;
+use super::roll::{Came, Roll};
 use super::signature::Keys;
 use super::tally::Tally;
 use crate::books::Books;
 use crate::ledger::{Kind, Tag, Taking};
 
+/// Where it is noted which mails came.
+pub(super) enum Keeping {
+    /// In a run's books, which say which were to come.
+    Books(Books),
+    /// By itself, as nobody says.
+    Roll(Mutex<Roll>),
+}
+
+impl Keeping {
+    fn take(&self, tag: Tag, at: Instant) -> Taking {
+        match self {
+            Self::Books(books) => books.take(tag, at),
+            Self::Roll(roll) => roll.lock().unwrap_or_else(PoisonError::into_inner).take(tag),
+        }
+    }
+}
+
 /// Takes mails. Only the sink's thread takes; others read the tally and tell keys.
 pub(super) struct Intake {
-    books: Books,
+    keeping: Keeping,
     pub(super) links: Links,
     keys: RwLock<Keys>,
     tally: Mutex<Tally>,
+    first: OnceLock<Instant>,
     /// Every so-manieth mail is forgotten; 0: none.
     drop_one_in: u32,
     /// Of so many mails, one is verified whole; 0: of none.
@@ -25,12 +44,13 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(books: Books, drop_one_in: u32, check_dkim_one_in: u32) -> Self {
+    pub(super) fn new(keeping: Keeping, drop_one_in: u32, check_dkim_one_in: u32) -> Self {
         Self {
-            books,
+            keeping,
             links: Links::default(),
             keys: RwLock::default(),
             tally: Mutex::default(),
+            first: OnceLock::new(),
             drop_one_in,
             check_dkim_one_in,
         }
@@ -43,6 +63,8 @@ impl Intake {
         let mut tally = self.tally();
         let turn = tally.mails;
         tally.mails += 1;
+        let first = *self.first.get_or_init(|| at);
+        tally.seconds = at.saturating_duration_since(first).as_secs_f64();
         tally.bytes += u64::try_from(mail.len()).unwrap_or_default();
         tally.digests += found.digests;
         tally.digests_wrong += found.digests_wrong;
@@ -53,6 +75,7 @@ impl Intake {
             return;
         }
         let mut damaged = found.is_damaged();
+        tally.damaged += u64::from(damaged);
         if self.check_dkim_one_in > 0 && turn.is_multiple_of(u64::from(self.check_dkim_one_in)) && found.body_hashes > 0
         {
             let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
@@ -60,6 +83,7 @@ impl Intake {
                 let (checked, failed) = keys.verify(mail);
                 tally.dkim_checked += checked;
                 tally.dkim_failed += failed;
+                tally.damaged += u64::from(failed > 0 && !damaged);
                 damaged |= failed > 0;
             }
         }
@@ -68,15 +92,31 @@ impl Intake {
                 tally.strangers += 1;
                 continue;
             };
-            match self.books.take(tag, at) {
+            match self.keeping.take(tag, at) {
                 Taking::First(_) if tag.kind == Kind::Prepared => self.links.read(mail),
                 Taking::First(_) => {}
                 Taking::Again => tally.copies += 1,
                 Taking::Stranger => tally.strangers += 1,
             }
-            if damaged {
-                self.books.ledger.damage(tag);
+            if let (true, Keeping::Books(books)) = (damaged, &self.keeping) {
+                books.ledger.damage(tag);
             }
+        }
+    }
+
+    /// Notes that a provider refused a recipient, or, without one, something else.
+    pub(super) fn refuse(&self, provider: &'static str, code: u16, recipient: Option<&str>) {
+        *self.tally().refused.entry((provider, code)).or_default() += 1;
+        if let (Some(tag), Keeping::Books(books)) = (recipient.and_then(Tag::of_recipient), &self.keeping) {
+            books.ledger.refuse(tag, code);
+        }
+    }
+
+    /// Returns what came, where nobody said what was to come.
+    pub(super) fn came(&self) -> Vec<Came> {
+        match &self.keeping {
+            Keeping::Books(_) => Vec::new(),
+            Keeping::Roll(roll) => roll.lock().unwrap_or_else(PoisonError::into_inner).came(),
         }
     }
 

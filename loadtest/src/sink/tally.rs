@@ -7,12 +7,14 @@ use serde::{Serialize, Serializer};
 use crate::ledger::Tag;
 
 /// What a sink has done so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Tally {
     /// Mails answered with 250, those among them that are then forgotten included.
     pub(crate) mails: u64,
     /// Bytes of these mails.
     pub(crate) bytes: u64,
+    /// From the first of them to the last.
+    pub(crate) seconds: f64,
     /// Connections taken.
     pub(crate) sessions: u64,
     /// Refusals by provider and code, whatever was refused: the connection, the sender, a recipient, the mail.
@@ -22,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) strangers: u64,
     /// Mails that had come before.
     pub(crate) copies: u64,
+    /// Mails of which any of the following did not match.
+    pub(crate) damaged: u64,
     /// Digests in `X-Load-Digest` that were compared with the body.
     pub(crate) digests: u64,
     /// Those that did not match.
@@ -37,13 +41,6 @@ pub(crate) struct Tally {
     /// Mails of which it said 250 and told nobody, as a broken receiver would.
     #[serde(serialize_with = "tags")]
     pub(crate) dropped: Vec<Tag>,
-}
-
-impl Tally {
-    /// Returns whether every byte that could be checked was as it was sent.
-    pub(crate) const fn intact(&self) -> bool {
-        self.digests_wrong == 0 && self.body_hashes_wrong == 0 && self.dkim_failed == 0
-    }
 }
 
 fn refusals<S: Serializer>(refused: &BTreeMap<(&'static str, u16), u64>, serializer: S) -> Result<S::Ok, S::Error> {
