@@ -7,11 +7,18 @@
 
 mod ceiling;
 mod lane;
+mod messages;
 mod orders;
 mod pacer;
 mod people;
+mod prepare;
+#[cfg(test)]
+mod story;
 #[cfg(test)]
 mod tests;
+mod timers;
+mod tracking;
+mod visitors;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -20,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use hdrhistogram::Histogram;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -28,19 +35,19 @@ use types::time::Timestamp;
 
 use crate::books::Books;
 use crate::ledger::{Kind, Tag};
-use crate::scenario::{Arrivals, Curve, Load, Scenario, Send};
+use crate::scenario::{Scenario, Send};
 use crate::service::Addresses;
 use crate::sink::Links;
-use lane::Lane;
+use lane::{Lane, Maker, Shared};
+use messages::Messages;
 use orders::Orders;
 use pacer::{Tick, Track};
 use people::People;
+use timers::Timers;
+use tracking::{Landings, Visits, What};
 
 /// How many requests may be due and not yet looked at. A batch that is larger makes the pacer late, which is told.
 const TICKS: usize = 65_536;
-/// How fast mails are prepared before a run, and how long they may take to come after the last was asked for.
-const PREPARED_PER_SECOND: u32 = 1000;
-const PREPARED_WITHIN: Duration = Duration::from_mins(1);
 
 /// What is driven.
 #[derive(Clone, Debug)]
@@ -155,34 +162,38 @@ pub(crate) fn wall_now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Makes what has to be there before a run: workflows with their contacts, and the orders of which prepared mails come. It returns when
+/// all of that is durable; the mails may still be on their way. Blocks.
+pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
+    prepare::prepare(scenario, target, books)
+}
+
 /// Starts: second 0 is when the books begin to measure, and the warm-up is before it.
-pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, _links: &Links) -> anyhow::Result<Generation> {
+pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, links: &Links) -> anyhow::Result<Generation> {
     let origin = Origin::of(books.meters.started().context("the books have not begun")?);
-    let people = Arc::new(People::of(&scenario.mails));
-    let tracks: Vec<Track> = (0..)
+    let tracks = (0..)
         .zip(&scenario.loads)
-        .flat_map(|(lane, load)| Track::of(lane, load))
-        .collect();
-    let (target, books, loads) = (target.clone(), books.clone(), scenario.loads.clone());
+        .flat_map(|(lane, load)| Track::of(lane, load));
+    let tracks = tracks.collect();
+    let (target, books, links) = (target.clone(), books.clone(), links.clone());
+    let (loads, mails) = (scenario.loads.clone(), scenario.mails.clone());
     launch(origin, tracks, move |shared| {
-        let lanes = loads.into_iter().map(|load| {
-            let maker: Box<dyn lane::Maker> = match load.send {
-                Send::Orders => Box::new(Orders::new(
-                    &target,
-                    Kind::Order,
-                    load.first,
-                    Arc::clone(&people),
-                    origin,
-                )),
-                _ => return Err(anyhow!("{} cannot be sent yet", load.send.as_str())),
+        let people = Arc::new(People::of(&mails));
+        let lanes = loads.iter().enumerate().map(|(lane, load)| {
+            let people = Arc::clone(&people);
+            let maker: Box<dyn Maker> = match load.send {
+                Send::Orders => Box::new(Orders::new(&target, Kind::Order, load.first, people, origin)),
+                Send::Messages => Box::new(Messages::new(&target, load.first, people, &mails)),
+                Send::Opens => Box::new(Visits::new(lane, What::Pixels, links.clone())),
+                Send::Clicks => Box::new(Visits::new(lane, What::Links, links.clone())),
+                Send::Landings => Box::new(Landings::new(lane, links.clone())),
+                Send::Timers => Box::new(Timers::new(&target, lane, load, people, origin)),
             };
-            Ok(Lane::new(
-                &load,
-                target.addresses.api,
-                maker,
-                books.clone(),
-                Rc::clone(&shared),
-            ))
+            let address = match load.send {
+                Send::Orders | Send::Messages | Send::Timers => target.addresses.api,
+                Send::Opens | Send::Clicks | Send::Landings => target.addresses.tracker,
+            };
+            Lane::new(load, address, maker, books.clone(), Rc::clone(&shared))
         });
         lanes.collect()
     })
@@ -191,46 +202,6 @@ pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, _links:
 /// Returns to whom a mail of a run goes.
 pub(crate) fn recipient(scenario: &Scenario, tag: Tag) -> String {
     People::of(&scenario.mails).address(tag)
-}
-
-/// Has the mails delivered whose links are followed later, and returns once all came. Blocks.
-pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
-    let count = scenario.mails.prepared;
-    if count == 0 {
-        return Ok(());
-    }
-    let seconds = count.div_ceil(PREPARED_PER_SECOND);
-    let load = Load {
-        send: Send::Orders,
-        arrivals: Arrivals::new(f64::from(count) / f64::from(seconds), Curve::Steady, seconds, 0),
-        connections_max: 64,
-        wait_seconds: 0,
-        first: 0,
-    };
-    let origin = Origin::of(Instant::now());
-    let people = Arc::new(People::of(&scenario.mails));
-    let (target, lane_books) = (target.clone(), books.clone());
-    let track = Track::of(0, &load);
-    let generation = launch(origin, track.into_iter().collect(), move |shared| {
-        let orders = Orders::new(&target, Kind::Prepared, 0, people, origin);
-        let address = target.addresses.api;
-        Ok(vec![Lane::new(&load, address, Box::new(orders), lane_books, shared)])
-    })?;
-    let outcome = generation.finish()?;
-    if let Some(error) = outcome.loads.iter().find_map(|load| load.errors.first()) {
-        bail!("the mails to follow were not accepted: {error}");
-    }
-    let end = Instant::now() + PREPARED_WITHIN;
-    while books.ledger.outstanding(Kind::Prepared) > 0 {
-        if Instant::now() > end {
-            bail!(
-                "{} mails to follow did not come",
-                books.ledger.outstanding(Kind::Prepared)
-            );
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 /// Measures how many orders a second the generator gets answered by a server that does nothing, in a thread of this process: what it can
@@ -243,7 +214,7 @@ pub(crate) fn ceiling() -> anyhow::Result<f64> {
 fn launch(
     origin: Origin,
     tracks: Vec<Track>,
-    lanes: impl FnOnce(Rc<lane::Shared>) -> anyhow::Result<Vec<Lane>> + std::marker::Send + 'static,
+    lanes: impl FnOnce(Rc<Shared>) -> Vec<Lane> + std::marker::Send + 'static,
 ) -> anyhow::Result<Generation> {
     let (counters, stop) = (Arc::<Counters>::default(), Arc::<AtomicBool>::default());
     let (due, ticks) = mpsc::channel(TICKS);
@@ -256,8 +227,8 @@ fn launch(
         .name("generator".to_owned())
         .spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let shared = Rc::new(lane::Shared::new(origin, counted, halt));
-            let lanes: Vec<Rc<Lane>> = lanes(Rc::clone(&shared))?.into_iter().map(Rc::new).collect();
+            let shared = Rc::new(Shared::new(origin, counted, halt));
+            let lanes: Vec<Rc<Lane>> = lanes(Rc::clone(&shared)).into_iter().map(Rc::new).collect();
             LocalSet::new().block_on(&runtime, serve(ticks, &lanes, &shared));
             let behind_micros = pacer.join().map_err(|_| anyhow!("the pacer panicked"))?;
             Ok(Outcome {
@@ -274,7 +245,7 @@ fn launch(
 }
 
 /// Hands each request to its lane when it is due, and returns when all are done.
-async fn serve(mut ticks: mpsc::Receiver<Tick>, lanes: &[Rc<Lane>], shared: &lane::Shared) {
+async fn serve(mut ticks: mpsc::Receiver<Tick>, lanes: &[Rc<Lane>], shared: &Shared) {
     while let Some(tick) = ticks.recv().await {
         if let Some(lane) = lanes.get(tick.lane) {
             Lane::arrive(lane, tick);

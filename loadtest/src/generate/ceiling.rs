@@ -56,7 +56,7 @@ pub(super) fn measure() -> anyhow::Result<f64> {
     let generation = launch(origin, tracks, move |shared| {
         let maker = Orders::new(&target, Kind::Order, 0, people, origin);
         let lane = Lane::new(&load, target.addresses.api, Box::new(maker), books, Rc::clone(&shared));
-        Ok(vec![lane])
+        vec![lane]
     })?;
     // The first moments are connections, which a run keeps.
     std::thread::sleep(MEASURED_FOR / 10);

@@ -27,6 +27,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 /// The pauses between tries: the first, doubled each time, and the longest, also if the answer asks for a longer one.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether what a request waits for has come.
+const NOT_YET: Duration = Duration::from_millis(2);
 /// Errors that are told in words.
 const ERRORS_MAX: usize = 5;
 
@@ -39,13 +41,27 @@ pub(super) struct Made {
     pub(super) mail: Option<(Tag, Instant)>,
 }
 
+/// What is to be sent for a tick.
+#[derive(Clone, Debug)]
+pub(super) enum Make {
+    /// This.
+    Request(Made),
+    /// Something that cannot be known yet.
+    NotYet,
+    /// Nothing, and why.
+    Nothing(&'static str),
+}
+
 /// Makes the requests of a load.
 pub(super) trait Maker {
-    /// Returns the request that is due; the same for the same tick. None: there is nothing to ask for.
-    fn make(&self, tick: &Tick) -> Option<Made>;
+    /// Returns the request that is due. It is sent until it is answered; another is made only after [`Make::NotYet`].
+    fn make(&self, tick: &Tick) -> Make;
 
-    /// Learns from an answer.
-    fn learn(&self, _tick: &Tick, _answer: &Answer) {}
+    /// Learns from the answer to a request.
+    fn answered(&self, _tick: &Tick, _answer: &Answer) {}
+
+    /// Learns that a request failed for good.
+    fn failed(&self, _tick: &Tick) {}
 }
 
 /// What all lanes of a run share.
@@ -117,6 +133,8 @@ pub(super) struct Lane {
     address: SocketAddr,
     connections_max: usize,
     books: Books,
+    /// Whether its latencies are figures.
+    is_measured: bool,
     shared: Rc<Shared>,
     /// Connections that nobody uses, the last used first.
     idle: RefCell<Vec<Connection>>,
@@ -141,6 +159,7 @@ impl Lane {
             address,
             connections_max: load.connections_max,
             books,
+            is_measured: true,
             shared,
             idle: RefCell::default(),
             busy: Cell::new(0),
@@ -155,6 +174,14 @@ impl Lane {
                 by_status: BTreeMap::new(),
                 errors: Vec::new(),
             }),
+        }
+    }
+
+    /// The same, of which no latency is noted.
+    pub(super) fn unmeasured(self) -> Self {
+        Self {
+            is_measured: false,
+            ..self
         }
     }
 
@@ -195,8 +222,13 @@ impl Lane {
 
     /// Asks until it is answered, or until there is no point in asking any more.
     async fn ask(&self, connection: &mut Option<Connection>, tick: &Tick) {
-        let Some(made) = self.maker.make(tick) else {
-            return self.fail("there was nothing to ask for".to_owned());
+        let made = loop {
+            match self.maker.make(tick) {
+                Make::Request(made) => break made,
+                Make::NotYet if Instant::now() < tick.due + TRIED_FOR && !self.shared.stops() => sleep(NOT_YET).await,
+                Make::NotYet => return self.fail(tick, "what it waits for did not come".to_owned()),
+                Make::Nothing(why) => return self.fail(tick, why.to_owned()),
+            }
         };
         if let Some((tag, due)) = made.mail {
             self.books.ledger.ask(tag, due);
@@ -215,10 +247,11 @@ impl Lane {
                 Err(_) => pause,
             };
             if Instant::now() + wait >= tick.due + TRIED_FOR || self.shared.stops() {
-                return self.fail(match tried {
+                let error = match tried {
                     Ok(answer) => format!("answered {} for a minute", answer.status),
                     Err(error) => format!("{error:#}"),
-                });
+                };
+                return self.fail(tick, error);
             }
             self.counts.borrow_mut().retried += 1;
             self.shared.counters.retried.fetch_add(1, Ordering::Relaxed);
@@ -255,14 +288,17 @@ impl Lane {
         let (measure, expected) = what_counts(self.send, tick.leg);
         if answer.status != expected {
             let text = String::from_utf8_lossy(&answer.body);
-            return self.fail(format!(
-                "answered {}: {}",
-                answer.status,
-                text.chars().take(300).collect::<String>()
-            ));
+            return self.fail(
+                tick,
+                format!(
+                    "answered {}: {}",
+                    answer.status,
+                    text.chars().take(300).collect::<String>()
+                ),
+            );
         }
         let now = Instant::now();
-        self.maker.learn(tick, answer);
+        self.maker.answered(tick, answer);
         if let Some((tag, _)) = made.mail {
             self.books.ledger.acknowledge(tag, now);
             if let Some(id) = id_of(&answer.body) {
@@ -270,7 +306,7 @@ impl Lane {
             }
         }
         // What was due in the warm-up is no figure, even if it is answered later.
-        if tick.due >= self.shared.origin.instant {
+        if self.is_measured && tick.due >= self.shared.origin.instant {
             self.books
                 .meters
                 .note(measure, now, now.saturating_duration_since(tick.due));
@@ -280,7 +316,8 @@ impl Lane {
         self.shared.counters.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn fail(&self, error: String) {
+    fn fail(&self, tick: &Tick, error: String) {
+        self.maker.failed(tick);
         let mut counts = self.counts.borrow_mut();
         counts.failed += 1;
         if counts.errors.len() < ERRORS_MAX {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rand::RngExt;
 
-use super::lane::{Made, Maker};
+use super::lane::{Made, Make, Maker};
 use super::pacer::Tick;
 use super::people::{self, People};
 use super::{Origin, Target};
@@ -86,13 +86,13 @@ impl Orders {
 }
 
 impl Maker for Orders {
-    fn make(&self, tick: &Tick) -> Option<Made> {
+    fn make(&self, tick: &Tick) -> Make {
         let tag = Tag {
             kind: self.kind,
             number: self.first + tick.number,
         };
         let body = self.body(tag, tick.due);
-        Some(Made {
+        Make::Request(Made {
             bytes: http::request("POST", "/v1/orders", &self.host, &self.headers, body.as_bytes()),
             mail: Some((tag, tick.due)),
         })

@@ -17,8 +17,8 @@ const SECONDS_MAX: u32 = 3600;
 const RATE_MAX: f64 = 200_000.0;
 /// Requests of one load. The ledger has 40 bytes for each mail.
 const COUNT_MAX: u32 = 50_000_000;
-/// What the service takes in a message's HTML and text, each 256 KiB, less what their JSON adds.
-const MESSAGE_BYTES: RangeInclusive<u32> = 200..=250_000;
+/// What the service takes as one request is 256 KiB, and JSON adds to it.
+const MESSAGE_BYTES: RangeInclusive<u32> = 200..=200_000;
 
 /// Everything that is wrong with a scenario.
 #[derive(Debug, PartialEq, Eq)]
@@ -97,6 +97,8 @@ pub(super) fn read(text: &str) -> Result<Scenario, Faults> {
     check_head(&head, &mut faults);
     check_service(&service, &head, &mut faults);
     check_mails(&mails, &mut faults);
+    let comes = mails.prepared == 0 || sink.guise != sink::Guise::Dead;
+    faults.demand(comes, "mails.prepared", "cannot be delivered to a sink that is dead");
     if loads.is_empty() {
         faults.add("load", "there is none: a scenario has at least one [[load]]");
     }

@@ -1,0 +1,142 @@
+//! A real service and the sink: each of the six kinds comes to its end, and what is read of it is true.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::meter::Measure;
+use crate::service::{Setup, Staffetta, metric};
+use crate::sink::Sink;
+
+const SCENARIO: &str = r#"
+title = "All six"
+seconds = 4
+warm_up_seconds = 1
+[mails]
+prepared = 20
+domains = { "gmail.com" = 1, "*" = 1 }
+bytes = [[2000, 1], [30000, 1]]
+[[load]]
+send = "orders"
+rate = 20
+[[load]]
+send = "messages"
+rate = 10
+[[load]]
+send = "opens"
+rate = 20
+[[load]]
+send = "clicks"
+rate = 10
+[[load]]
+send = "landings"
+rate = 5
+[[load]]
+send = "timers"
+rate = 10
+wait_seconds = 2
+[[load]]
+send = "timers"
+curve = { shape = "batch", at_seconds = 3, count = 15 }
+wait_seconds = 2
+"#;
+
+/// The service's binary of the same build: `cargo test --workspace` makes it.
+fn binary() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests
+        .parent()
+        .and_then(std::path::Path::parent)
+        .unwrap()
+        .join("staffetta");
+    assert!(path.is_file(), "{} is not there: cargo build -p edge", path.display());
+    path
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: not after a minute");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn each_of_the_six_kinds_comes_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = Scenario::parse(SCENARIO).unwrap();
+    assert_eq!(scenario.counts(), [100, 50, 65, 20]);
+    let books = Books::new(scenario.counts(), Instant::now() + Duration::from_secs(1000));
+    let sink = Sink::start(&scenario.sink, books.clone()).unwrap();
+    let mut service = Staffetta::start(Setup {
+        binary: binary(),
+        folder: folder.path().to_owned(),
+        route: sink.route(),
+        dkim: scenario.service.dkim,
+        settings: scenario.service.settings.clone(),
+        environment: Vec::new(),
+    })
+    .await
+    .unwrap();
+    let target = Target {
+        addresses: service.addresses(),
+        key: service.shop_key().to_owned(),
+    };
+    prepare(&scenario, &target, &books).unwrap();
+    until("prepared mails", || books.ledger.account(Kind::Prepared).taken == 20).await;
+    let [opens, clicks, _] = sink.links().counts();
+    assert_eq!((opens, clicks), (20, 60), "a pixel and three offers each");
+
+    // Books of which the run begins now; the sink goes on with those that it has.
+    let run = Books {
+        ledger: Arc::clone(&books.ledger),
+        meters: Arc::new(crate::meter::Meters::new(Instant::now() + Duration::from_millis(2200))),
+    };
+    let generation = start(&scenario, &target, &run, &sink.links()).unwrap();
+    until("the generator's end", || generation.is_finished()).await;
+    let outcome = generation.finish().unwrap();
+    for load in &outcome.loads {
+        assert_eq!((load.asked, load.failed), (load.answered, 0), "{load:#?}");
+    }
+    let asked: Vec<u64> = outcome.loads.iter().map(|load| load.asked).collect();
+    // Landings are two requests each.
+    assert_eq!(asked, [100, 50, 100, 50, 50, 50, 15]);
+    assert!(outcome.busiest_second >= 60, "{}", outcome.busiest_second);
+    until("all mails", || {
+        Kind::ALL.iter().all(|kind| books.ledger.outstanding(*kind) == 0)
+    })
+    .await;
+    for (kind, count) in Kind::ALL.into_iter().zip(scenario.counts()) {
+        let account = books.ledger.account(kind);
+        let expected = crate::ledger::Account {
+            asked: count.into(),
+            acknowledged: count.into(),
+            taken: count.into(),
+            ..crate::ledger::Account::default()
+        };
+        assert_eq!(account, expected, "{kind:?}");
+    }
+    assert_eq!(books.ledger.strangers(), 0);
+
+    // What came in the warm-up is no figure: a second of five.
+    let counts = Measure::ALL.map(|measure| run.meters.count(measure));
+    assert_eq!(
+        counts[..2],
+        [80, 0],
+        "orders, of which the sink writes into other books"
+    );
+    assert_eq!(run.meters.count(Measure::MessageAccepted), 40);
+    assert_eq!(run.meters.count(Measure::Open), 80);
+    assert_eq!(run.meters.count(Measure::Landing), 20);
+    assert_eq!(run.meters.count(Measure::TimerArmed), 55);
+    // The service counts the same.
+    let metrics = service.metrics().await.unwrap();
+    for (name, label, count) in [
+        ("api_orders_accepted_total", "", 120.0),
+        ("api_messages_accepted_total", "", 50.0),
+    ] {
+        let counted = metric(&metrics, name, label);
+        assert!((counted - count).abs() < 0.5, "{name} {counted}");
+    }
+    service.stop().unwrap();
+}
