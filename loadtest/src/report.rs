@@ -4,6 +4,8 @@
 //! nothing that is not in the JSON.
 
 mod bars;
+#[cfg(test)]
+mod in_a_real_browser;
 mod number;
 mod page;
 #[cfg(test)]

@@ -192,12 +192,13 @@
       return { box, plot };
     });
   }
-  const watch = new ResizeObserver(() => {
+  // In the next frame: what is resized while sizes are told would be told again at once.
+  const watch = new ResizeObserver(() => requestAnimationFrame(() => {
     for (const { box, plot } of drawn) {
       const width = Math.floor(box.clientWidth);
       if (width > 0 && width !== plot.width) plot.setSize({ width, height: height(width) });
     }
-  });
+  }));
 
   draw();
   for (const box of document.querySelectorAll(".plot")) watch.observe(box);
