@@ -23,11 +23,6 @@ use serde_json::Value;
 
 pub(crate) use text::text;
 
-/// Writes a value with the unit that fits it, for tables and sentences: 12,300 `ms` are `12.3 s`.
-pub(crate) fn quantity(value: f64, unit: &str) -> String {
-    number::written(value, unit, ',')
-}
-
 /// One run, or one comparison.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Report {
@@ -239,6 +234,11 @@ impl Report {
         };
         (text, self.intact)
     }
+}
+
+/// Writes a value with the unit that fits it, for tables and sentences: 12,300 `ms` are `12.3 s`.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    number::written(value, unit, ',')
 }
 
 /// Where a report was written.

@@ -13,6 +13,9 @@ pub(super) fn written(value: f64, unit: &str, thousands: char) -> String {
 
 /// Writes a value and its unit apart.
 pub(super) fn parts(value: f64, unit: &str, thousands: char) -> (String, String) {
+    if !value.is_finite() {
+        return (NOTHING.to_owned(), String::new());
+    }
     let (factor, unit) = scale(value, unit);
     (digits(value * factor, thousands), unit)
 }
@@ -169,7 +172,7 @@ mod tests {
             (0.5, "MiB", "512 KiB"),
             (-12.5, "%", "−12.5 %"),
             (-0.000_001, "", "0.0000"),
-            (f64::NAN, "ms", "– ms"),
+            (f64::NAN, "ms", "–"),
         ] {
             assert_eq!(written(value, unit, ','), expected, "{value} {unit}");
         }

@@ -15,6 +15,7 @@ use super::{Ceiling, Chart, ChartKind, Latency, Machine, Mark, Report, Table};
 const PAGE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
+// uPlot 1.6.32 as it comes from npm.
 const UPLOT_SCRIPT: &str = include_str!("uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("uplot/uPlot.min.css");
 const UPLOT_LICENSE: &str = include_str!("uplot/LICENSE");

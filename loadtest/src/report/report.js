@@ -131,7 +131,7 @@
 
   // All plots over time show the same seconds, so that a cursor stands in all of them at once.
   const overTime = data.charts.flatMap((chart) => chart.x);
-  const span = [Math.min(0, ...overTime.slice(0, 1)), overTime.reduce((most, at) => Math.max(most, at), 1)];
+  const span = [0, overTime.reduce((most, at) => Math.max(most, at), 1)];
   const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
   function timePlot(chart, width) {
@@ -149,7 +149,7 @@
         width, height: height(width), padding: [room, 8, 0, 0], plugins: [plugin],
         cursor: { sync: { key: "time", scales: ["x", null] }, drag: { x: true, y: false }, y: false, points: { size: 7 } },
         scales: {
-          x: { time: false, range: (_, least, most) => (least === overTime[0] || least == null ? span : [least, most]) },
+          x: { time: false, range: (_, least, most) => (least == null || (least === chart.x[0] && most === chart.x.at(-1)) ? span : [least, most]) },
           y: log ? { distr: 3, range: decades } : { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.08 : 1] },
         },
         axes: [
