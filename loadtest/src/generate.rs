@@ -34,7 +34,7 @@ use tokio::task::LocalSet;
 use types::time::Timestamp;
 
 use crate::books::Books;
-use crate::ledger::Kind;
+use crate::ledger::{Kind, Tag};
 use crate::scenario::{Scenario, Send};
 use crate::service::Addresses;
 use crate::sink::Links;
@@ -156,20 +156,25 @@ impl Origin {
     clippy::disallowed_methods,
     reason = "this is the program's edge: what it sends is dated"
 )]
-fn wall_now() -> Timestamp {
+pub(crate) fn wall_now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp::from_millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Makes what has to be there before a run: workflows with their contacts, and the orders of which prepared mails come. It returns when
-/// all of that is durable; the mails may still be on their way. Blocks.
+/// Makes what has to be there before a run: workflows with their contacts, and mails whose links are followed. Returns once all of them
+/// have come. Blocks.
 pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
     prepare::prepare(scenario, target, books)
 }
 
+/// Returns to whom a mail of a run goes.
+pub(crate) fn recipient(scenario: &Scenario, tag: Tag) -> String {
+    People::of(&scenario.mails).address(tag)
+}
+
 /// Starts: second 0 is when the books begin to measure, and the warm-up is before it.
 pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, links: &Links) -> anyhow::Result<Generation> {
-    let origin = Origin::of(books.meters.started());
+    let origin = Origin::of(books.meters.started().context("the books have not begun")?);
     let tracks = (0..)
         .zip(&scenario.loads)
         .flat_map(|(lane, load)| Track::of(lane, load));

@@ -8,16 +8,22 @@ mod books;
 mod generate;
 mod http;
 mod inject;
+mod judge;
 mod ledger;
 mod limits;
+mod machine;
 mod meter;
 mod process;
 mod progress;
 mod report;
+mod run;
 mod sample;
 mod scenario;
 mod service;
 mod sink;
+mod slow_flush;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -31,15 +37,26 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a scenario: the service, its load, its receivers, and a report of it all.
+    Run(run::Arguments),
     /// Measure what this machine allows: small overwrites with fdatasync, and signatures.
     Limits(limits::Arguments),
     /// Write the page of a stored report.json again, and print its text.
     Report(report::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
+/// Fails, too, if what was run lost, repeated or damaged a mail.
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Limits(arguments) => limits::run(&arguments),
-        Command::Report(arguments) => report::run(&arguments),
+        Command::Run(arguments) => {
+            return Ok(if run::run(&arguments)? {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        Command::Limits(arguments) => limits::run(&arguments)?,
+        Command::Report(arguments) => report::run(&arguments)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

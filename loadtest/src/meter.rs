@@ -105,6 +105,16 @@ impl Meters {
         meters
     }
 
+    /// Returns when slices begin to count. None: it has not begun.
+    pub(crate) fn started(&self) -> Option<Instant> {
+        self.started.get().copied()
+    }
+
+    /// Returns a copy of one second of a measure, if anything was noted in it.
+    pub(crate) fn slice(&self, measure: Measure, second: usize) -> Option<Slice> {
+        self.meter(measure).slices.get(second)?.clone()
+    }
+
     /// Begins, if it has not begun yet.
     pub(crate) fn begin(&self, started: Instant) {
         self.started.get_or_init(|| started);

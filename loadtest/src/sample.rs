@@ -3,19 +3,22 @@
 
 use std::time::{Duration, Instant};
 
-use crate::process::{Accounting, Cpu};
+use crate::process::Cpu;
 use crate::report::{Chart, ChartKind, Series};
 use crate::service::{Staffetta, metric};
 
 /// One moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sample {
+    pub(crate) taken: Instant,
     /// Seconds since the run began; negative in the warm-up.
     pub(crate) at: f64,
     pub(crate) cpu: Cpu,
     pub(crate) rss_bytes: f64,
     /// Seconds of CPU that everything on the machine has used.
     pub(crate) machine_seconds: f64,
+    /// Seconds of CPU that this process has used: generator, sink and all.
+    pub(crate) ours_seconds: f64,
     /// None: it did not answer, as while it is down, or it was not asked.
     pub(crate) told: Option<Told>,
 }
@@ -81,11 +84,13 @@ impl Samples {
     pub(crate) async fn note(&mut self, service: &Staffetta, scrape: bool) -> anyhow::Result<&Sample> {
         let now = Instant::now();
         let mut sample = Sample {
+            taken: now,
             at: now.saturating_duration_since(self.began).as_secs_f64()
                 - self.began.saturating_duration_since(now).as_secs_f64(),
             cpu: service.group().cpu()?,
             rss_bytes: float(service.group().rss_bytes()),
             machine_seconds: machine_seconds(),
+            ours_seconds: crate::process::own_cpu().seconds(),
             told: None,
         };
         if scrape && let Ok(text) = service.metrics().await {
@@ -233,11 +238,6 @@ fn machine_seconds() -> f64 {
     // User, nice, system; then idle and waiting, which are no work; then interrupts and what the host took.
     let busy: u64 = fields.iter().take(3).chain(fields.iter().skip(5).take(3)).sum();
     float(busy) / float(rustix::param::clock_ticks_per_second().max(1))
-}
-
-/// Returns how CPU was counted, for the method.
-pub(crate) fn accounting(service: &Staffetta) -> Accounting {
-    service.group().accounting()
 }
 
 #[cfg(test)]

@@ -301,6 +301,9 @@ impl Lane {
         self.maker.answered(tick, answer);
         if let Some((tag, _)) = made.mail {
             self.books.ledger.acknowledge(tag, now);
+            if let Some(id) = id_of(&answer.body) {
+                self.books.ledger.name(tag, id);
+            }
         }
         // What was due in the warm-up is no figure, even if it is answered later.
         if self.is_measured && tick.due >= self.shared.origin.instant {
@@ -322,6 +325,12 @@ impl Lane {
         }
         self.shared.counters.failed.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Returns the id in an accept's answer, which begins with it: `{"id":"…"`.
+fn id_of(body: &[u8]) -> Option<&[u8]> {
+    let rest = body.strip_prefix(br#"{"id":""#)?;
+    rest.split(|byte| *byte == b'"').next()
 }
 
 /// Returns what an answer is a measure of, and the status that it is to have.

@@ -37,8 +37,8 @@ fn a_stall_of_a_second_is_late_for_everybody_who_came_meanwhile() {
         scenario("seconds = 3\nwarm_up_seconds = 1\n[[load]]\nsend = \"orders\"\nrate = 200.0\nconnections_max = 4\n");
     let books = books(&scenario);
     let (from, to) = (
-        books.meters.started() + Duration::from_secs(1),
-        books.meters.started() + Duration::from_secs(2),
+        books.meters.started().unwrap() + Duration::from_secs(1),
+        books.meters.started().unwrap() + Duration::from_secs(2),
     );
     let server = Null::start(move |at| {
         if at >= from {
