@@ -156,16 +156,20 @@ impl Origin {
     clippy::disallowed_methods,
     reason = "this is the program's edge: what it sends is dated"
 )]
-/// Returns the wall clock's time.
 pub(crate) fn wall_now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Timestamp::from_millis(u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }
 
-/// Makes what has to be there before a run: workflows with their contacts, and the orders of which prepared mails come. It returns when
-/// all of that is durable; the mails may still be on their way. Blocks.
+/// Makes what has to be there before a run: workflows with their contacts, and mails whose links are followed. Returns once all of them
+/// have come. Blocks.
 pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
     prepare::prepare(scenario, target, books)
+}
+
+/// Returns to whom a mail of a run goes.
+pub(crate) fn recipient(scenario: &Scenario, tag: Tag) -> String {
+    People::of(&scenario.mails).address(tag)
 }
 
 /// Starts: second 0 is when the books begin to measure, and the warm-up is before it.
@@ -197,11 +201,6 @@ pub(crate) fn start(scenario: &Scenario, target: &Target, books: &Books, links: 
         });
         lanes.collect()
     })
-}
-
-/// Returns to whom a mail of a run goes.
-pub(crate) fn recipient(scenario: &Scenario, tag: Tag) -> String {
-    People::of(&scenario.mails).address(tag)
 }
 
 /// Measures how many orders a second the generator gets answered by a server that does nothing, in a thread of this process: what it can

@@ -10,7 +10,7 @@ mod tell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use crate::books::Books;
@@ -30,8 +30,6 @@ use crate::{judge, limits, report};
 const TICK: Duration = Duration::from_millis(100);
 /// Between the start of the generator and the first request, so that its threads are there.
 const LEAD: Duration = Duration::from_millis(200);
-/// How long prepared mails may take to come.
-const PREPARED_WITHIN: Duration = Duration::from_mins(2);
 /// Between two samples where `/metrics` is not read.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -162,7 +160,6 @@ impl Run {
             key: self.service.shop_key().to_owned(),
         };
         generate::prepare(&self.scenario, &target, &self.books)?;
-        self.wait_for_prepared().await?;
         let scenario = &self.scenario;
         let began = Instant::now() + LEAD + Duration::from_secs(scenario.warm_up_seconds.into());
         let ends = began + Duration::from_secs(scenario.seconds.into());
@@ -188,22 +185,6 @@ impl Run {
             tokio::time::sleep(TICK).await;
         }
         self.close(generation, limits, began, folder).await
-    }
-
-    /// Waits until the mails came whose links are followed.
-    async fn wait_for_prepared(&self) -> anyhow::Result<()> {
-        let end = Instant::now() + PREPARED_WITHIN;
-        while self.books.ledger.outstanding(Kind::Prepared) > 0 {
-            if Instant::now() > end {
-                bail!(
-                    "{} of the mails to follow did not come:\n{}",
-                    self.books.ledger.outstanding(Kind::Prepared),
-                    self.service.log_tail()
-                );
-            }
-            tokio::time::sleep(TICK).await;
-        }
-        Ok(())
     }
 
     /// Ends generator and progress, and asks what became of what did not come.

@@ -24,6 +24,9 @@ const IMPORTED_WITHIN: Duration = Duration::from_mins(5);
 const ANSWERED_WITHIN: Duration = Duration::from_mins(1);
 /// Contacts in one import.
 const ROWS: u32 = 200_000;
+/// How fast mails are prepared, and how long after the last order they may take to come.
+const PREPARED_PER_SECOND: u32 = 1000;
+const DELIVERED_WITHIN: Duration = Duration::from_mins(1);
 const CONNECTIONS: usize = 64;
 
 const HTML: &str = "<!DOCTYPE html><html lang=\"it\"><body style=\"font-family:Helvetica,Arial,sans-serif\"><p>Ciao{% if buyer.name %} \
@@ -42,23 +45,18 @@ pub(super) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> an
         furnished.map_err(|_| anyhow::anyhow!("preparing workflows panicked"))??;
     }
     if scenario.mails.prepared > 0 {
-        post_orders(scenario, target, books).context("posting the orders of prepared mails")?;
+        deliver(scenario, target, books).context("delivering the mails whose links are followed")?;
     }
     Ok(())
 }
 
-fn post_orders(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
+/// Posts orders, and returns once all their mails have come.
+fn deliver(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
+    let count = scenario.mails.prepared;
+    let seconds = count.div_ceil(PREPARED_PER_SECOND);
     let load = Load {
         send: Send::Orders,
-        arrivals: Arrivals::new(
-            0.0,
-            Curve::Batch {
-                at_seconds: 0.0,
-                count: scenario.mails.prepared,
-            },
-            1,
-            0,
-        ),
+        arrivals: Arrivals::new(f64::from(count) / f64::from(seconds), Curve::Steady, seconds, 0),
         connections_max: CONNECTIONS,
         wait_seconds: 0,
         first: 0,
@@ -66,18 +64,30 @@ fn post_orders(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::R
     let origin = Origin::of(Instant::now());
     let people = Arc::new(People::of(&scenario.mails));
     let tracks = vec![Track::new(0, load.arrivals, Leg::Main)];
-    let (target, books) = (target.clone(), books.clone());
+    let (target, lane_books) = (target.clone(), books.clone());
     let generation = launch(origin, tracks, move |shared| {
         let orders = Orders::new(&target, Kind::Prepared, 0, people, origin);
-        let lane = Lane::new(&load, target.addresses.api, Box::new(orders), books, Rc::clone(&shared));
+        let lane = Lane::new(
+            &load,
+            target.addresses.api,
+            Box::new(orders),
+            lane_books,
+            Rc::clone(&shared),
+        );
         vec![lane.unmeasured()]
     })?;
     let outcome = generation.finish()?;
-    match outcome.loads.first() {
-        Some(done) if done.failed == 0 => Ok(()),
-        Some(done) => bail!("{} of {} failed: {:?}", done.failed, done.asked, done.errors),
-        None => bail!("nothing was posted"),
+    if let Some(error) = outcome.loads.iter().find_map(|load| load.errors.first()) {
+        bail!("an order was not accepted: {error}");
     }
+    let end = Instant::now() + DELIVERED_WITHIN;
+    while books.ledger.outstanding(Kind::Prepared) > 0 {
+        if Instant::now() > end {
+            bail!("{} of {count} did not come", books.ledger.outstanding(Kind::Prepared));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]
