@@ -15,9 +15,16 @@ pub(crate) struct Books {
 impl Books {
     /// Empty books for so many mails of each kind, in the order of [`Kind::ALL`]; what is measured before `started` is left out.
     pub(crate) fn new(counts: [u32; Kind::ALL.len()], started: std::time::Instant) -> Self {
+        let books = Self::waiting(counts);
+        books.meters.begin(started);
+        books
+    }
+
+    /// The same, of a run that has not begun: nothing is measured until its meters are told to begin.
+    pub(crate) fn waiting(counts: [u32; Kind::ALL.len()]) -> Self {
         Self {
             ledger: Arc::new(Ledger::new(counts)),
-            meters: Arc::new(Meters::new(started)),
+            meters: Arc::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! It reads answers with a `Content-Length`, or without a body, which is what the service and its peers send here.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +16,10 @@ use tokio::net::TcpStream;
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Bytes,
+    /// Where a redirect leads.
+    pub(crate) location: Option<Box<str>>,
+    /// For how long 429 and 503 ask to wait.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Answer {
@@ -98,18 +103,28 @@ pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(Answer, usiz
         .and_then(|line| line.split(' ').nth(1))
         .context("an answer without a status")?
         .parse()?;
-    let length = lines
-        .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
-    let length = match length {
-        Some((_, value)) => value.trim().parse::<usize>()?,
+    let field = |wanted: &str| {
+        let mut fields = lines.clone().filter_map(|line| line.split_once(':'));
+        fields.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value.trim()))
+    };
+    let length = match field("content-length") {
+        Some(value) => value.parse::<usize>()?,
         None if matches!(status, 204 | 304) => 0,
         None => bail!("an answer {status} without a content-length"),
     };
     let total = end + 4 + length;
     Ok(buffer.get(end + 4..total).map(|body| {
-        let body = Bytes::copy_from_slice(body);
-        (Answer { status, body }, total)
+        let answer = Answer {
+            status,
+            body: Bytes::copy_from_slice(body),
+            location: field("location")
+                .filter(|_| (300..400).contains(&status))
+                .map(Into::into),
+            retry_after: field("retry-after")
+                .filter(|_| matches!(status, 429 | 503))
+                .and_then(|value| Some(Duration::from_secs(value.parse().ok()?))),
+        };
+        (answer, total)
     }))
 }
 
@@ -125,6 +140,12 @@ mod tests {
         assert_eq!((whole.status, &whole.body[..], length), (202, &b"{}"[..], 46));
         let (empty, length) = whole_answer(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap().unwrap();
         assert_eq!((empty.status, empty.body.len(), length), (204, 0, 27));
+        let moved = b"HTTP/1.1 302 Found\r\nLocation: https://a.test/?c=1\r\ncontent-length: 0\r\n\r\n";
+        let (moved, _) = whole_answer(moved).unwrap().unwrap();
+        assert_eq!(moved.location.as_deref(), Some("https://a.test/?c=1"));
+        let busy = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
+        let (busy, _) = whole_answer(busy).unwrap().unwrap();
+        assert_eq!((busy.location, busy.retry_after), (None, Some(Duration::from_secs(5))));
     }
 
     #[test]

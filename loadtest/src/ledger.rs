@@ -5,8 +5,12 @@
 //! whatever it says. Numbers are dense, so all of it is a few flat arrays that two threads write without a lock.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// The length of the ids that the service gives.
+const ID_BYTES: usize = 16;
 
 /// What a mail came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +91,8 @@ struct Row {
     /// The code of the receiver's last refusal.
     refused: AtomicU16,
     damaged: AtomicU8,
+    /// By which the service knows it.
+    id: OnceLock<[u8; ID_BYTES]>,
 }
 
 /// What the sink made of a mail that came.
@@ -114,7 +120,7 @@ pub(crate) struct Account {
     /// Acknowledged, and refused for good by the receiver (5xx): they are the sender's to report, not lost.
     pub(crate) refused: u64,
     /// Acknowledged, and not taken: the receiver's last word was to come again later (4xx). The sender must still have them.
-    pub(crate) deferred: u64,
+    pub(crate) deferred: Vec<u32>,
     /// Taken more than once.
     pub(crate) twice: Vec<u32>,
     /// Taken with other bytes than were sent.
@@ -145,6 +151,19 @@ impl Ledger {
         if let Some(row) = self.row(tag) {
             row.acknowledged.store(self.stamp(at), Ordering::Release);
         }
+    }
+
+    /// Notes by which id the service knows what it acknowledged.
+    pub(crate) fn name(&self, tag: Tag, id: &[u8]) {
+        if let (Some(row), Ok(id)) = (self.row(tag), id.try_into()) {
+            row.id.get_or_init(|| id);
+        }
+    }
+
+    /// Returns the id by which the service knows a mail, if it told one.
+    pub(crate) fn id(&self, tag: Tag) -> Option<String> {
+        let id = self.row(tag)?.id.get()?;
+        Some(String::from_utf8_lossy(id).into_owned())
     }
 
     /// Notes that the sink answered a mail with 250 at `at`.
@@ -205,7 +224,7 @@ impl Ledger {
             if acknowledged && copies == 0 {
                 match row.refused.load(Ordering::Acquire) {
                     0 => account.missing.push(number),
-                    1..500 => account.deferred += 1,
+                    1..500 => account.deferred.push(number),
                     500.. => account.refused += 1,
                 }
             }
@@ -265,6 +284,10 @@ mod tests {
         assert_eq!(ledger.take(tag(9), late), Taking::Stranger);
         assert_eq!(ledger.outstanding(Kind::Order), 1);
         ledger.damage(tag(0));
+        ledger.name(tag(2), b"abcdefghijklmnop");
+        ledger.name(tag(2), b"too short");
+        assert_eq!(ledger.id(tag(2)).as_deref(), Some("abcdefghijklmnop"));
+        assert_eq!(ledger.id(tag(1)), None);
         let told = Account {
             asked: 4,
             acknowledged: 3,
@@ -297,7 +320,7 @@ mod tests {
         ledger.refuse(tag(3), 550);
         ledger.take(tag(2), Instant::now());
         let account = ledger.account(Kind::Order);
-        assert_eq!((account.taken, account.refused, account.deferred), (1, 2, 1));
+        assert_eq!((account.taken, account.refused, account.deferred.len()), (1, 2, 1));
         assert_eq!(account.missing, [4]);
         // What is deferred may yet come; what was refused will not.
         assert_eq!(ledger.outstanding(Kind::Order), 2);

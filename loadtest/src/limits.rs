@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub(crate) use signing::signatures;
-pub(crate) use sync::syncs;
+pub(crate) use sync::{Syncs, syncs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

@@ -1,9 +1,12 @@
 //! Latencies and counts of a run, whole and in slices of a second, so that a report shows when it was slow and not only that it was.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+
+/// What a latency counts as at most: no run lasts longer.
+const LATENCY_MAX: Duration = Duration::from_hours(2);
 
 /// What is measured. Every latency counts from the moment that the request was due, whoever was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,30 +90,50 @@ impl Default for Meter {
     }
 }
 
-/// All measures of a run.
-#[derive(Debug)]
+/// All measures of a run. Until it has begun nothing is noted.
+#[derive(Debug, Default)]
 pub(crate) struct Meters {
-    started: Instant,
+    started: OnceLock<Instant>,
     meters: [Mutex<Meter>; Measure::ALL.len()],
 }
 
 impl Meters {
     /// Begins: slices count from `started`, and what is noted before it is left out, as are warm-ups.
     pub(crate) fn new(started: Instant) -> Self {
-        Self {
-            started,
-            meters: Default::default(),
-        }
+        let meters = Self::default();
+        meters.begin(started);
+        meters
+    }
+
+    /// Returns when slices begin to count. None: it has not begun.
+    pub(crate) fn started(&self) -> Option<Instant> {
+        self.started.get().copied()
+    }
+
+    /// Returns a copy of one second of a measure, if anything was noted in it.
+    pub(crate) fn slice(&self, measure: Measure, second: usize) -> Option<Slice> {
+        self.meter(measure).slices.get(second)?.clone()
+    }
+
+    /// Begins, if it has not begun yet.
+    pub(crate) fn begin(&self, started: Instant) {
+        self.started.get_or_init(|| started);
     }
 
     /// Notes a latency at the moment `at`.
     pub(crate) fn note(&self, measure: Measure, at: Instant, latency: Duration) {
-        let Some(since) = at.checked_duration_since(self.started) else {
+        let since = self
+            .started
+            .get()
+            .and_then(|started| at.checked_duration_since(*started));
+        let Some(since) = since else {
             return;
         };
-        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1);
+        let micros = latency.min(LATENCY_MAX).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX).max(1);
         let mut meter = self.meter(measure);
-        meter.micros.saturating_record(micros);
+        // `saturating_record` would cut off at what the histogram has room for so far instead of growing.
+        meter.micros.record(micros).expect("it grows");
         let second = usize::try_from(since.as_secs()).unwrap_or(usize::MAX);
         if second >= meter.slices.len() {
             meter.slices.resize(second + 1, None);
@@ -119,7 +142,7 @@ impl Meters {
             let slice = slice.get_or_insert_with(|| Slice {
                 micros: Histogram::new(2).expect("two digits are allowed"),
             });
-            slice.micros.saturating_record(micros);
+            slice.micros.record(micros).expect("it grows");
         }
     }
 
@@ -131,11 +154,6 @@ impl Meters {
     /// Returns a copy of one measure.
     pub(crate) fn read(&self, measure: Measure) -> Meter {
         self.meter(measure).clone()
-    }
-
-    /// Returns when slices begin to count.
-    pub(crate) fn started(&self) -> Instant {
-        self.started
     }
 
     fn meter(&self, measure: Measure) -> MutexGuard<'_, Meter> {
@@ -168,6 +186,7 @@ mod tests {
         );
         let read = meters.read(Measure::Open);
         assert_eq!(read.micros.len(), 2);
+        assert!((4990..=5010).contains(&read.micros.max()), "{}", read.micros.max());
         assert_eq!(
             read.slices
                 .iter()

@@ -331,18 +331,30 @@ fn stat(pid: u32) -> Option<Vec<u64>> {
     )
 }
 
+/// Returns the CPU that a process has used, with that of children that it has waited for.
 fn cpu_of(pid: u32) -> Cpu {
+    let (own, children) = times(pid);
+    Cpu {
+        user: own.user + children.user,
+        system: own.system + children.system,
+    }
+}
+
+/// Returns the CPU of a process, and that of children that it has waited for.
+fn times(pid: u32) -> (Cpu, Cpu) {
     let fields = stat(pid).unwrap_or_default();
     let ticks = rustix::param::clock_ticks_per_second().max(1);
-    // Its own, and those of children that it has waited for.
-    let time = |own: usize, children: usize| {
-        let sum = fields.get(own).copied().unwrap_or_default() + fields.get(children).copied().unwrap_or_default();
-        Duration::from_millis(sum * 1000 / ticks)
+    let time = |field: usize| Duration::from_millis(fields.get(field).copied().unwrap_or_default() * 1000 / ticks);
+    let cpu = |user, system| Cpu {
+        user: time(user),
+        system: time(system),
     };
-    Cpu {
-        user: time(11, 13),
-        system: time(12, 14),
-    }
+    (cpu(11, 12), cpu(13, 14))
+}
+
+/// Returns the CPU that this process has used, without that of those it started.
+pub(crate) fn own_cpu() -> Cpu {
+    times(std::process::id()).0
 }
 
 /// Returns the processes and all that descend from them.

@@ -86,7 +86,7 @@ pub(crate) struct Staffetta {
     addresses: Addresses,
     operator: String,
     shop: String,
-    records: Vec<Value>,
+    records: Vec<(String, String)>,
 }
 
 /// Where it listens.
@@ -139,9 +139,18 @@ impl Staffetta {
         &self.shop
     }
 
-    /// Returns what `PUT /v1/shops` answered for the publisher: among it the DKIM records to publish.
-    pub(crate) fn shop_records(&self) -> &[Value] {
+    /// Returns the DKIM records of its shops, name and text.
+    pub(crate) fn dkim_records(&self) -> &[(String, String)] {
         &self.records
+    }
+
+    /// Returns its version, as `--version` tells it.
+    pub(crate) fn version(&self) -> anyhow::Result<String> {
+        let told = std::process::Command::new(&self.setup.binary)
+            .arg("--version")
+            .output()?;
+        let told = String::from_utf8_lossy(&told.stdout);
+        Ok(told.split_whitespace().last().unwrap_or_default().to_owned())
     }
 
     /// Returns its processes, for accounting.
@@ -223,9 +232,10 @@ impl Staffetta {
             let answer = self
                 .api("PUT", &path, Some(&shop_document(shop, category, self.setup.dkim)))
                 .await?;
-            if shop == PUBLISHER {
-                self.records.push(answer);
-            }
+            let records = answer.get("dns").and_then(Value::as_array).into_iter().flatten();
+            let text = |record: &Value, field: &str| record.get(field).and_then(Value::as_str).map(str::to_owned);
+            self.records
+                .extend(records.filter_map(|record| Some((text(record, "name")?, text(record, "value")?))));
         }
         let source = json!({ "subject": "{{ shop.name }}: offerte per te", "html": OFFER_HTML, "text": OFFER_TEXT });
         let template = json!({ "kind": "offer", "sources": { "it": source } });

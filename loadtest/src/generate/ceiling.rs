@@ -1,0 +1,172 @@
+//! What the generator can do at most on this machine: orders into a server that answers everything at once and does nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::lane::Lane;
+use super::orders::Orders;
+use super::pacer::{Leg, Track};
+use super::people::People;
+use super::{Origin, Target, launch};
+use crate::books::Books;
+use crate::ledger::Kind;
+use crate::scenario::{Arrivals, Curve, Load, Mails, Send};
+use crate::service::Addresses;
+
+/// For how long it is measured.
+const MEASURED_FOR: Duration = Duration::from_secs(2);
+/// More orders than can be sent in that time.
+const ORDERS: u32 = 2_000_000;
+const CONNECTIONS: usize = 64;
+const ANSWER: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: 39\r\n\r\n\
+    {\"id\":\"aaaaaaaaaaaaaaaa\",\"order_id\":\"1\"}";
+
+/// Returns orders a second.
+pub(super) fn measure() -> anyhow::Result<f64> {
+    let server = Null::start(|_| Duration::ZERO)?;
+    let target = server.target();
+    let books = Books::new([ORDERS, 0, 0, 0], Instant::now());
+    let load = Load {
+        send: Send::Orders,
+        // All at once: each connection takes the next as soon as it is free, on the way that every order takes.
+        arrivals: Arrivals::new(
+            0.0,
+            Curve::Batch {
+                at_seconds: 0.0,
+                count: ORDERS,
+            },
+            1,
+            0,
+        ),
+        connections_max: CONNECTIONS,
+        wait_seconds: 0,
+        first: 0,
+    };
+    let origin = Origin::of(Instant::now());
+    let tracks = vec![Track::new(0, load.arrivals, Leg::Main)];
+    let people = Arc::new(People::of(&Mails::default()));
+    let generation = launch(origin, tracks, move |shared| {
+        let maker = Orders::new(&target, Kind::Order, 0, people, origin);
+        let lane = Lane::new(&load, target.addresses.api, Box::new(maker), books, Rc::clone(&shared));
+        Ok(vec![lane])
+    })?;
+    // The first moments are connections, which a run keeps.
+    std::thread::sleep(MEASURED_FOR / 10);
+    let (began, before) = (Instant::now(), generation.progress().answered);
+    std::thread::sleep(MEASURED_FOR);
+    let (lasted, after) = (began.elapsed(), generation.progress().answered);
+    #[expect(clippy::cast_precision_loss, reason = "millions")]
+    let count = (after - before) as f64;
+    Ok(count / lasted.as_secs_f64())
+}
+
+/// A server that reads requests and answers each with 202. Dropped, it stops.
+pub(super) struct Null {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Null {
+    /// Starts on loopback; `delay` says for how long an answer is held back, by the moment at which its request came.
+    pub(super) fn start(delay: impl Fn(Instant) -> Duration + std::marker::Send + 'static) -> anyhow::Result<Self> {
+        Self::listen((Ipv4Addr::LOCALHOST, 0).into(), delay)
+    }
+
+    /// Starts at an address.
+    pub(super) fn listen(
+        address: SocketAddr,
+        delay: impl Fn(Instant) -> Duration + std::marker::Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let listener = std::net::TcpListener::bind(address)?;
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::Builder::new().name("null".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                let Ok(listener) = TcpListener::from_std(listener) else {
+                    return;
+                };
+                let delay = Rc::new(delay);
+                let accept = async {
+                    while let Ok((stream, _)) = listener.accept().await {
+                        let delay = Rc::clone(&delay);
+                        tokio::task::spawn_local(async move { answer(stream, &*delay).await.ok() });
+                    }
+                };
+                tokio::select! {
+                    () = accept => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Returns it as what a generator drives.
+    pub(super) fn target(&self) -> Target {
+        Target {
+            addresses: Addresses {
+                api: self.address,
+                tracker: self.address,
+                tracker_tls: None,
+                admin: self.address,
+            },
+            key: "x".repeat(43),
+        }
+    }
+}
+
+impl Drop for Null {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Answers the requests of one connection.
+async fn answer(mut stream: TcpStream, delay: &impl Fn(Instant) -> Duration) -> anyhow::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = BytesMut::with_capacity(16 << 10);
+    while stream.read_buf(&mut buffer).await? > 0 {
+        while let Some(length) = whole_request(&buffer)? {
+            let _ = buffer.split_to(length);
+            let held = delay(Instant::now());
+            if !held.is_zero() {
+                tokio::time::sleep(held).await;
+            }
+            stream.write_all(ANSWER).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the length of the request at the start of `buffer`, once it is whole.
+fn whole_request(buffer: &[u8]) -> anyhow::Result<Option<usize>> {
+    let Some(end) = memchr::memmem::find(buffer, b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = std::str::from_utf8(buffer.get(..end).unwrap_or_default())?;
+    let length = head
+        .rsplit("\r\n")
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.map_or(Ok(0), str::parse).context("a request without a length")?;
+    let whole = end + 4 + length;
+    Ok((buffer.len() >= whole).then_some(whole))
+}
