@@ -1,5 +1,7 @@
 //! What the sink finds in mails that were sent over it, whole or altered.
 
+mod peers;
+
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
