@@ -1,4 +1,4 @@
-//! The machine's own limits: what a durable write and a signature cost here, whoever makes them.
+//! The machine's own limits: what a durable write and a signature cost here, whoever makes them, and what our own sink can take.
 
 mod signing;
 mod sync;
@@ -17,11 +17,12 @@ pub(crate) struct Arguments {
     folder: PathBuf,
 }
 
-/// Measures and prints both as JSON.
+/// Measures and prints them as JSON.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let syncs = syncs(&arguments.folder, 500)?;
     let signatures = signatures()?;
-    let limits = serde_json::json!({ "sync_ms": syncs, "signature_ms": signatures });
+    let mails = crate::sink::ceiling()?;
+    let limits = serde_json::json!({ "sync_ms": syncs, "signature_ms": signatures, "sink_mails_per_second": mails });
     println!("{limits:#}");
     Ok(())
 }

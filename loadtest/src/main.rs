@@ -39,7 +39,9 @@ struct Cli {
 enum Command {
     /// Run a scenario: the service, its load, its receivers, and a report of it all.
     Run(run::Arguments),
-    /// Measure what this machine allows: small overwrites with fdatasync, and signatures.
+    /// Take mails and check each one, as one host or like the big providers.
+    Sink(sink::Arguments),
+    /// Measure what this machine allows: small overwrites with fdatasync, signatures, and mails into the sink.
     Limits(limits::Arguments),
     /// Write the page of a stored report.json again, and print its text.
     Report(report::Arguments),
@@ -47,16 +49,11 @@ enum Command {
 
 /// Fails, too, if what was run lost, repeated or damaged a mail.
 fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
-        Command::Run(arguments) => {
-            return Ok(if run::run(&arguments)? {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
-        }
-        Command::Limits(arguments) => limits::run(&arguments)?,
-        Command::Report(arguments) => report::run(&arguments)?,
-    }
-    Ok(ExitCode::SUCCESS)
+    let intact = match Cli::parse().command {
+        Command::Run(arguments) => run::run(&arguments)?,
+        Command::Sink(arguments) => sink::run(&arguments).map(|()| true)?,
+        Command::Limits(arguments) => limits::run(&arguments).map(|()| true)?,
+        Command::Report(arguments) => report::run(&arguments).map(|()| true)?,
+    };
+    Ok(if intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -4,6 +4,8 @@
 //! nothing that is not in the JSON.
 
 mod bars;
+#[cfg(test)]
+mod in_a_real_browser;
 mod number;
 mod page;
 #[cfg(test)]
@@ -190,9 +192,15 @@ pub(crate) struct Table {
 impl Table {
     /// Returns which columns hold numbers and stand to the right: all their cells begin with a digit or a sign, or are empty.
     fn right_aligned(&self) -> Vec<bool> {
+        let is_digit = |letter: char| letter.is_ascii_digit();
         let is_number = |cell: &String| {
-            let bare = cell.trim_start_matches(['−', '-', '+', '–', '<', '>', '≤', '≥', '~', ' ']);
-            bare.starts_with(|letter: char| letter.is_ascii_digit()) || bare.is_empty()
+            let mut words = cell.split_whitespace();
+            let bare = words
+                .next()
+                .map(|word| word.trim_start_matches(['−', '-', '+', '–', '<', '>', '≤', '≥', '~']));
+            // `421 4.7.1` is a reply, `0.41 (0.40–0.43)` and `12.3 ms` are numbers.
+            bare.is_none_or(|bare| bare.starts_with(is_digit) || bare.is_empty())
+                && !words.any(|word| word.starts_with(is_digit))
         };
         let columns = 0..self.columns.len();
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
@@ -226,6 +234,11 @@ impl Report {
         };
         (text, self.intact)
     }
+}
+
+/// Writes a value with the unit that fits it, for tables and sentences: 12,300 `ms` are `12.3 s`.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    number::written(value, unit, ',')
 }
 
 /// Where a report was written.

@@ -7,6 +7,7 @@
 //! As providers ([`Guise::Providers`]) it is eight hosts with an address each and a name server that leads there: they refuse,
 //! put off and take their time as [`profile`] says.
 
+mod command;
 mod conduct;
 mod hosts;
 mod intake;
@@ -40,9 +41,10 @@ use crate::ledger::{Kind, Tag};
 use crate::service::Route;
 use intake::{Intake, Keeping};
 
+pub(crate) use command::{Arguments, run};
 pub(crate) use integrity::DIGEST_FIELD;
 pub(crate) use links::Links;
-pub(crate) use roll::Came;
+use roll::Came;
 pub(crate) use tally::Tally;
 
 /// What it plays.
@@ -197,7 +199,7 @@ impl Sink {
     }
 
     /// Returns what came to a sink that stands alone.
-    pub(crate) fn came(&self) -> Vec<Came> {
+    fn came(&self) -> Vec<Came> {
         self.intake.came()
     }
 

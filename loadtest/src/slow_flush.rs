@@ -84,7 +84,7 @@ impl Preload {
         };
         Ok(Flushes {
             processes: word(0)?,
-            flushes: word(1)?,
+            count: word(1)?,
             delayed: Duration::from_micros(word(2)?),
         })
     }
@@ -96,7 +96,7 @@ pub(crate) struct Flushes {
     /// Processes that loaded it.
     pub(crate) processes: u64,
     /// Flushes that returned.
-    pub(crate) flushes: u64,
+    pub(crate) count: u64,
     /// How much longer they took, all together.
     pub(crate) delayed: Duration,
 }
@@ -106,19 +106,19 @@ impl Flushes {
     pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             processes: self.processes - earlier.processes,
-            flushes: self.flushes - earlier.flushes,
-            delayed: self.delayed - earlier.delayed,
+            count: self.count - earlier.count,
+            delayed: self.delayed.saturating_sub(earlier.delayed),
         }
     }
 
     /// Returns by how much one flush was slower, on average. None: there was none.
     pub(crate) fn delay_each(self) -> Option<Duration> {
-        (self.flushes > 0).then(|| self.delayed.div_f64(count(self.flushes)))
+        (self.count > 0).then(|| self.delayed.div_f64(float(self.count)))
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
-fn count(number: u64) -> f64 {
+fn float(number: u64) -> f64 {
     number as f64
 }
 
@@ -152,7 +152,7 @@ mod tests {
             Duration::from_millis(20),
             "dd if=/dev/zero of=a count=1 conv=fsync; dd if=/dev/zero of=b count=1 conv=fdatasync",
         );
-        assert_eq!(flushes.flushes, 2);
+        assert_eq!(flushes.count, 2);
         assert!(flushes.processes >= 2, "{flushes:?}");
         assert!(
             flushes.delay_each().unwrap() >= Duration::from_millis(20),
@@ -171,7 +171,7 @@ mod tests {
             Duration::ZERO
         );
         let none = counted(Duration::from_millis(1), "dd if=/dev/zero of=a count=1");
-        assert_eq!((none.flushes, none.delay_each()), (0, None));
+        assert_eq!((none.count, none.delay_each()), (0, None));
         assert!(none.processes > 0);
     }
 }

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use super::Chart;
-use super::number::{THIN, digits, joined, scale};
+use super::number::{THIN, beside_title, digits, scale};
 
 /// From this ratio of the largest to the least on, the axis is logarithmic: a linear one would show the small ones as nothing.
 const LOGARITHMIC_FROM: f64 = 50.0;
@@ -16,6 +16,8 @@ pub(super) struct Bars {
     title: String,
     unit: String,
     logarithmic: bool,
+    /// Whether others stand beside the product's own, which is then the one to look at.
+    beside: bool,
     /// Names of the series, in the order of their colours; none where there is but one.
     series: Vec<String>,
     categories: Vec<Category>,
@@ -84,25 +86,26 @@ pub(super) fn bars(chart: &Chart) -> Bars {
             })
             .collect(),
     };
+    let categories: Vec<Category> = (chart.labels.iter().enumerate())
+        .map(|(place, label)| category(place, label))
+        .collect();
+    let ticks = axis.ticks().into_iter().map(|value| Tick {
+        percent: percent(axis.place(value)),
+        text: written(value),
+    });
     Bars {
         title: chart.title.clone(),
+        unit: beside_title(&unit),
         logarithmic: axis.logarithmic,
+        beside: categories.iter().any(|category| category.ours),
         series: chart
             .series
             .iter()
             .filter(|_| !one)
             .map(|series| series.name.clone())
             .collect(),
-        categories: (chart.labels.iter().enumerate())
-            .map(|(place, label)| category(place, label))
-            .collect(),
-        ticks: (axis.ticks().into_iter())
-            .map(|value| Tick {
-                percent: percent(axis.place(value)),
-                text: joined(&written(value), if unit.starts_with('/') { &unit } else { "" }),
-            })
-            .collect(),
-        unit,
+        categories,
+        ticks: ticks.collect(),
     }
 }
 

@@ -8,22 +8,54 @@ const NOTHING: &str = "–";
 /// Writes a value with the unit that fits it: 12,300 ms are 12.3 s.
 pub(super) fn written(value: f64, unit: &str, thousands: char) -> String {
     let (number, unit) = parts(value, unit, thousands);
-    joined(&number, &unit)
+    joined(&number, &unit, thousands)
 }
 
 /// Writes a value and its unit apart.
 pub(super) fn parts(value: f64, unit: &str, thousands: char) -> (String, String) {
+    if !value.is_finite() {
+        return (NOTHING.to_owned(), String::new());
+    }
     let (factor, unit) = scale(value, unit);
     (digits(value * factor, thousands), unit)
 }
 
-/// Puts a unit behind a number: `/s` and `%`-like ones as custom has it.
-pub(super) fn joined(number: &str, unit: &str) -> String {
+/// Writes a share as a percentage, whole from ten on.
+pub(super) fn percentage(share: f64, thousands: char) -> String {
+    let percent = share * 100.0;
+    written(if percent >= 10.0 { percent.round() } else { percent }, "%", thousands)
+}
+
+/// Puts a unit behind a number; on the page, so that a line does not end between them.
+fn joined(number: &str, unit: &str, thousands: char) -> String {
+    let space = if thousands == THIN { '\u{a0}' } else { ' ' };
     if unit.is_empty() || unit.starts_with('/') {
         format!("{number}{unit}")
     } else {
-        format!("{number} {unit}")
+        format!("{number}{space}{unit}")
     }
+}
+
+/// Writes a unit as it stands beside a plot's title.
+pub(super) fn beside_title(unit: &str) -> String {
+    match unit.strip_suffix("/s") {
+        Some("") => "per second".to_owned(),
+        Some(each) => format!("{each} per second"),
+        None => unit.to_owned(),
+    }
+}
+
+/// Sets the thousands of a text apart as those of our own numbers on the page: `1,204` with a narrow space.
+pub(super) fn thin(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    let is_digit = |place: usize| letters.get(place).is_some_and(char::is_ascii_digit);
+    let apart = |place: usize| {
+        place > 0 && is_digit(place - 1) && (1..=3).all(|more| is_digit(place + more)) && !is_digit(place + 4)
+    };
+    let thinned = letters.iter().enumerate();
+    thinned
+        .map(|(place, letter)| if *letter == ',' && apart(place) { THIN } else { *letter })
+        .collect()
 }
 
 /// Returns the unit that fits a value, and by what values are multiplied to be in it.
@@ -140,10 +172,18 @@ mod tests {
             (0.5, "MiB", "512 KiB"),
             (-12.5, "%", "−12.5 %"),
             (-0.000_001, "", "0.0000"),
-            (f64::NAN, "ms", "– ms"),
+            (f64::NAN, "ms", "–"),
         ] {
             assert_eq!(written(value, unit, ','), expected, "{value} {unit}");
         }
         assert_eq!(digits(31_000.0, THIN), "31\u{202f}000");
+    }
+
+    #[test]
+    fn thousands_in_a_text_are_set_apart_and_lists_are_left() {
+        assert_eq!(
+            thin("of 1,204,000 asked, 3,5 and 10,2000"),
+            "of 1\u{202f}204\u{202f}000 asked, 3,5 and 10,2000"
+        );
     }
 }

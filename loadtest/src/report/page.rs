@@ -9,12 +9,13 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use serde::Serialize;
 
 use super::bars::{Bars, bars};
-use super::number::{THIN, count, digits, parts, written};
+use super::number::{THIN, beside_title, count, digits, parts, percentage, thin, written};
 use super::{Ceiling, Chart, ChartKind, Latency, Machine, Mark, Report, Table};
 
 const PAGE: &str = include_str!("report.html");
 const STYLE: &str = include_str!("report.css");
 const SCRIPT: &str = include_str!("report.js");
+// uPlot 1.6.32 as it comes from npm.
 const UPLOT_SCRIPT: &str = include_str!("uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("uplot/uPlot.min.css");
 const UPLOT_LICENSE: &str = include_str!("uplot/LICENSE");
@@ -52,15 +53,15 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
             data => Value::from_safe_string(json.replace('<', "\\u003c")),
             ..Value::from(Serde(View {
                 title: &report.title,
-                about: &report.about,
-                finding,
+                about: thin(&report.about),
+                finding: thin(&finding),
                 good: good.map_or("", |good| if good { "good" } else { "bad" }),
                 began_at: &report.began_at,
                 began: moment(&report.began_at),
                 lasted: written(report.seconds, "s", THIN),
                 versions: &report.versions,
                 machine: machine(&report.machine),
-                warnings: &report.warnings,
+                warnings: report.warnings.iter().map(|warning| thin(warning)).collect(),
                 figures: tiles(report),
                 ceilings: report.ceilings.iter().map(Limit::of).collect(),
                 latencies: report.latencies.iter().map(Percentiles::of).collect(),
@@ -68,7 +69,7 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
                 groups: groups(&report.charts),
                 marks: report.marks.iter().map(|mark| (clock(mark.at), mark.what.as_str())).collect(),
                 tables: report.tables.iter().map(Grid::of).collect(),
-                method: &report.method,
+                method: report.method.iter().map(|paragraph| thin(paragraph)).collect(),
                 scenario: &report.scenario,
             }))
         })
@@ -79,7 +80,7 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
 #[derive(Serialize)]
 struct View<'a> {
     title: &'a str,
-    about: &'a str,
+    about: String,
     finding: String,
     good: &'static str,
     began_at: &'a str,
@@ -87,7 +88,7 @@ struct View<'a> {
     lasted: String,
     versions: &'a [(String, String)],
     machine: Vec<(&'static str, String)>,
-    warnings: &'a [String],
+    warnings: Vec<String>,
     figures: Vec<Tile>,
     ceilings: Vec<Limit>,
     latencies: Vec<Percentiles>,
@@ -95,7 +96,7 @@ struct View<'a> {
     groups: Vec<Group>,
     marks: Vec<(String, &'a str)>,
     tables: Vec<Grid<'a>>,
-    method: &'a [String],
+    method: Vec<String>,
     scenario: &'a str,
 }
 
@@ -123,8 +124,8 @@ fn tiles(report: &Report) -> Vec<Tile> {
         Tile {
             name: figure.name.clone(),
             number,
-            unit,
-            beside: figure.beside.clone(),
+            unit: thin(&unit),
+            beside: thin(&figure.beside),
             good: match figure.good {
                 Some(true) => "good",
                 Some(false) => "bad",
@@ -153,7 +154,7 @@ impl Limit {
             name: ceiling.name.clone(),
             alone: written(ceiling.per_second, "/s", THIN),
             reached: written(ceiling.reached_per_second, "/s", THIN),
-            share: written(share, "%", THIN),
+            share: percentage(ceiling.share(), THIN),
             percent: format!(
                 "{:.1}%",
                 if share.is_finite() {
@@ -190,6 +191,8 @@ impl Percentiles {
 #[derive(Serialize)]
 struct Group {
     title: String,
+    /// Whether its plots over time are the first of the page.
+    first: bool,
     plots: Vec<Plot>,
     bars: Vec<Bars>,
 }
@@ -216,6 +219,7 @@ fn groups(charts: &[Chart]) -> Vec<Group> {
             .unwrap_or_else(|| {
                 groups.push(Group {
                     title: chart.group.clone(),
+                    first: false,
                     plots: Vec::new(),
                     bars: Vec::new(),
                 });
@@ -225,6 +229,7 @@ fn groups(charts: &[Chart]) -> Vec<Group> {
         match chart.kind {
             ChartKind::Bars => group.bars.push(bars(chart)),
             ChartKind::Time | ChartKind::TimeLog => {
+                group.first |= number == 0;
                 group.plots.push(plot(chart, number));
                 number += 1;
             }
@@ -248,7 +253,7 @@ fn plot(chart: &Chart, number: usize) -> Plot {
     Plot {
         number,
         title: chart.title.clone(),
-        unit: chart.unit.clone(),
+        unit: beside_title(&chart.unit),
         logarithmic: chart.kind == ChartKind::TimeLog,
         series: series.collect(),
     }
@@ -258,21 +263,21 @@ fn plot(chart: &Chart, number: usize) -> Plot {
 #[derive(Serialize)]
 struct Grid<'a> {
     title: &'a str,
-    about: &'a str,
-    columns: Vec<(&'a str, bool)>,
-    rows: Vec<Vec<(&'a str, bool)>>,
+    about: String,
+    columns: Vec<(String, bool)>,
+    rows: Vec<Vec<(String, bool)>>,
 }
 
 impl<'a> Grid<'a> {
     fn of(table: &'a Table) -> Self {
         let right = table.right_aligned();
-        let aligned = |cells: &'a [String]| -> Vec<(&'a str, bool)> {
+        let aligned = |cells: &[String]| -> Vec<(String, bool)> {
             let right = right.iter().copied().chain(std::iter::repeat(false));
-            cells.iter().map(String::as_str).zip(right).collect()
+            cells.iter().map(|cell| thin(cell)).zip(right).collect()
         };
         Self {
             title: &table.title,
-            about: &table.about,
+            about: thin(&table.about),
             columns: aligned(&table.columns),
             rows: table.rows.iter().map(|row| aligned(row)).collect(),
         }
@@ -306,7 +311,7 @@ fn machine(machine: &Machine) -> Vec<(&'static str, String)> {
     say("Disk", machine.disk.clone());
     let sync = |(middle, high)| format!("p50 {}, p99 {}", written(middle, "ms", THIN), written(high, "ms", THIN));
     say("A small durable write", machine.sync_ms.map(sync).unwrap_or_default());
-    let other = |share: f64| format!("{} of the cores", written(share * 100.0, "%", THIN));
+    let other = |share: f64| format!("{} of the cores", percentage(share, THIN));
     say(
         "Other work meanwhile",
         machine.other_load.map(other).unwrap_or_default(),

@@ -53,21 +53,40 @@
 
   const height = (width) => (width < 500 ? 210 : width < 800 ? 230 : 280);
   const axisWidth = (plot, labels) => {
-    if (!labels) return 40;
+    if (!labels) return 56;
     plot.ctx.save();
     plot.ctx.font = font(12 * devicePixelRatio);
     const widest = Math.max(...labels.map((label) => plot.ctx.measureText(label ?? "").width));
     plot.ctx.restore();
-    return Math.ceil(widest / devicePixelRatio) + 14;
+    // No narrower than most labels are, so that plots one above the other begin at the same place.
+    return Math.max(56, Math.ceil(widest / devicePixelRatio) + 14);
   };
   function axis(more) {
     return { stroke: () => colour("soft"), font: font(12), grid: { stroke: () => colour("grid"), width: 1 },
       ticks: { show: false }, ...more };
   }
+  // A logarithmic axis from one round number to another, lined at each power of ten; at 2 and 5 too where it spans few.
+  const ROUND = [1, 2, 5, 10];
+  function decades(_, least, most) {
+    if (!(least > 0)) return [0.1, 10];
+    const low = 10 ** Math.floor(Math.log10(least * 0.93));
+    const high = 10 ** Math.floor(Math.log10(most * 1.07));
+    return [low * ROUND.findLast((round) => low * round <= least * 0.93), high * ROUND.find((round) => high * round >= most * 1.07)];
+  }
+  function logAxis(unit) {
+    const splits = (_, __, low, high) => {
+      const first = Math.floor(Math.log10(low) + 1e-9);
+      const all = Array.from({ length: Math.ceil(Math.log10(high)) - first + 1 }, (_, more) => 10 ** (first + more));
+      const few = high / low < 150 ? all.flatMap((decade) => [decade, 2 * decade, 5 * decade]) : all;
+      return few.filter((value) => value >= low * 0.999 && value <= high * 1.001);
+    };
+    return { size: axisWidth, gap: 6, splits, filter: (_, values) => values,
+      values: (_, values) => values.map((value) => tick(scaleFor(value, unit)[0] * value) + `\u00a0${scaleFor(value, unit)[1]}`) };
+  }
   function line(name, place, unit) {
     return { label: name, stroke: () => colour(`series-${place % COLOURS}`), width: 1.75,
       dash: DASHES[Math.floor(place / COLOURS) % DASHES.length], points: { show: false }, spanGaps: false,
-      value: (_, value) => (value == null ? "–" : written(value, unit)) };
+      value: (_, value, __, at) => (at == null ? "" : value == null ? "–" : written(value, unit)) };
   }
 
   // What happened when: a dashed line with its name above the plot, in as many rows as they need.
@@ -77,28 +96,31 @@
     const draw = (plot) => {
       const { ctx, bbox } = plot;
       const ratio = devicePixelRatio;
-      const ends = new Array(rows).fill(-Infinity);
+      const begins = new Array(rows).fill(Infinity);
       ctx.save();
       ctx.font = font(11.5 * ratio);
+      ctx.textAlign = "left";
       ctx.textBaseline = "bottom";
       ctx.strokeStyle = ctx.fillStyle = colour("ink");
       ctx.lineWidth = ratio;
-      for (const mark of data.marks) {
+      // From the last to the first, so that the line of what stands in the upper row is left of the name below.
+      const right = bbox.left + bbox.width;
+      for (const mark of [...data.marks].sort((a, b) => b.at - a.at)) {
         const { min, max } = plot.scales.x;
         if (mark.at < min || mark.at > max) continue;
         const x = Math.round(plot.valToPos(mark.at, "x", true)) + 0.5;
         const width = ctx.measureText(mark.what).width;
-        const left = Math.max(bbox.left, Math.min(x - 3 * ratio, bbox.left + bbox.width - width));
-        const row = ends.findIndex((end) => end + 8 * ratio < left);
+        const left = Math.max(bbox.left, Math.min(x + 3 * ratio, right - width));
+        const row = begins.findIndex((begin) => left + width + 8 * ratio < begin);
         ctx.globalAlpha = 0.75;
         ctx.setLineDash([3 * ratio, 3 * ratio]);
         ctx.beginPath();
-        ctx.moveTo(x, bbox.top - Math.max(row, 0) * ROW * ratio);
+        ctx.moveTo(x, bbox.top - Math.max(row, 0) * ROW * ratio - (row < 0 ? 0 : 6 * ratio));
         ctx.lineTo(x, bbox.top + bbox.height);
         ctx.stroke();
         // What has no room has its line, and stands in the list of the page.
         if (row < 0) continue;
-        ends[row] = left + width;
+        begins[row] = Math.min(left, x);
         ctx.globalAlpha = 1;
         ctx.fillText(mark.what, left, bbox.top - (row * ROW + 2) * ratio);
       }
@@ -109,7 +131,7 @@
 
   // All plots over time show the same seconds, so that a cursor stands in all of them at once.
   const overTime = data.charts.flatMap((chart) => chart.x);
-  const span = [Math.min(0, ...overTime.slice(0, 1)), overTime.reduce((most, at) => Math.max(most, at), 1)];
+  const span = [0, overTime.reduce((most, at) => Math.max(most, at), 1)];
   const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
 
   function timePlot(chart, width) {
@@ -118,21 +140,23 @@
     const [factor, unit] = scaleFor(most, chart.unit);
     const values = chart.series.map((series) => series.values.map((value) => (value == null || (log && value <= 0) ? null : value)));
     const { room, plugin } = marks();
-    const labels = log ? (_, splits) => splits.map((value) => (value == null ? null : written(value, chart.unit)))
-      : (_, splits) => splits.map((value) => tick(value * factor) + (unit.startsWith("/") || !unit ? "" : `\u00a0${unit}`));
+    // What is scaled says its unit at each tick; any other stands beside the plot's title alone.
+    const suffix = LADDERS.flat().some(([name]) => name === unit.replace("/s", "")) ? `\u00a0${unit}` : "";
+    const linear = { size: axisWidth, space: 36, gap: 6,
+      values: (_, splits) => splits.map((value) => tick(value * factor) + (value ? suffix : "")) };
     return {
       options: {
         width, height: height(width), padding: [room, 8, 0, 0], plugins: [plugin],
         cursor: { sync: { key: "time", scales: ["x", null] }, drag: { x: true, y: false }, y: false, points: { size: 7 } },
         scales: {
-          x: { time: false, range: (_, least, most) => (least === overTime[0] || least == null ? span : [least, most]) },
-          y: log ? { distr: 3 } : { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.08 : 1] },
+          x: { time: false, range: (_, least, most) => (least == null || (least === chart.x[0] && most === chart.x.at(-1)) ? span : [least, most]) },
+          y: log ? { distr: 3, range: decades } : { range: (_, least, most) => [Math.min(0, least ?? 0), most > 0 ? most * 1.08 : 1] },
         },
         axes: [
           axis({ incrs: STEPS, space: 60, size: 30, values: (_, splits) => splits.map(clock) }),
-          axis({ size: axisWidth, space: 36, values: labels, gap: 6 }),
+          axis(log ? logAxis(chart.unit) : linear),
         ],
-        series: [{ label: "at", value: (_, value) => (value == null ? "–" : clock(value)) },
+        series: [{ label: "at", value: (_, value) => (value == null ? "" : clock(value)) },
           ...chart.series.map((series, place) => line(series.name, place, chart.unit))],
       },
       values: [chart.x, ...values],
@@ -164,14 +188,13 @@
       options: {
         width, height: height(width), padding: [8, 8, 0, 0],
         cursor: { drag: { x: false, y: false }, y: false, points: { size: 7 } },
-        scales: { x: { time: false, range: () => [0, most] }, y: { distr: 3 } },
+        scales: { x: { time: false, range: () => [0, most] }, y: { distr: 3, range: decades } },
         axes: [
-          axis({ size: 30, splits: () => NINES.map(place).filter((at) => at <= most + 1e-9),
+          axis({ size: 30, splits: () => NINES.filter((nines) => width > 600 || nines !== 50).map(place).filter((at) => at <= most + 1e-9),
             values: (_, splits) => splits.map((at) => `${Number(percentile(at).toFixed(4))}\u00a0%`) }),
-          axis({ size: axisWidth, space: 36, gap: 6,
-            values: (_, splits) => splits.map((value) => (value == null ? null : written(value, "ms"))) }),
+          axis(logAxis("ms")),
         ],
-        series: [{ label: "percentile", value: (_, at) => (at == null ? "–" : shown(at)) },
+        series: [{ label: "percentile", value: (_, at) => (at == null ? "" : shown(at)) },
           ...data.latencies.map((latency, number) => line(latency.name, number, "ms"))],
       },
       values: [x, ...lines],
@@ -192,12 +215,13 @@
       return { box, plot };
     });
   }
-  const watch = new ResizeObserver(() => {
+  // In the next frame: what is resized while sizes are told would be told again at once.
+  const watch = new ResizeObserver(() => requestAnimationFrame(() => {
     for (const { box, plot } of drawn) {
       const width = Math.floor(box.clientWidth);
       if (width > 0 && width !== plot.width) plot.setSize({ width, height: height(width) });
     }
-  });
+  }));
 
   draw();
   for (const box of document.querySelectorAll(".plot")) watch.observe(box);

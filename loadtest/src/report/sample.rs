@@ -312,7 +312,7 @@ fn latency(name: &str, count: u64, p50: f64, tail: f64) -> Latency {
         p50: at(0.301),
         p90: at(1.0),
         p99: at(2.0),
-        p999: at(3.0),
+        p999: at(last.min(3.0)),
         max: at(last),
         distribution: nines
             .into_iter()

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
-use super::number::{count, digits, written};
+use super::number::{count, digits, percentage, written};
 use super::{Report, Table};
 
 /// Longer tables are cut here; the page has all of them.
@@ -141,7 +141,7 @@ impl Text {
                     Ink::Plain,
                     format!("{} in this run", written(ceiling.reached_per_second, "/s", ',')),
                 ),
-                (near, written(ceiling.share() * 100.0, "%", ',')),
+                (near, format!("{} of it", percentage(ceiling.share(), ','))),
             ]
         });
         let cells = cells.collect();
