@@ -162,7 +162,7 @@ pub(crate) fn wall_now() -> Timestamp {
 }
 
 /// Makes what has to be there before a run: workflows with their contacts, and mails whose links are followed. Returns once all of them
-/// have come. Blocks.
+/// have come, but for those that a receiver put off. Blocks.
 pub(crate) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
     prepare::prepare(scenario, target, books)
 }

@@ -18,6 +18,8 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
     /// Where a redirect leads.
     pub(crate) location: Option<Box<str>>,
+    /// Whether it is the last on its connection.
+    pub(crate) closes: bool,
     /// For how long 429 and 503 ask to wait.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -120,6 +122,7 @@ pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(Answer, usiz
             location: field("location")
                 .filter(|_| (300..400).contains(&status))
                 .map(Into::into),
+            closes: field("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")),
             retry_after: field("retry-after")
                 .filter(|_| matches!(status, 429 | 503))
                 .and_then(|value| Some(Duration::from_secs(value.parse().ok()?))),
@@ -143,9 +146,14 @@ mod tests {
         let moved = b"HTTP/1.1 302 Found\r\nLocation: https://a.test/?c=1\r\ncontent-length: 0\r\n\r\n";
         let (moved, _) = whole_answer(moved).unwrap().unwrap();
         assert_eq!(moved.location.as_deref(), Some("https://a.test/?c=1"));
-        let busy = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
+        assert!(!moved.closes);
+        let busy =
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nConnection: close\r\ncontent-length: 0\r\n\r\n";
         let (busy, _) = whole_answer(busy).unwrap().unwrap();
-        assert_eq!((busy.location, busy.retry_after), (None, Some(Duration::from_secs(5))));
+        assert_eq!(
+            (busy.location, busy.retry_after, busy.closes),
+            (None, Some(Duration::from_secs(5)), true)
+        );
     }
 
     #[test]

@@ -274,6 +274,9 @@ impl Lane {
         let answered = timeout(ANSWERED_WITHIN, exchange).await;
         match answered.context("no answer in time").flatten() {
             Ok(answer) => {
+                if answer.closes {
+                    *connection = None;
+                }
                 *self.counts.borrow_mut().by_status.entry(answer.status).or_default() += 1;
                 Ok(answer)
             }

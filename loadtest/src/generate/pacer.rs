@@ -87,13 +87,14 @@ pub(super) fn pace(
     let mut behind = Histogram::new(3).expect("three digits are allowed");
     let mut dues: Vec<Option<f64>> = tracks.iter().map(Track::due).collect();
     loop {
-        let earliest = tracks.iter_mut().zip(&mut dues).filter(|(_, due)| due.is_some());
-        let Some((track, due)) =
-            earliest.min_by(|(_, one), (_, other)| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal))
-        else {
+        let pending = tracks
+            .iter_mut()
+            .zip(&mut dues)
+            .filter_map(|(track, due)| Some((track, (*due)?, due)));
+        let Some((track, seconds, due)) = pending.min_by(|(_, one, _), (_, other, _)| one.total_cmp(other)) else {
             return behind;
         };
-        let at = origin.instant(due.unwrap_or_default());
+        let at = origin.instant(seconds);
         if !slept_until(at, stop) {
             return behind;
         }

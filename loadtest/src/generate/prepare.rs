@@ -50,7 +50,7 @@ pub(super) fn prepare(scenario: &Scenario, target: &Target, books: &Books) -> an
     Ok(())
 }
 
-/// Posts orders, and returns once all their mails have come.
+/// Posts orders, and returns once their mails have come, but for those that the receiver put off.
 fn deliver(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Result<()> {
     let count = scenario.mails.prepared;
     let seconds = count.div_ceil(PREPARED_PER_SECOND);
@@ -81,13 +81,18 @@ fn deliver(scenario: &Scenario, target: &Target, books: &Books) -> anyhow::Resul
         bail!("an order was not accepted: {error}");
     }
     let end = Instant::now() + DELIVERED_WITHIN;
-    while books.ledger.outstanding(Kind::Prepared) > 0 {
+    loop {
+        let account = books.ledger.account(Kind::Prepared);
+        // Receivers like the big ones put some off for minutes, which need not be waited for: half of them have links enough.
+        if account.missing.is_empty() && account.taken * 2 >= account.asked {
+            return Ok(());
+        }
         if Instant::now() > end {
-            bail!("{} of {count} did not come", books.ledger.outstanding(Kind::Prepared));
+            let (missing, deferred) = (account.missing.len(), account.deferred.len());
+            bail!("{missing} of {count} did not come, {deferred} more were put off by the receiver");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(())
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -95,6 +95,7 @@ async fn each_of_the_six_kinds_comes_to_its_end() {
     let outcome = generation.finish().unwrap();
     for load in &outcome.loads {
         assert_eq!((load.asked, load.failed), (load.answered, 0), "{load:#?}");
+        assert_eq!(load.retried, 0, "{load:#?}");
     }
     let asked: Vec<u64> = outcome.loads.iter().map(|load| load.asked).collect();
     // Landings are two requests each.

@@ -118,9 +118,41 @@ fn one_of(visitors: &[Visitor], dice: &mut SmallRng) -> String {
     let (agent, network) = chosen.map_or(("", Network::Anywhere), |visitor| (visitor.agent, visitor.network));
     let (a, b) = match network {
         Network::Own(a, b) => (a, b),
-        // Public addresses that are neither loopback nor those of proxies and scanners above.
+        // Public addresses, few of them those of a proxy or scanner.
         Network::Anywhere => (dice.random_range(78..=95), dice.random_range(0..=255)),
     };
     let (c, d): (u8, u8) = (dice.random_range(0..=255), dice.random_range(1..=254));
     format!("user-agent: {agent}\r\nx-forwarded-for: {a}.{b}.{c}.{d}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    fn count(who: impl Fn(&mut SmallRng) -> String, what: &str) -> usize {
+        let mut dice = SmallRng::seed_from_u64(1);
+        (0..10_000).filter(|_| who(&mut dice).contains(what)).count()
+    }
+
+    #[test]
+    fn proxies_fetch_most_pictures_and_scanners_follow_some_links() {
+        assert!((2900..3500).contains(&count(who_opens, "GoogleImageProxy")));
+        assert!((600..900).contains(&count(who_clicks, "python-requests")));
+        assert_eq!(count(person, "python"), 0);
+    }
+
+    #[test]
+    fn addresses_differ_and_are_public() {
+        let mut dice = SmallRng::seed_from_u64(1);
+        let mut seen: Vec<String> = (0..1000).map(|_| person(&mut dice)).collect();
+        assert!(
+            seen.iter()
+                .all(|headers| headers.ends_with("\r\n") && headers.lines().count() == 2)
+        );
+        seen.sort();
+        seen.dedup();
+        assert!(seen.len() > 990, "{}", seen.len());
+    }
 }
