@@ -60,7 +60,11 @@ pub struct Stage {
 impl Stage {
     /// Starts on data in `folder`; `adjust` has the last word on the settings.
     pub async fn start(folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let sink = Sink::start().await.unwrap();
+        Self::start_before(Sink::start().await.unwrap(), folder, adjust).await
+    }
+
+    /// The same with a receiving server that has its own manner.
+    pub async fn start_before(sink: Sink, folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Self {
         let (dns, _) = super::buyers_dns().await;
         let mut settings = Settings::read(None).unwrap();
         settings.store.data_dir = folder.join("data");
