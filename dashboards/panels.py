@@ -90,14 +90,14 @@ def graph(title, unit, healthy, *queries, width=8, bound=None, stack=False, log=
 
 
 def stat(title, unit, healthy, *queries, width=4, colors=((None, "green"),), names=False):
-    panel = stats.Panel().color_scheme(color(dashboard.FieldColorModeId.THRESHOLDS)).thresholds(steps(*colors)).reduce_options(last()).color_mode(common.BigValueColorMode.VALUE)
+    panel = valued(stats.Panel(), colors).color_mode(common.BigValueColorMode.VALUE)
     panel.graph_mode(common.BigValueGraphMode.NONE if names else common.BigValueGraphMode.AREA)
     panel.text_mode(common.BigValueTextMode.NAME if names else common.BigValueTextMode.AUTO)
     return finished(panel, title, unit, healthy, queries, width, 4)
 
 
 def bars(title, unit, healthy, *queries, width=8, colors=((None, "green"),), low=0, top=None):
-    panel = bargauge.Panel().color_scheme(color(dashboard.FieldColorModeId.THRESHOLDS)).thresholds(steps(*colors)).reduce_options(last()).orientation(common.VizOrientation.HORIZONTAL)
+    panel = valued(bargauge.Panel(), colors).orientation(common.VizOrientation.HORIZONTAL)
     panel.display_mode(common.BarGaugeDisplayMode.BASIC).min(low)
     if top is not None:
         panel.max(top)
@@ -123,8 +123,10 @@ def color(mode):
     return boards.FieldColor().mode(mode)
 
 
-def last():
-    return commons.ReduceDataOptions().calcs(["lastNotNull"]).values(False)
+def valued(panel, colors):
+    """Has a panel show the last value, in its threshold's colour."""
+    panel.color_scheme(color(dashboard.FieldColorModeId.THRESHOLDS)).thresholds(steps(*colors))
+    return panel.reduce_options(commons.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
 
 
 # Boards.
