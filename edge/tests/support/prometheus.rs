@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use edge::client::Client;
@@ -57,15 +58,20 @@ impl Prometheus {
             panic!("Prometheus did not start:\n{said}");
         };
         // Whoever does not read its log stops it.
-        std::thread::spawn(move || log.for_each(drop));
-        let prometheus = Self {
+        let (kept, more) = mpsc::channel();
+        std::thread::spawn(move || log.map_while(Result::ok).for_each(|line| drop(kept.send(line))));
+        let mut prometheus = Self {
             child,
             client: Client::new(address.to_string(), None),
             _folder: folder,
         };
         let end = Instant::now() + PATIENCE;
-        while prometheus.client.get("/-/ready").await.unwrap().status != 200 {
-            assert!(Instant::now() < end, "Prometheus is never ready");
+        while !matches!(prometheus.client.get("/-/ready").await, Ok(answer) if answer.status == 200) {
+            if prometheus.child.try_wait().unwrap().is_some() || Instant::now() > end {
+                let _ = prometheus.child.kill();
+                said.extend(more.iter().map(|line| line + "\n"));
+                panic!("Prometheus is never ready:\n{said}");
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         prometheus
