@@ -69,9 +69,9 @@ fn every_case_of_the_rules_holds() {
 
 #[test]
 fn the_committed_rules_are_what_the_table_of_objectives_makes() {
-    let mut make = Command::new(python());
-    make.arg(root().join("dashboards/rules.py"));
-    let made = String::from_utf8(succeeds(make)).unwrap();
+    let mut generator = Command::new(python());
+    generator.arg(root().join("dashboards/rules.py"));
+    let made = String::from_utf8(succeeds(generator)).unwrap();
     let committed = text(&root().join("dashboards/rules/slos.yml"));
     assert!(
         made == committed,
@@ -160,6 +160,40 @@ fn sections_of_pages_say_something() {
             assert!(words >= 5, "{}: {heading}: {body}", file.display());
         }
     }
+}
+
+#[test]
+fn links_of_pages_lead_somewhere() {
+    let pages = files_in("docs/runbooks", "md")
+        .into_iter()
+        .chain([root().join("docs/slos.md")]);
+    for page in pages {
+        for link in text(&page)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap().join(file),
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !heading.is_empty() {
+                let headings = text(&target);
+                let mut anchors = headings.lines().filter_map(|line| line.strip_prefix("## ")).map(anchor);
+                assert!(anchors.any(|found| found == heading), "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+/// The anchor that a heading gets: lower case, spaces as hyphens, nothing but letters, digits and hyphens.
+fn anchor(heading: &str) -> String {
+    let kept = heading
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || [' ', '-'].contains(letter));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 /// Pages quote log messages as ``log `…` ``; whoever looks for one must find it.
