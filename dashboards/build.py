@@ -1,4 +1,4 @@
-"""The boards, and the program that writes them: `python3 dashboards/build.py` makes dashboards/*.json.
+"""The boards, and the program that writes them: `.venv/bin/python3 dashboards/build.py` makes dashboards/*.json.
 
 A panel says what healthy looks like and what to do otherwise: the one who looks was woken by it. Objectives come from slos.toml.
 """

@@ -346,12 +346,28 @@ fn the_committed_boards_are_what_their_program_makes() {
     assert_eq!(names(&committed), names(&made));
     for (committed, made) in committed.iter().zip(&made) {
         let same = committed.document == made.document;
-        assert!(
-            same,
-            "{}.json is not what `python3 dashboards/build.py` makes",
-            made.name
-        );
+        assert!(same, "{}.json is not what dashboards/build.py makes", made.name);
     }
+}
+
+#[test]
+fn alerts_and_objectives_send_to_boards_that_there_are() {
+    let names: BTreeSet<_> = boards::all().into_iter().map(|board| board.name).collect();
+    let mut files = rule_files(&boards::folder().join("rules"));
+    files.push(boards::folder().join("slos.toml"));
+    let mut sent = 0;
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let told = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("dashboard")?.split_once([':', '=']));
+        for (_, board) in told {
+            let board = board.trim().trim_matches('"');
+            assert!(names.contains(board), "{}: no board {board}", file.display());
+            sent += 1;
+        }
+    }
+    assert!(sent > 0, "nobody is sent anywhere");
 }
 
 #[test]
