@@ -11,11 +11,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use edge::demo::dns::Answer;
 use edge::demo::sink::{Manner, Sink};
 use edge::demo::world::{self, TRACKING_HOST};
 use hyper::Method;
@@ -47,12 +48,20 @@ async fn every_query_of_boards_and_rules_has_an_answer() {
     let scraped = live_a_day(&mut stage).await;
     assert!(scraped.len() < 2 << 20, "a scrape of {} bytes", scraped.len());
     println!("a scrape of {} bytes, {} lines", scraped.len(), scraped.lines().count());
+    let delivered = r#"mta_attempts_total{class="",outcome="delivered",provider="google"} 1"#;
+    assert!(scraped.contains(delivered), "a provider is told by its exchangers");
     let exposed = Exposed::of(&scraped);
     // Until the last that happened was scraped, and once more.
     prometheus
         .reaches("sum(scheduler_leads_total{verdict='confirmed'})", 1.0)
         .await;
     prometheus.reaches("sum(store_redis_records_total)", 1.0).await;
+    let took = prometheus
+        .query("max_over_time(scrape_duration_seconds[10m])")
+        .await
+        .unwrap();
+    println!("the slowest scrape took {took:?} s");
+    assert!(took[0] < 1.0, "a scrape took {took:?} s");
 
     let mut faults = Vec::new();
     let mut used = BTreeSet::new();
@@ -150,6 +159,12 @@ async fn start(folder: &Path, redis: &Redis) -> Stage {
 async fn live_a_day(stage: &mut Stage) -> String {
     automate(stage).await;
     let mail = stage.deliver("1", "mario@example.it").await;
+    let exchanger = "gmail-smtp-in.l.google.com";
+    stage
+        .zone
+        .add("posta.example", Answer::Mx(vec![(5, exchanger.to_owned())]));
+    stage.zone.add(exchanger, Answer::A(vec![Ipv4Addr::LOCALHOST]));
+    stage.deliver("6", "gino@posta.example").await;
     for (order, email) in [("2", GREYLISTED), ("3", CLOSED)] {
         let order = world::order(order, email, stage.clock.now());
         posted(stage, "/v1/orders", &order, 202).await;
