@@ -25,16 +25,20 @@ def with_label(metric, label):
 
 
 def failing(slo, over):
-    """The share of an objective's events that are bad, of the worst label; nothing while there are none."""
+    """The share of an objective's events that are bad; nothing while there are none.
+
+    Where each label has a budget of its own, the worst with enough events; while none has enough, all of them together.
+    """
     if "histogram" in slo:
         count = part(f'{slo["histogram"]}{{{slo.get("where", "")}}}', "_count")
         # The client writes le="1", and Prometheus from 3.0 on stores "1.0".
         le = "|".join(dict.fromkeys([f'{slo["bound"]:g}', str(slo["bound"])]))
         good = with_label(part(f'{slo["histogram"]}{{{slo.get("where", "")}}}', "_bucket"), f'le=~"{le}"')
         return f"(1 - {increase(good, over=over)} / ({increase(count, over=over)} > 0))"
+    def ratio(by, least):
+        return f'{increase(slo["errors"], by, over)} / ({increase(slo["total"], by, over)} > {least})'
     by = ", ".join(slo.get("by", []))
-    ratio = f'{increase(slo["errors"], by, over)} / ({increase(slo["total"], by, over)} > 0)'
-    return f"(max({ratio}))" if by else f"({ratio})"
+    return f'(max({ratio(by, slo.get("total_min", 0))}) or {ratio("", 0)})' if by else f'({ratio("", 0)})'
 
 
 def allowed(slo):

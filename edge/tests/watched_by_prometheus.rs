@@ -367,7 +367,8 @@ fn the_committed_boards_are_what_their_program_makes() {
 
 #[test]
 fn alerts_and_objectives_send_to_boards_that_there_are() {
-    let names: BTreeSet<_> = boards::all().into_iter().map(|board| board.name).collect();
+    let uid = |board: Board| board.document["uid"].as_str().unwrap().to_owned();
+    let uids: BTreeSet<_> = boards::all().into_iter().map(uid).collect();
     let mut files = rule_files(&boards::folder().join("rules"));
     files.push(boards::folder().join("slos.toml"));
     let mut sent = 0;
@@ -378,7 +379,7 @@ fn alerts_and_objectives_send_to_boards_that_there_are() {
             .filter_map(|line| line.trim().strip_prefix("dashboard")?.split_once([':', '=']));
         for (_, board) in told {
             let board = board.trim().trim_matches('"');
-            assert!(names.contains(board), "{}: no board {board}", file.display());
+            assert!(uids.contains(board), "{}: no board {board}", file.display());
             sent += 1;
         }
     }
