@@ -43,8 +43,8 @@ bench-setup: setup
 .PHONY: setup
 setup: .tools/apt-stamp $(PYTHON)
 
-# For the tests: Postfix and Redis as real peers, a real browser, strace for the crash images, the compiler that aws-lc needs.
-PACKAGES := chromium fonts-liberation gcc libc6-dev libfaketime postfix procps python3-venv redis-server strace
+# For the tests: Postfix and Redis as real peers, a real Prometheus, a real browser, strace for the crash images, the compiler that aws-lc needs.
+PACKAGES := chromium fonts-liberation gcc libc6-dev libfaketime postfix procps prometheus python3-venv redis-server strace
 
 .tools/apt-stamp: tests/packages
 	tests/packages $(PACKAGES)

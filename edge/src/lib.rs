@@ -9,6 +9,7 @@ pub mod clock;
 pub mod command;
 pub mod demo;
 pub mod logging;
+mod metrics;
 pub mod service;
 pub mod settings;
 pub mod standing;

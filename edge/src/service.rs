@@ -21,6 +21,7 @@ use types::token::{TokenKeys, VerpKey};
 use types::withdrawals::Withdrawals;
 
 use crate::clock::SystemClock;
+use crate::metrics;
 use crate::settings::{Listen, Settings};
 
 /// Where a running service listens.
@@ -129,6 +130,7 @@ impl Service {
     /// Recovers and starts every part; returns when the listeners accept. `clock` is the real one, but for tests.
     pub async fn start(settings: Settings, clock: Arc<dyn Clock>, runtime: &Handle) -> anyhow::Result<Self> {
         let registry = Registry::new();
+        metrics::register(&registry).context("registering the metrics of the process")?;
 
         let opening = (settings.store.clone(), Arc::clone(&clock), registry.clone());
         let opened = tokio::task::spawn_blocking(move || store::open(opening.0, opening.1, &opening.2)).await?;

@@ -153,8 +153,8 @@ impl Delivery {
         }
         // What the last sessions brought back after the keeper had gone: mails withdrawn under their hands.
         let (ended, _) = self.shared.with(Queue::keep);
-        for (partition, ended) in ended {
-            self.shared.tell(partition, ended).await;
+        for (partition, provider, ended) in ended {
+            self.shared.tell(partition, provider, ended).await;
         }
     }
 }

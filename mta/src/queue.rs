@@ -43,6 +43,7 @@ use types::address::EmailAddress;
 use types::event::{AttemptEnded, Outcome};
 use types::id::{Attempt, MessageId, PartitionId};
 use types::order::Stream;
+use types::provider::Provider;
 use types::text::Line;
 use types::time::Timestamp;
 
@@ -112,7 +113,7 @@ pub(crate) struct Queue {
     /// Domains all of whose messages end.
     condemned: VecDeque<DomainId>,
     /// Ends to be recorded.
-    ended: VecDeque<(PartitionId, AttemptEnded)>,
+    ended: VecDeque<(PartitionId, Provider, AttemptEnded)>,
     effects: Vec<Effect>,
     /// Withdrawn before they came here, or after they left; the last few.
     withdrawn: VecDeque<MessageId>,
@@ -232,7 +233,7 @@ impl Queue {
     /// Does what is due: deferred messages, held domains and sites, a step of the sweep, condemned domains.
     ///
     /// Returns the ends to be recorded, and when to come again at the latest.
-    pub(crate) fn keep(&mut self, now: Timestamp) -> (Vec<(PartitionId, AttemptEnded)>, Timestamp) {
+    pub(crate) fn keep(&mut self, now: Timestamp) -> (Vec<(PartitionId, Provider, AttemptEnded)>, Timestamp) {
         let tick = Tick::reached(now);
         let mut budget = 4096;
         while let Some(Reverse((due, slot))) = self.deferred.peek().copied()
@@ -351,7 +352,8 @@ impl Queue {
             peer: Line::default(),
             tls: None,
         };
-        self.ended.push_back((entry.partition, ended));
+        let provider = self.provider(entry.domain);
+        self.ended.push_back((entry.partition, provider, ended));
         self.effects.push(Effect::Keep);
     }
 

@@ -350,20 +350,18 @@ impl Session {
                     .observe(freed_at.elapsed().as_secs_f64());
             }
             let seconds = now.since(taken.accepted_at).as_secs_f64();
-            self.shared
-                .metrics
-                .delivered_after(seconds, taken.stream, self.provider);
+            self.shared.metrics.delivered_after(seconds, &taken, self.provider);
         }
         let ended = decided.ended(&taken, &self.link.peer, self.link.tls_version());
         if matches!(decided.settled, Settled::Over) {
             self.settle(&taken, &decided);
-            self.shared.tell(taken.partition, ended).await;
+            self.shared.tell(taken.partition, self.provider, ended).await;
             return;
         }
         // The end is handed over before the message can be claimed again. One that was withdrawn meanwhile is told of by
         // the queues.
         if self.shared.with(|queue, _| queue.may_finish(taken.slot)) {
-            self.shared.tell(taken.partition, ended).await;
+            self.shared.tell(taken.partition, self.provider, ended).await;
         }
         self.settle(&taken, &decided);
     }
@@ -409,7 +407,7 @@ impl Session {
             "its bytes cannot be read",
         );
         let ended = decided.ended(&taken, "", None);
-        self.shared.tell(taken.partition, ended).await;
+        self.shared.tell(taken.partition, self.provider, ended).await;
         self.shared
             .with(|queue, now| queue.settle(taken.slot, decided.settled, now));
     }
@@ -420,7 +418,7 @@ impl Session {
             class: FailureClass::Internal,
         };
         let ended = outcome::ended(&taken, outcome, why, "", None);
-        self.shared.tell(taken.partition, ended).await;
+        self.shared.tell(taken.partition, self.provider, ended).await;
         self.shared
             .with(|queue, now| queue.settle(taken.slot, Settled::Over, now));
     }

@@ -66,8 +66,8 @@ impl Shared {
     }
 
     /// Records how an attempt ended.
-    pub(crate) async fn tell(&self, partition: PartitionId, ended: AttemptEnded) {
-        self.metrics.ended(ended.outcome);
+    pub(crate) async fn tell(&self, partition: PartitionId, provider: Provider, ended: AttemptEnded) {
+        self.metrics.ended(provider, ended.outcome);
         self.ledger.tell(partition, ended).await;
     }
 
@@ -112,8 +112,8 @@ impl Shared {
         loop {
             let (ended, next) = self.with(Queue::keep);
             let idle = ended.is_empty();
-            for (partition, ended) in ended {
-                self.tell(partition, ended).await;
+            for (partition, provider, ended) in ended {
+                self.tell(partition, provider, ended).await;
             }
             if ticks == 0 {
                 self.gauge();

@@ -36,6 +36,7 @@ use types::time::Clock;
 use types::token::TokenKeys;
 
 use crate::address::is_forbidden;
+use crate::metrics::begin;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::{self, Route};
 
@@ -172,6 +173,7 @@ impl Caller {
             calls: IntCounterVec::new(calls, &["result"])?,
             under_way: IntGauge::new("mta_webhook_calls", "Calls of shops' pages under way")?,
         };
+        begin(&metrics.calls, &["2xx", "3xx", "4xx", "5xx", "unanswered", "busy"]);
         registry.register(Box::new(metrics.calls.clone()))?;
         registry.register(Box::new(metrics.under_way.clone()))?;
         Ok(Arc::new(Self {

@@ -1,10 +1,19 @@
 //! What the runners tell an operator.
+//!
+//! Counters of closed sets begin at zero for each of their labels: a rate sees the first event, and a board shows a line at zero rather
+//! than nothing.
 
 mod automation;
+mod leads;
+
+use std::time::Duration;
 
 pub(crate) use automation::Automation;
+use leads::Leads;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
-use types::event::{HitClass, HitKind, LeadOutcome, LeadVerdict, Refusal, Verdict, VoidReason};
+use types::event::{HitClass, HitKind, LeadOutcome, LeadVerdict, Refusal, Verdict};
+use types::money::Money;
+use types::order::Stream;
 
 /// The runners' metrics.
 #[derive(Clone, Debug)]
@@ -45,11 +54,8 @@ pub(crate) struct Metrics {
     ///
     /// Healthy up to 2 seconds. Rising: a runner cannot keep up, see `scheduler_turn_seconds`, or state lags, see `store_*`.
     pub(crate) judged_lag_seconds: Gauge,
-    /// Landings decided on and leads settled, by what came of it: `claimed`, `confirmed`, `voided_*`, or the reason of the refusal.
-    ///
-    /// `visited_before` and `known_to_site` are normal. `voided_machine` should stay far below `confirmed`; `unproven` or `no_click`
-    /// rising: an advertiser's snippet is on the wrong host, or clicks are dropped, see `tracker_*`.
-    leads: IntCounterVec,
+    /// Those of leads.
+    leads: Leads,
     /// Opens and clicks that wait in the inbox, of the runner that spoke last.
     ///
     /// Near 0. Near its bound of 65,536: people click faster than runners fold, and hits are about to be dropped.
@@ -115,11 +121,7 @@ impl Metrics {
                 "How long the mail that is due the longest has waited.",
             )
             .expect(VALID),
-            leads: IntCounterVec::new(
-                Opts::new("scheduler_leads_total", "Landings decided on and leads settled."),
-                &["verdict"],
-            )
-            .expect(VALID),
+            leads: Leads::register(registry),
             tracked_backlog: IntGauge::new("scheduler_tracked_backlog", "Opens and clicks that wait in the inbox.")
                 .expect(VALID),
             guarded: IntCounter::new(
@@ -139,11 +141,21 @@ impl Metrics {
             Box::new(metrics.state_errors.clone()),
             Box::new(metrics.hits.clone()),
             Box::new(metrics.judged_lag_seconds.clone()),
-            Box::new(metrics.leads.clone()),
             Box::new(metrics.tracked_backlog.clone()),
             Box::new(metrics.guarded.clone()),
         ] {
             registry.register(collector).expect("each name is registered once");
+        }
+        for stream in [Stream::Transactional, Stream::Promotional] {
+            metrics.sends.with_label_values(&[stream.as_str()]);
+        }
+        for refusal in Refusal::ALL {
+            metrics.refusals.with_label_values(&[refusal.code()]);
+        }
+        for class in HitClass::ALL {
+            for kind in ["open", "click"] {
+                metrics.hits.with_label_values(&[kind, class.as_str()]);
+            }
         }
         metrics
     }
@@ -160,22 +172,12 @@ impl Metrics {
 
     /// Counts a decision on a landing.
     pub(crate) fn count_lead(&self, verdict: &LeadVerdict) {
-        let verdict = match verdict {
-            LeadVerdict::Claimed(_) => "claimed",
-            LeadVerdict::Refused(refusal) => refusal.code(),
-        };
-        self.leads.with_label_values(&[verdict]).inc();
+        self.leads.decided(verdict);
     }
 
-    /// Counts the settlement of a lead.
-    pub(crate) fn count_settlement(&self, outcome: LeadOutcome) {
-        let outcome = match outcome {
-            LeadOutcome::Confirmed => "confirmed",
-            LeadOutcome::Voided(VoidReason::Machine) => "voided_machine",
-            LeadOutcome::Voided(VoidReason::KnownToSite) => "voided_known_to_site",
-            LeadOutcome::Voided(VoidReason::Erased) => "voided_erased",
-        };
-        self.leads.with_label_values(&[outcome]).inc();
+    /// Counts the settlement of a lead of this price, so long after it was due.
+    pub(crate) fn count_settlement(&self, outcome: LeadOutcome, price: Option<Money>, late: Option<Duration>) {
+        self.leads.settled(outcome, price, late);
     }
 
     /// Counts a decision.

@@ -168,11 +168,23 @@ async fn a_first_visit_is_claimed_at_the_first_verdict_and_confirmed_at_the_last
         (Some(claim.lead), claim.visitor, false)
     );
 
+    let money = |outcome: &str| node.metric("scheduler_lead_amount_total", &format!("{outcome} EUR")).0;
+    assert_eq!((money("claimed"), money("confirmed")), (90.0, 0.0));
+
     node.after(FINAL).await;
     let [lead] = &node.leads().await[..] else {
         panic!("not one lead")
     };
     assert_eq!(lead.outcome, Some(LeadOutcome::Confirmed));
+    assert_eq!(
+        (money("claimed"), money("confirmed"), money("voided")),
+        (90.0, 90.0, 0.0)
+    );
+    assert_eq!(
+        node.metric("scheduler_lead_lateness_seconds", ""),
+        (1.0, 10.0),
+        "it was due half an hour after its click, not after its landing"
+    );
     check(
         &node,
         &[

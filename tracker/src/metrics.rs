@@ -148,6 +148,34 @@ impl Metrics {
             "What became of opens, clicks, landings, unsubscriptions and preferences.",
             &["event", "fate"],
         )?;
+        let bad_tokens = counters(
+            "tracker_bad_tokens_total",
+            "Tokens refused, by endpoint and reason.",
+            &["endpoint", "reason"],
+        )?;
+        let refused = counters(
+            "tracker_refused_requests_total",
+            "Requests that are no HTTP, too long or too slow, by status.",
+            &["status"],
+        )?;
+        let handshakes = counters("tracker_tls_handshakes_total", "TLS handshakes by result.", &["result"])?;
+        // From zero, so that a rate sees the first of each.
+        for endpoint in [
+            Endpoint::Click,
+            Endpoint::Pixel,
+            Endpoint::Unsubscribe,
+            Endpoint::Landing,
+        ] {
+            for reason in BadToken::ALL {
+                bad_tokens.with_label_values(&[endpoint.as_str(), reason.as_str()]);
+            }
+        }
+        for status in ["400", "408", "413", "431"] {
+            refused.with_label_values(&[status]);
+        }
+        for result in ["tls13", "tls12", "unknown_host", "failed", "timeout"] {
+            handshakes.with_label_values(&[result]);
+        }
         let connections = IntGauge::new("tracker_connections", "Open connections.")?;
         registry.register(Box::new(connections.clone()))?;
         let certificate_days = Opts::new(
@@ -163,11 +191,7 @@ impl Metrics {
             seconds: Endpoint::ALL.map(|endpoint| seconds.with_label_values(&[endpoint.as_str()])),
             events: Tracked::ALL
                 .map(|tracked| Fate::ALL.map(|fate| events.with_label_values(&[tracked.as_str(), fate.as_str()]))),
-            bad_tokens: counters(
-                "tracker_bad_tokens_total",
-                "Tokens refused, by endpoint and reason.",
-                &["endpoint", "reason"],
-            )?,
+            bad_tokens,
             limited: counter("tracker_limited_total", "Requests answered with 429.")?,
             connections,
             accepted: counter("tracker_connections_total", "Connections accepted.")?,
@@ -175,12 +199,8 @@ impl Metrics {
                 "tracker_silent_connections_total",
                 "Connections that never said a word.",
             )?,
-            refused: counters(
-                "tracker_refused_requests_total",
-                "Requests that are no HTTP, too long or too slow, by status.",
-                &["status"],
-            )?,
-            handshakes: counters("tracker_tls_handshakes_total", "TLS handshakes by result.", &["result"])?,
+            refused,
+            handshakes,
             certificate_days,
             certificate_faults: counter(
                 "tracker_certificate_faults_total",

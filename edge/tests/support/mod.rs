@@ -12,6 +12,8 @@
     reason = "tests state expectations by unwrapping"
 )]
 
+pub mod boards;
+pub mod prometheus;
 pub mod redis;
 pub mod stage;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use edge::client::{Answer, Client};
 use edge::clock::SystemClock;
+use edge::demo::dns::Zone;
 use edge::demo::mail;
 use edge::demo::sink::{Received, Sink};
 use edge::demo::world::{self, TRACKING_HOST};
@@ -54,14 +55,19 @@ pub struct Stage {
     pub shop: Client,
     pub tracker: Client,
     pub sink: Sink,
+    pub zone: Zone,
     _dns: edge::demo::dns::DnsServer,
 }
 
 impl Stage {
     /// Starts on data in `folder`; `adjust` has the last word on the settings.
     pub async fn start(folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Self {
-        let sink = Sink::start().await.unwrap();
-        let (dns, _) = super::buyers_dns().await;
+        Self::start_before(Sink::start().await.unwrap(), folder, adjust).await
+    }
+
+    /// The same with a receiving server that has its own manner.
+    pub async fn start_before(sink: Sink, folder: &Path, adjust: impl FnOnce(&mut Settings)) -> Self {
+        let (dns, zone) = super::buyers_dns().await;
         let mut settings = Settings::read(None).unwrap();
         settings.store.data_dir = folder.join("data");
         settings.store.segment_bytes = 4 << 20;
@@ -95,6 +101,7 @@ impl Stage {
             service,
             clock,
             sink,
+            zone,
             _dns: dns,
         }
     }

@@ -94,6 +94,8 @@ pub(super) struct Domain {
     /// With sessions.
     pub(super) in_flight: usize,
     pub(super) standing: Standing,
+    /// Until when it was held last.
+    pub(super) held_until: Timestamp,
     /// The site in whose turn it stands.
     pub(super) enlisted: Option<SiteId>,
     /// When DNS first said that it does not exist, since it last said otherwise.
@@ -119,6 +121,7 @@ impl Queue {
             deferred: 0,
             in_flight: 0,
             standing: Standing::Unknown,
+            held_until: Timestamp::default(),
             enlisted: None,
             missing_since: None,
             failures: 0,
@@ -374,6 +377,7 @@ impl Queue {
         };
         let until = now + wait;
         let why = fault.text();
+        domain.held_until = until;
         domain.standing = Standing::Held {
             until,
             why: why.clone(),

@@ -66,6 +66,8 @@ pub(super) struct Site {
     pub(super) target: Target,
     pub(super) provider: Provider,
     pub(super) state: SiteState,
+    /// Until when it was throttled or suspended last.
+    pub(super) held_until: Timestamp,
     /// Domains with ready messages, in turn.
     pub(super) turn: VecDeque<DomainId>,
     /// Sessions that wait for work, the last used last.
@@ -151,6 +153,7 @@ impl Queue {
             target: route.target.clone(),
             provider,
             state: SiteState::Ready,
+            held_until: Timestamp::default(),
             turn: VecDeque::new(),
             idle: Vec::new(),
             sessions: 0,
@@ -331,6 +334,7 @@ impl Queue {
         site.failures = site.failures.saturating_add(1);
         site.proven = false;
         site.state = SiteState::Throttled { until, why: why.into() };
+        site.held_until = until;
         let domains: Vec<DomainId> = site.turn.iter().copied().take(TOLD_MAX).collect();
         self.looks.push(Reverse((Tick::at(until), Look::Site(id))));
         self.effects.push(Effect::Keep);

@@ -11,6 +11,7 @@ use types::order::Stream;
 use types::time::Timestamp;
 
 use super::book::{Slot, State, Tick};
+use super::domain::DomainId;
 use super::site::SiteId;
 use super::{Effect, Fresh, Look, Queue};
 
@@ -22,6 +23,8 @@ pub(crate) struct Taken {
     pub(crate) partition: PartitionId,
     /// Attempts before this one.
     pub(crate) attempts: u16,
+    /// Whether its site or domain was held while it waited: what it waited for was not us.
+    pub(crate) held: bool,
     pub(crate) stream: Stream,
     pub(crate) expires: Timestamp,
     pub(crate) accepted_at: Timestamp,
@@ -156,6 +159,7 @@ impl Queue {
                 self.counted(domain, |domain| domain.enlisted = None);
             }
             let fresh = self.drop_fresh(slot);
+            let held_until = self.held_until(domain, id);
             let entry = self.book.entry_mut(slot)?;
             if entry.expires <= Tick::reached(now) {
                 let entry = *entry;
@@ -169,6 +173,7 @@ impl Queue {
                 message: entry.message,
                 partition: entry.partition,
                 attempts: entry.attempts,
+                held: entry.accepted_at < held_until,
                 stream: entry.stream,
                 expires: entry.expires.time(),
                 accepted_at: entry.accepted_at,
@@ -177,6 +182,13 @@ impl Queue {
             self.counted(domain, |domain| domain.in_flight += 1);
             return Some(taken);
         }
+    }
+
+    /// Returns until when a domain or its site was held last.
+    fn held_until(&self, domain: DomainId, site: SiteId) -> Timestamp {
+        let of_domain = self.domain(domain).map(|domain| domain.held_until);
+        let of_site = self.site(site).map(|site| site.held_until);
+        of_domain.max(of_site).unwrap_or_default()
     }
 
     /// Returns whether a message's final dot may be sent: it was not withdrawn meanwhile.

@@ -154,7 +154,7 @@ fn age_is_enforced_everywhere_within_bounded_turns() {
     let (mut expired, mut turns) = (0, 0);
     while expired < 200_000 {
         let (ended, _) = queue.keep(now);
-        assert!(ended.iter().all(|(_, ended)| ended.outcome == Outcome::Expired));
+        assert!(ended.iter().all(|(.., ended)| ended.outcome == Outcome::Expired));
         assert!(ended.len() <= 2048, "{} in one turn", ended.len());
         expired += ended.len();
         now = now + Duration::from_millis(200);
@@ -189,4 +189,61 @@ fn a_domain_that_moves_takes_its_list_along() {
         panic!("work")
     };
     assert_eq!(taken[0].message, MessageId::from_raw(1));
+}
+
+/// Lets a new session at a site take what is ready.
+fn taken(queue: &mut Queue, site: SiteId, now: Timestamp) -> Vec<Taken> {
+    match queue.take(site, &Arc::new(Notify::new()), 8, 0, false, now) {
+        Turn::Work(taken) => taken,
+        Turn::Wait | Turn::Close => Vec::new(),
+    }
+}
+
+#[test]
+fn what_waits_while_its_site_is_held_is_told_from_what_comes_later() {
+    let mut queue = queue();
+    queue.push(mail(1, "slow.example", Duration::from_hours(9)), START);
+    let site = carry_out(&mut queue, "mx.slow.example", START)[0];
+    queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+    let (_, back) = queue.keep(START);
+    let back = back + Duration::from_secs(1);
+    queue.keep(back);
+    queue.push(
+        Ready {
+            accepted_at: back,
+            ..mail(2, "slow.example", Duration::from_hours(9))
+        },
+        back,
+    );
+    carry_out(&mut queue, "mx.slow.example", back);
+    let taken = taken(&mut queue, site, back);
+    let held: Vec<_> = taken.iter().map(|taken| (taken.attempts, taken.held)).collect();
+    assert_eq!(held, [(0, true), (0, false)]);
+}
+
+#[test]
+fn ends_are_told_under_the_receivers_provider() {
+    let mut queue = queue();
+    queue.push(mail(1, "gmail.com", Duration::from_hours(9)), START);
+    queue.push(mail(2, "shop.example", Duration::from_hours(9)), START);
+    queue.push(mail(3, "nowhere.example", Duration::from_hours(9)), START);
+    for effect in queue.take_effects() {
+        if let Effect::Resolve(id, name) = effect
+            && &*name == "shop.example"
+        {
+            queue.resolved(
+                id,
+                &name,
+                Ok(route("shop-example.mail.protection.outlook.com")),
+                START,
+                0,
+            );
+        }
+    }
+    for id in 1..=3 {
+        queue.withdraw(MessageId::from_raw(id));
+    }
+    let (ended, _) = queue.keep(START);
+    let providers: Vec<_> = ended.iter().map(|(_, provider, _)| provider.as_str()).collect();
+    assert_eq!(providers, ["google", "microsoft", "other"]);
 }

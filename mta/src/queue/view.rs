@@ -5,6 +5,7 @@ use types::port::{SiteLimits, SiteView};
 use types::time::Timestamp;
 
 use super::book::State;
+use super::domain::{Domain, DomainId};
 use super::site::{Site, SiteState};
 use super::{Queue, Standing};
 use types::provider::Provider;
@@ -77,7 +78,12 @@ impl Queue {
 
     /// Lets attempts start again at once, whatever held them.
     pub(crate) fn resume_site(&mut self, name: &str, now: Timestamp) -> bool {
-        self.with_site(name, now, |site| site.state = SiteState::Ready)
+        self.with_site(name, now, |site| {
+            if !site.may_start() {
+                site.state = SiteState::Ready;
+                site.held_until = now;
+            }
+        })
     }
 
     /// Returns messages per connection, as they hold for a site now.
@@ -88,11 +94,8 @@ impl Queue {
     /// Returns ready, deferred and sessions of each provider.
     pub(crate) fn by_provider(&self) -> [(usize, usize, u32); Provider::ALL.len()] {
         let mut sums = [(0, 0, 0); Provider::ALL.len()];
-        for domain in &self.domains {
-            let provider = match domain.standing {
-                Standing::Routed { site, .. } => self.site(site).map_or(Provider::Other, |site| site.provider),
-                _ => Provider::Other,
-            };
+        for domain in self.domains.iter().filter(|domain| domain.ready + domain.deferred > 0) {
+            let provider = self.provider_of(domain);
             if let Some((ready, deferred, _)) = sums.get_mut(provider as usize) {
                 *ready += domain.ready;
                 *deferred += domain.deferred;
@@ -104,6 +107,20 @@ impl Queue {
             }
         }
         sums
+    }
+
+    /// Returns who runs the receiver of a domain: by its site, or by its name while no site is known.
+    pub(super) fn provider(&self, id: DomainId) -> Provider {
+        self.domain(id)
+            .map_or(Provider::Other, |domain| self.provider_of(domain))
+    }
+
+    fn provider_of(&self, domain: &Domain) -> Provider {
+        let site = match domain.standing {
+            Standing::Routed { site, .. } => self.site(site),
+            _ => None,
+        };
+        site.map_or_else(|| Provider::of_host(&domain.name), |site| site.provider)
     }
 
     /// Returns when the oldest message that waits at the head of any list was accepted.

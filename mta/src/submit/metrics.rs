@@ -2,6 +2,8 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::metrics::begin;
+
 /// Handles of the signing threads' metrics.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
@@ -37,6 +39,7 @@ impl Metrics {
                 &["cause"],
             )?,
         };
+        begin(&metrics.failures, &["catalogue", "template", "key", "panic"]);
         registry.register(Box::new(metrics.queued.clone()))?;
         registry.register(Box::new(metrics.render_seconds.clone()))?;
         registry.register(Box::new(metrics.sign_seconds.clone()))?;

@@ -8,7 +8,7 @@ use types::tally::Hour;
 use types::time::Timestamp;
 
 use super::mail::{Kept, Known, MailState, Shown};
-use super::{Change, Hit, LANDINGS_MAX, PROVISIONAL_AFTER};
+use super::{Change, FINAL_AFTER, Hit, LANDINGS_MAX, PROVISIONAL_AFTER};
 
 /// A click's landing: all that its reports say. The first one counts, later ones add evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -100,6 +100,10 @@ pub struct Settleable {
     pub advertiser: ShopNumber,
     /// What becomes of it.
     pub outcome: LeadOutcome,
+    /// What it costs, as it was claimed; `None` if the mail's offers are not known any more.
+    pub price: Option<Money>,
+    /// Since when it was to be settled; `None` if it is settled before its time.
+    pub due: Option<Timestamp>,
 }
 
 impl Landing {
@@ -196,27 +200,34 @@ impl MailState {
 
     /// Returns the pending leads that are to be settled: what the final verdict on the click says, or the site itself.
     pub fn settleable(&self) -> Vec<Settleable> {
-        self.pending(|known, landing| {
+        self.pending(|known, landing, claimed| {
             let click = known.click(landing.click).and_then(Kept::seen);
             let is_final = click.filter(|click| click.round == Round::Final);
-            let outcome = match is_final.map(|click| click.class) {
-                _ if landing.server_new == Some(false) => LeadOutcome::Voided(VoidReason::KnownToSite),
-                Some(HitClass::Human) => LeadOutcome::Confirmed,
-                Some(_) => LeadOutcome::Voided(VoidReason::Machine),
+            let (outcome, due) = match is_final {
+                // The server's word is the report that proves most, so the landing bears its id.
+                _ if landing.server_new == Some(false) => {
+                    (LeadOutcome::Voided(VoidReason::KnownToSite), landing.id.time())
+                }
+                Some(click) if click.class == HitClass::Human => (LeadOutcome::Confirmed, click.at + FINAL_AFTER),
+                Some(click) => (LeadOutcome::Voided(VoidReason::Machine), click.at + FINAL_AFTER),
                 None => return None,
             };
-            Some(outcome)
+            // A landing may be reported, and so claimed, when the verdict on its click is final already.
+            Some((outcome, Some(due.max(claimed.time()))))
         })
     }
 
     /// Returns the pending leads as they are to be settled before the mail is [forgotten](Self::forget): nothing would be left to
     /// settle them by.
     pub fn settleable_by_erasure(&self) -> Vec<Settleable> {
-        self.pending(|_, _| Some(LeadOutcome::Voided(VoidReason::Erased)))
+        self.pending(|_, _, _| Some((LeadOutcome::Voided(VoidReason::Erased), None)))
     }
 
-    /// Returns the pending leads that `settle` gives an outcome.
-    fn pending(&self, settle: impl Fn(&Known, &Landing) -> Option<LeadOutcome>) -> Vec<Settleable> {
+    /// Returns the pending leads that `settle` gives an outcome, and since when it is due, by their landing and the event of their claim.
+    fn pending(
+        &self,
+        settle: impl Fn(&Known, &Landing, EventId) -> Option<(LeadOutcome, Option<Timestamp>)>,
+    ) -> Vec<Settleable> {
         let Some(known) = &self.known else {
             return Vec::new();
         };
@@ -229,12 +240,15 @@ impl MailState {
             else {
                 return None;
             };
+            let (outcome, due) = settle(known, landing, claimed)?;
             Some(Settleable {
                 lead,
                 claimed,
                 campaign: landing.campaign,
                 advertiser,
-                outcome: settle(known, landing)?,
+                outcome,
+                price: self.price(landing, known.click(landing.click)),
+                due,
             })
         });
         settled.collect()

@@ -133,6 +133,15 @@ impl Automation {
         ] {
             registry.register(collector).expect("each name is registered once");
         }
+        for class in TimerClass::ALL.map(TimerClass::as_str) {
+            metrics.lateness.with_label_values(&[class]);
+            for counters in [&metrics.armed, &metrics.fired, &metrics.stale] {
+                counters.with_label_values(&[class]);
+            }
+        }
+        for verdict in ["reminded", "suppressed", "would_remind", "ordered"] {
+            metrics.carts.with_label_values(&[verdict]);
+        }
         metrics
     }
 

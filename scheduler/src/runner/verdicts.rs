@@ -205,7 +205,8 @@ impl Runner {
             claimed: settleable.claimed,
             outcome: settleable.outcome,
         };
-        self.metrics.count_settlement(settled.outcome);
+        let late = settleable.due.map(|due| self.deps.clock.now().since(due));
+        self.metrics.count_settlement(settled.outcome, settleable.price, late);
         self.record(work, looked.partition, &Event::LeadSettled(settled))?;
         Ok(())
     }

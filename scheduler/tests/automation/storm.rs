@@ -75,13 +75,14 @@ async fn start_full(folder: &Path, clock: &Arc<SetClock>, orders: usize) -> Node
     }
     let outbox = Arc::new(Kept::default());
     let withdrawals = Arc::new(Withdrawals::default());
+    let registry = Registry::new();
     let deps = Deps {
         store: store.clone(),
         outbox: Arc::clone(&outbox) as Arc<dyn Outbox>,
         webhooks: Arc::clone(&outbox) as Arc<dyn Webhooks>,
         withdrawals: Arc::clone(&withdrawals),
         clock: time,
-        registry: Registry::new(),
+        registry: registry.clone(),
         runtime: tokio::runtime::Handle::current(),
     };
     let started = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay));
@@ -93,6 +94,7 @@ async fn start_full(folder: &Path, clock: &Arc<SetClock>, orders: usize) -> Node
         survivors,
         clock: Arc::clone(clock),
         withdrawals,
+        registry,
     }
 }
 
