@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::judge::{self, Judgement};
 use crate::machine;
 use crate::meter::{Measure, Meter};
-use crate::report::{Ceiling, Chart, ChartKind, Figure, Latency, Report, Series, Table};
+use crate::report::{Ceiling, Chart, ChartKind, Figure, Latency, Report, Series, Table, quantity};
 use crate::sample::{Sample, float};
 
 use super::Outcome;
@@ -108,7 +108,7 @@ fn over_time(measure: Measure, meter: &Meter) -> Option<Chart> {
         spread: Vec::new(),
     });
     Some(Chart {
-        group: "Latency".to_owned(),
+        group: "Latency over time".to_owned(),
         title: measure.as_str().to_owned(),
         unit: "ms".to_owned(),
         kind: ChartKind::TimeLog,
@@ -173,7 +173,12 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
         .sum();
     figures.push(Figure {
         good: Some(lost == 0),
-        ..figure("mails lost", count(lost), "", format!("of {acknowledged} acknowledged"))
+        ..figure(
+            "mails lost",
+            count(lost),
+            "",
+            format!("of {} acknowledged", quantity(float(acknowledged), "")),
+        )
     });
     figures.push(Figure {
         good: Some(twice == 0),
@@ -181,12 +186,16 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
             "sent twice",
             count(twice),
             "",
-            format!("of {} taken", outcome.tally.mails),
+            format!("of {} taken", quantity(float(outcome.tally.mails), "")),
         )
     });
     for measure in DELIVERED {
         if let Some(latency) = latency(measure, &outcome.books.meters.read(measure)) {
-            let beside = format!("p50 {:.1} ms, p99.9 {:.1} ms", latency.p50, latency.p999);
+            let beside = format!(
+                "p50 {}, p99.9 {}",
+                quantity(latency.p50, "ms"),
+                quantity(latency.p999, "ms")
+            );
             figures.push(figure(&format!("{}, p99", latency.name), latency.p99, "ms", beside));
         }
     }
@@ -196,7 +205,7 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
         .sum();
     let rows = outcome.samples.between(0.0, f64::INFINITY);
     if mails > 0.0 {
-        let busiest = format!("{:.0} in the busiest second", busiest(outcome, &DELIVERED));
+        let busiest = format!("{} in the busiest second", quantity(busiest(outcome, &DELIVERED), ""));
         let while_they_came = DELIVERED
             .map(|measure| outcome.books.meters.read(measure).slices.len())
             .into_iter()
@@ -204,7 +213,10 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
         let seconds = count(while_they_came.unwrap_or(1).max(1));
         figures.push(figure("mails delivered", mails / seconds, "/s", busiest));
         let spent = cpu_between(rows);
-        let beside = format!("{:.2} cores on average", spent / outcome.seconds);
+        let beside = format!(
+            "all that it did in the run; {:.2} cores on average",
+            spent / outcome.seconds
+        );
         figures.push(figure(
             "processor time a thousand mails",
             spent * 1000.0 / mails,
@@ -218,14 +230,14 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
         "memory at its peak",
         peak,
         "MiB",
-        format!("{ending:.0} MiB at the end"),
+        format!("{} at the end", quantity(ending, "MiB")),
     ));
     if let Some(scrape) = scrapes(rows) {
         figures.push(figure(
             "a scrape of the metrics, longest",
             scrape.0,
             "ms",
-            format!("{:.0} KiB", scrape.1 / 1024.0),
+            quantity(scrape.1 / 1024.0, "KiB"),
         ));
     }
     figures
