@@ -17,7 +17,7 @@ use super::sample::Sample;
 use super::signing_key::DOMAIN;
 use super::staffetta::{Pace, Service, Start, recipient};
 use crate::books::Books;
-use crate::inject::{Injection, inject};
+use crate::inject::{Injection, Meanwhile, inject};
 use crate::ledger::{Kind, Tag};
 use crate::process::Group;
 use crate::service::{Dkim, Route};
@@ -374,6 +374,7 @@ impl Started {
                         },
                         mail: &|tag, to| sample.mail(tag, to),
                         sessions,
+                        meanwhile: Meanwhile::Waits,
                         rate: None,
                         ledger: &books.ledger,
                     },
