@@ -190,6 +190,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             },
         }
     }
+    process::remove_groups();
     let mut told = tell::report(&bench, &found, &alone)?;
     told.began_at = began_at.to_string();
     told.seconds = began.elapsed().as_secs_f64();

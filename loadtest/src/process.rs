@@ -325,7 +325,12 @@ pub(crate) fn end_all() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
-    let name = format!("loadtest-{ours}-");
+    remove_groups();
+}
+
+/// Removes groups of this process that are empty by now: some servers take a while until their last process is gone.
+pub(crate) fn remove_groups() {
+    let name = format!("loadtest-{}-", std::process::id());
     for (base, _) in GROUPS {
         let folders = fs::read_dir(base).into_iter().flatten().flatten();
         for folder in folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&name)) {
