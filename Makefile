@@ -40,6 +40,12 @@ bench: bench-setup
 bench-setup: setup
 	tests/packages nginx-light opendkim opendkim-tools openssl redis-tools
 
+.PHONY: compare
+compare: ## Sets Staffetta beside Postfix, Exim, OpenSMTPD, Haraka, nginx and Redis: installs them (root, or sudo), measures, writes loadtest-comparison/. Under 20 minutes.
+	loadtest/peers
+	$(CARGO) build --release -p edge -p loadtest
+	$(CARGO) run --release --quiet -p loadtest -- compare
+
 .PHONY: setup
 setup: .tools/apt-stamp $(PYTHON)
 

@@ -39,10 +39,21 @@ pub(crate) struct Injection<'a> {
     pub(crate) mail: &'a (dyn Fn(Tag, &EmailAddress) -> Vec<u8> + Sync),
     /// Connections at once.
     pub(crate) sessions: usize,
+    /// What a session does while it waits for the answer to a mail.
+    pub(crate) meanwhile: Meanwhile,
     /// Mails a second. None: the next one as soon as a session is free.
     pub(crate) rate: Option<f64>,
     /// Where each is noted.
     pub(crate) ledger: &'a Ledger,
+}
+
+/// What a session does while it waits for the answer to a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meanwhile {
+    /// The next envelope leaves with the final dot (RFC 2920).
+    SendsNext,
+    /// Nothing: some, Haraka for one, refuse what comes before their answer to the dot.
+    Waits,
 }
 
 /// What came of it.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-pub(crate) use signing::signatures;
+pub(crate) use signing::{Signatures, signatures};
 pub(crate) use sync::{Syncs, syncs};
 
 #[derive(Debug, Args)]

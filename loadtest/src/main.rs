@@ -5,6 +5,7 @@
 #![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
 
 mod books;
+mod compare;
 mod generate;
 mod http;
 mod inject;
@@ -37,6 +38,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Set the service beside the peers that are installed: delivery, tracking, timers, and what it costs to be watched.
+    Compare(compare::Arguments),
     /// Run a scenario: the service, its load, its receivers, and a report of it all.
     Run(run::Arguments),
     /// Take mails and check each one, as one host or like the big providers.
@@ -50,6 +53,7 @@ enum Command {
 /// Fails, too, if what was run lost, repeated or damaged a mail.
 fn main() -> anyhow::Result<ExitCode> {
     let intact = match Cli::parse().command {
+        Command::Compare(arguments) => compare::run(&arguments)?,
         Command::Run(arguments) => run::run(&arguments)?,
         Command::Sink(arguments) => sink::run(&arguments).map(|()| true)?,
         Command::Limits(arguments) => limits::run(&arguments).map(|()| true)?,

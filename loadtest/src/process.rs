@@ -20,6 +20,14 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long a process may take to end after SIGTERM before it is killed.
 const TERM_GRACE: Duration = Duration::from_secs(30);
 
+/// Where control groups may be, and the file that tells a group's CPU there.
+const GROUPS: [(&str, &str); 4] = [
+    ("/sys/fs/cgroup/cpuacct", "cpuacct.usage_user"),
+    ("/sys/fs/cgroup/cpu,cpuacct", "cpuacct.usage_user"),
+    ("/sys/fs/cgroup", "cpu.stat"),
+    ("/sys/fs/cgroup/unified", "cpu.stat"),
+];
+
 /// How a group's CPU is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accounting {
@@ -71,13 +79,7 @@ impl Group {
             std::process::id(),
             NUMBER.fetch_add(1, Ordering::Relaxed)
         );
-        let bases = [
-            ("/sys/fs/cgroup/cpuacct", "cpuacct.usage_user"),
-            ("/sys/fs/cgroup/cpu,cpuacct", "cpuacct.usage_user"),
-            ("/sys/fs/cgroup", "cpu.stat"),
-            ("/sys/fs/cgroup/unified", "cpu.stat"),
-        ];
-        let folder = bases.into_iter().find_map(|(base, probe)| {
+        let folder = GROUPS.into_iter().find_map(|(base, probe)| {
             let folder = Path::new(base).join(&name);
             fs::create_dir(&folder).ok()?;
             if folder.join(probe).exists() {
@@ -310,6 +312,36 @@ impl Process {
         self.child.kill()?;
         Ok(self.child.wait()?)
     }
+}
+
+/// Ends every process that descends from this one, and what groups they leave: for when it is itself interrupted.
+pub(crate) fn end_all() {
+    let ours = std::process::id();
+    let left = || descendants(&[ours]).into_iter().filter(move |pid| *pid != ours);
+    for signal in [Signal::TERM, Signal::KILL] {
+        left().for_each(|pid| send(pid, signal));
+        let end = Instant::now() + Duration::from_secs(3);
+        while left().any(|pid| !has_ended(pid)) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    remove_groups();
+}
+
+/// Removes groups of this process that are empty by now: some servers take a while until their last process is gone.
+pub(crate) fn remove_groups() {
+    let name = format!("loadtest-{}-", std::process::id());
+    for (base, _) in GROUPS {
+        let folders = fs::read_dir(base).into_iter().flatten().flatten();
+        for folder in folders.filter(|folder| folder.file_name().to_string_lossy().starts_with(&name)) {
+            let _ = fs::remove_dir(folder.path());
+        }
+    }
+}
+
+/// Whether a process is gone, or only waits for its parent to take note.
+fn has_ended(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |text| text.contains(") Z "))
 }
 
 /// Sends a signal to a process of ours; one that has ended is nobody's.

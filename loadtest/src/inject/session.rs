@@ -12,10 +12,8 @@ use smtp::body::Body;
 use smtp::client::{Client, End, Event, Proof, Settings, Timeouts, Tls};
 use tokio::net::TcpStream;
 
-use super::{Job, Next, PATIENCE, RETRY_FIRST, Work};
+use super::{Job, Meanwhile, Next, PATIENCE, RETRY_FIRST, Work};
 
-/// Mails that a session has taken up at once: the one whose answer is waited for, and the one that leaves with its final dot.
-const AHEAD: usize = 2;
 /// What one read takes at most; replies are short.
 const READ_BYTES: usize = 4096;
 
@@ -127,7 +125,12 @@ impl Sending {
 
     /// Takes up mails, and returns when to look for more. With nothing left to do, the session is ended.
     fn fill(&mut self, client: &mut Client<Free>, work: &RefCell<Work<'_>>) -> anyhow::Result<Option<Instant>> {
-        while client.pending() < AHEAD {
+        // The mail whose answer is waited for, and perhaps the one that leaves with its final dot.
+        let ahead = match work.borrow().injection.meanwhile {
+            Meanwhile::SendsNext => 2,
+            Meanwhile::Waits => 1,
+        };
+        while client.pending() < ahead {
             let now = Instant::now();
             let next = work.borrow_mut().next(now);
             match next {
