@@ -32,13 +32,12 @@ lint: $(DENY) ## Formatting, clippy, documentation, licences and dependencies.
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
 	$(DENY) --offline check bans licenses sources
 
-.PHONY: bench
-bench: bench-setup
-	bench/run
+SCENARIO ?= loadtest/scenarios/tv-spot.toml
 
-.PHONY: bench-setup
-bench-setup: setup
-	tests/packages nginx-light opendkim opendkim-tools openssl redis-tools
+.PHONY: loadtest
+loadtest: ## One load test and its report: make loadtest SCENARIO=loadtest/scenarios/steady.toml
+	$(CARGO) build --release -p edge -p loadtest
+	$(CARGO) run --release --quiet -p loadtest -- run $(SCENARIO)
 
 .PHONY: compare
 compare: ## Sets Staffetta beside Postfix, Exim, OpenSMTPD, Haraka, nginx and Redis: installs them (root, or sudo), measures, writes loadtest-comparison/. Under 20 minutes.

@@ -35,7 +35,7 @@ pub(crate) struct Injection<'a> {
     pub(crate) from: EmailAddress,
     /// Who gets a mail; the local part must be its tag.
     pub(crate) recipient: &'a (dyn Fn(Tag) -> EmailAddress + Sync),
-    /// Makes a mail; see [`mail`].
+    /// Makes a mail; see [`mail()`].
     pub(crate) mail: &'a (dyn Fn(Tag, &EmailAddress) -> Vec<u8> + Sync),
     /// Connections at once.
     pub(crate) sessions: usize,

@@ -167,6 +167,18 @@ impl Samples {
             ),
             chart(
                 "Queue",
+                "Open sessions with receivers",
+                "",
+                vec![told("sessions", |told| told.sessions)],
+            ),
+            chart(
+                "Queue",
+                "Timers in memory, due within ten minutes",
+                "",
+                vec![told("timers", |told| told.timers_window)],
+            ),
+            chart(
+                "Queue",
                 "Records that state does not have yet",
                 "",
                 vec![told("state lag", |told| told.state_lag)],

@@ -133,7 +133,6 @@ pub(super) struct Run {
     /// Of one mail in the sink, on average.
     pub(super) bytes: f64,
     pub(super) flushes: Option<Flushes>,
-    pub(super) dkim_checked: u64,
     /// Share of the machine that something else used.
     pub(super) others: f64,
 }
@@ -279,7 +278,6 @@ pub(super) fn measure(
         pss_bytes,
         bytes: (tally.bytes - bytes_before) as f64 / f64::from(mails.measured),
         flushes: flushed,
-        dkim_checked: tally.dkim_checked,
         others,
     })
 }

@@ -77,15 +77,12 @@ pub(super) struct Answered {
     pub(super) seconds: f64,
     /// Of the answers, in microseconds.
     pub(super) micros: Histogram<u64>,
-    /// Answers that said "later" (429, 503); the request was made again.
-    pub(super) put_off: usize,
 }
 
 /// What all connections share.
 struct Run {
     requests: Requests,
     next: AtomicUsize,
-    put_off: AtomicUsize,
     started: Instant,
 }
 
@@ -96,7 +93,6 @@ pub(super) fn ask(requests: Requests) -> anyhow::Result<Answered> {
     let run = Arc::new(Run {
         requests,
         next: AtomicUsize::new(0),
-        put_off: AtomicUsize::new(0),
         started: Instant::now(),
     });
     runtime.block_on(async move {
@@ -117,7 +113,6 @@ pub(super) fn ask(requests: Requests) -> anyhow::Result<Answered> {
         Ok(Answered {
             seconds: run.started.elapsed().as_secs_f64(),
             micros,
-            put_off: run.put_off.load(Ordering::Relaxed),
         })
     })
 }
@@ -147,7 +142,6 @@ impl Run {
                 if !matches!(answer.status, 429 | 503) {
                     break answer;
                 }
-                self.put_off.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             };
             (self.requests.hear)(number, &answer).with_context(|| format!("request {number}"))?;
@@ -236,7 +230,7 @@ mod tests {
     #[test]
     fn what_is_put_off_is_asked_again_and_counts_once() {
         let answered = ask(requests(server(&["200", "503", "429", "200"]), 2)).unwrap();
-        assert_eq!((answered.micros.len(), answered.put_off), (2, 2));
+        assert_eq!(answered.micros.len(), 2);
     }
 
     #[test]

@@ -118,6 +118,8 @@ fn tracking_table(tracking: &Tracking, report: &mut Report) {
                 written(spread(&ours, |run| run.cpu.beyond)),
                 written(spread(&ours, |run| run.per_second)),
                 written(spread(&theirs, |run| run.per_second)),
+                written(spread(&ours, |run| run.p99_ms)),
+                written(spread(&theirs, |run| run.p99_ms)),
                 figure(ours.iter().map(|run| run.dropped).sum()),
             ]);
         }
@@ -129,6 +131,8 @@ fn tracking_table(tracking: &Tracking, report: &mut Report) {
         "ratio",
         "and beyond it",
         "answers/s",
+        "of nginx",
+        "answered within, p99, ms",
         "of nginx",
         "hits dropped",
     ];

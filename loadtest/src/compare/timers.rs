@@ -36,7 +36,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// One run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    pub(super) round: u32,
     pub(super) flush: Flush,
     pub(super) cpu_per_thousand: f64,
     pub(super) late_mean_ms: f64,
@@ -79,7 +78,6 @@ pub(super) fn run(bench: &Bench, tell: &dyn Fn(&str)) -> anyhow::Result<Timers> 
     let count = bench.scaled(COUNT, 320) / BATCH * BATCH;
     for round in 1..=bench.rounds {
         let work = |flush| Work {
-            round,
             flush,
             delay: bench.delay,
             count,
@@ -132,7 +130,6 @@ impl Meter {
         let flushes = all.since(self.flushes);
         super::delivery::bit(all, flushes, work.flush, work.delay)?;
         Ok(Run {
-            round: work.round,
             flush: work.flush,
             cpu_per_thousand: cpu * 1000.0 / f64::from(work.count),
             late_mean_ms,
@@ -147,7 +144,6 @@ impl Meter {
 /// What one run does.
 #[derive(Clone, Copy, Debug)]
 struct Work {
-    round: u32,
     flush: Flush,
     delay: Duration,
     count: u32,

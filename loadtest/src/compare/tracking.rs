@@ -20,7 +20,7 @@ use crate::ledger::Kind;
 use crate::process::Group;
 use crate::service::{Dkim, TRACKING_HOST};
 use crate::sink::{Links, Settings, Sink};
-use crate::slow_flush::{Flushes, Preload};
+use crate::slow_flush::Preload;
 
 /// Mails whose links are followed.
 const MAILS: u32 = 4000;
@@ -65,7 +65,6 @@ impl Shape {
 /// One run of one shape.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
-    pub(super) round: u32,
     pub(super) shape: Shape,
     pub(super) flush: Flush,
     pub(super) per_second: f64,
@@ -74,8 +73,6 @@ pub(super) struct Run {
     pub(super) p99_ms: f64,
     /// Of the service: hits that it could not record.
     pub(super) dropped: f64,
-    /// Where they were counted.
-    pub(super) flushes: Option<Flushes>,
     pub(super) others: f64,
 }
 
@@ -108,7 +105,7 @@ pub(super) fn run(bench: &Bench, tell: &dyn Fn(&str)) -> anyhow::Result<Tracking
     };
     for side in &sides {
         for shape in Shape::ALL {
-            side.ours(shape, 500, 0)?;
+            side.ours(shape, 500)?;
         }
     }
     for round in 1..=bench.rounds {
@@ -120,8 +117,8 @@ pub(super) fn run(bench: &Bench, tell: &dyn Fn(&str)) -> anyhow::Result<Tracking
             ));
             for side in &sides {
                 let count = bench.scaled(shape.count(), 500);
-                tracking.ours.push(side.ours(shape, count, round)?);
-                tracking.theirs.push(side.theirs(shape, count, round)?);
+                tracking.ours.push(side.ours(shape, count)?);
+                tracking.theirs.push(side.theirs(shape, count)?);
             }
         }
     }
@@ -217,7 +214,7 @@ impl Side {
     }
 
     /// Our answers; the CPU is read once everything is folded.
-    fn ours(&self, shape: Shape, count: u32, round: u32) -> anyhow::Result<Run> {
+    fn ours(&self, shape: Shape, count: u32) -> anyhow::Result<Run> {
         let addresses = self.service.staffetta.addresses();
         let address = match shape {
             Shape::RedirectFreshTls => addresses.tracker_tls.context("the tracker has no TLS listener")?,
@@ -226,7 +223,7 @@ impl Side {
         let dropped = || self.service.metric("tracker_events_total", "fate=\"dropped\"");
         let (pid, dropped_before) = (self.service.staffetta.pid(), dropped()?);
         let before = Threads::of(pid)?;
-        let (run, count) = self.run(shape, count, round, address, self.service.group(), self.preload.first())?;
+        let (run, count) = self.run(shape, count, address, self.service.group(), self.preload.first())?;
         self.service.rest()?;
         Ok(Run {
             cpu: Threads::of(pid)?.per_million(before, count),
@@ -235,14 +232,14 @@ impl Side {
         })
     }
 
-    fn theirs(&self, shape: Shape, count: u32, round: u32) -> anyhow::Result<Run> {
+    fn theirs(&self, shape: Shape, count: u32) -> anyhow::Result<Run> {
         let address = match shape {
             Shape::RedirectFreshTls => self.nginx.tls,
             _ => self.nginx.plain,
         };
         let group = &self.nginx.group;
         let before = group.cpu()?.seconds();
-        let (run, _) = self.run(shape, count, round, address, group, self.preload.last())?;
+        let (run, _) = self.run(shape, count, address, group, self.preload.last())?;
         let cpu = Threads {
             to_append: (group.cpu()?.seconds() - before) * 1e6 / f64::from(count),
             beyond: 0.0,
@@ -254,7 +251,6 @@ impl Side {
         &self,
         shape: Shape,
         count: u32,
-        round: u32,
         address: std::net::SocketAddr,
         group: &Group,
         preload: Option<&Option<Preload>>,
@@ -303,14 +299,12 @@ impl Side {
             reason = "counts and microseconds here stay far below 2^52"
         )]
         let run = Run {
-            round,
             shape,
             flush: self.flush,
             per_second: count as f64 / answered.seconds,
             cpu: Threads::default(),
             p99_ms: answered.micros.value_at_quantile(0.99) as f64 / 1000.0,
             dropped: 0.0,
-            flushes: flushed,
             others: neighbours.share(group)?,
         };
         Ok((run, count))

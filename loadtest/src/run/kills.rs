@@ -51,9 +51,14 @@ impl Kills {
         Ok(away)
     }
 
-    /// Returns those that came.
-    pub(crate) fn came(&self) -> &[Kill] {
-        &self.came
+    /// Returns how long the service was away at most. None: it was not killed.
+    pub(crate) fn away_max(&self) -> Option<Duration> {
+        self.came.iter().map(|kill| kill.away).max()
+    }
+
+    /// Returns how many there were.
+    pub(crate) fn count(&self) -> usize {
+        self.came.len()
     }
 
     /// Returns them as marks for plots.

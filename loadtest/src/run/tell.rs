@@ -152,13 +152,6 @@ fn seconds(length: usize) -> Vec<f64> {
 }
 
 fn figures(outcome: &Outcome) -> Vec<Figure> {
-    let figure = |name: &str, value: f64, unit: &str, beside: String| Figure {
-        name: name.to_owned(),
-        value,
-        unit: unit.to_owned(),
-        beside,
-        good: None,
-    };
     let mut figures = Vec::new();
     let acknowledged: u64 = outcome
         .judgements
@@ -224,6 +217,23 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
             beside,
         ));
     }
+    figures.extend(of_the_service(outcome, rows));
+    figures
+}
+
+fn figure(name: &str, value: f64, unit: &str, beside: String) -> Figure {
+    Figure {
+        name: name.to_owned(),
+        value,
+        unit: unit.to_owned(),
+        beside,
+        good: None,
+    }
+}
+
+/// Memory, kills, flushes and scrapes.
+fn of_the_service(outcome: &Outcome, rows: &[Sample]) -> Vec<Figure> {
+    let mut figures = Vec::new();
     let peak = rows.iter().map(|sample| sample.rss_bytes).fold(0.0, f64::max) / f64::from(1 << 20);
     let ending = rows.last().map_or(0.0, |sample| sample.rss_bytes) / f64::from(1 << 20);
     figures.push(figure(
@@ -232,6 +242,19 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
         "MiB",
         format!("{} at the end", quantity(ending, "MiB")),
     ));
+    if let Some(away) = outcome.kills.away_max() {
+        let beside = format!("killed {} times; from the kill to ready again", outcome.kills.count());
+        figures.push(figure("away after a kill, longest", away.as_secs_f64(), "s", beside));
+    }
+    if let Some(slower) = outcome.slower {
+        let beside = "on average, by a preloaded library".to_owned();
+        figures.push(figure(
+            "each flush slower by",
+            slower.as_secs_f64() * 1000.0,
+            "ms",
+            beside,
+        ));
+    }
     if let Some(scrape) = scrapes(rows) {
         figures.push(figure(
             "a scrape of the metrics, longest",

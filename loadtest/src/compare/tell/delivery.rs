@@ -161,7 +161,6 @@ mod tests {
             pss_bytes: 0,
             bytes: 0.0,
             flushes: None,
-            dkim_checked: 0,
             others: 0.0,
         }
     }
