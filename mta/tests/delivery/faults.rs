@@ -215,8 +215,11 @@ async fn a_claim_that_cannot_be_recorded_sends_no_dot() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn greylisted_then_accepted() {
-    let receiver = Receiver::start(|at| match (at.connection, at.event) {
-        (0, Event::Rcpt(_)) => Do::Say(451, "4.7.1 Greylisted, try again in 60 seconds"),
+    let asked = AtomicBool::new(false);
+    let receiver = Receiver::start(move |at| match at.event {
+        Event::Rcpt(_) if !asked.swap(true, Ordering::Relaxed) => {
+            Do::Say(451, "4.7.1 Greylisted, try again in 60 seconds")
+        }
         _ => Do::Go,
     })
     .await;
