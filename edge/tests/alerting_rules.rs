@@ -303,7 +303,7 @@ async fn bounds_metrics_and_thresholds_are_those_of_the_service() {
     assert_eq!(defaults.store.disk_floor_bytes, 512 * 1024 * 1024);
     assert!(alerts.contains("store_disk_free_bytes < 512 * 1024 * 1024"));
     assert_eq!(defaults.store.tracked_len / 2, 32_768);
-    assert!(alerts.contains("scheduler_tracked_backlog[5m]) > 32768"));
+    assert!(alerts.contains("scheduler_tracked_backlog[5m])) > 32768"));
 }
 
 /// Reads every alerting rule. The files are ours, and promtool reads them, too: lines are enough.

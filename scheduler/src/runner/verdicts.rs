@@ -50,7 +50,7 @@ impl Runner {
             }
         };
         let lag = due.earliest.map_or(0.0, |earliest| now.since(earliest).as_secs_f64());
-        self.metrics.judged_lag_seconds.set(lag);
+        self.own.judged_lag_seconds.set(lag);
         let mut work = Work::default();
         for (partition, message) in &due.mails {
             if let Err(error) = self.look(&mut work, *partition, *message) {
