@@ -54,26 +54,32 @@ BUDGETS = [(name, f"1 - {failing(slo, '30d')} / {allowed(slo)}") for name, slo i
 BURNS = [(name, f"{failing(slo, '1h')} / {allowed(slo)}") for name, slo in SLOS.items()]
 
 FIRST = 'mta_delivered_seconds{attempt="first"}'
-OVERVIEW = board("overview", "Overview", "Is it well, and does it earn? Begin here; the other boards are in the list above.", [
+FIRING = 'ALERTS{alertstate="firing", job=~"$job"}'
+OVERVIEW = board("overview", "Overview",
+                 "Is it well, and does it earn? Begin here: a panel's links lead to the board that says more, and to runbooks.", [
     ("Now", [
+        stat("Alerts", "none", "None. Else the page of each says what to do: docs/runbooks. Always none where the rules are not loaded.",
+             ("{{alertname}} {{severity}}", f'sum by (alertname, severity) ({FIRING}) '
+              f'or (label_replace(vector(0), "alertname", "none", "", "") unless on () {FIRING})'),
+             width=24, colors=RED_ABOVE_0, names=True),
         stat("Up", "none", "Nodes that answer. Fewer than there are: see the node's log, and docs/runbooks.", ("up", "sum(up)"),
-             colors=((None, "red"), (1, "green"))),
+             colors=((None, "red"), (1, "green")), to="node"),
         stat("Version", "none", "One version; two only during a roll-out.",
              ("{{version}}", "sum by (version) (staffetta_build_info)"), names=True),
         stat("Orders and messages accepted", "reqps", "The rate of work. Zero by day: shops cannot reach the API, or it refuses them.",
-             ("accepted", f'{rate("api_orders_accepted_total")} + {rate("api_messages_accepted_total")}')),
+             ("accepted", f'{rate("api_orders_accepted_total")} + {rate("api_messages_accepted_total")}'), to="queues"),
         stat("POST to 250, p99", "s", "Below the objective. Above: the board Delivery says which provider.", ("p99", quantile(0.99, FIRST)),
-             colors=((None, "green"), (bound("post_to_250"), "red"))),
+             colors=((None, "green"), (bound("post_to_250"), "red")), to="delivery"),
         stat("Messages queued", "short", "Returns to near 0 after a burst. Rising for long: the board Queues.",
-             ("queued", "sum(mta_queued_messages)")),
+             ("queued", "sum(mta_queued_messages)"), to="queues"),
         stat("Leads confirmed in an hour", "short", "Follows clicks of half an hour before. Zero by day: the board Money.",
-             ("confirmed", increase('scheduler_leads_total{verdict="confirmed"}', over="1h"))),
+             ("confirmed", increase('scheduler_leads_total{verdict="confirmed"}', over="1h")), to="money"),
     ]),
     ("From the order to the lead", [
         graph("POST to 250, first attempt", "s",
               "Healthy: p99 below the objective (dashed), and most of it the receivers' own (Delivery, final "
               "reply). Above everywhere: disk or processor, board Node. Above at one provider: it throttles us.",
-              percentiles(FIRST), width=12, bound=bound("post_to_250")),
+              percentiles(FIRST), width=12, bound=bound("post_to_250"), to="delivery"),
         graph("Opens by people, and leads", "cps",
               "Both follow the mails sent, by hours. Opens falling while mails do not: they land in spam, "
               "see Delivery. Leads falling while opens do not: landings are not told, see Money.",
@@ -81,16 +87,17 @@ OVERVIEW = board("overview", "Overview", "Is it well, and does it earn? Begin he
               ("clicks", rate(f'scheduler_hits_total{{kind="click", {PEOPLE}}}')),
               ("leads claimed", rate('scheduler_leads_total{verdict="claimed"}')),
               ("leads confirmed", rate('scheduler_leads_total{verdict="confirmed"}')),
-              width=12),
+              width=12, to="money"),
         graph("Accepted", "reqps", "Follows the shops' day. A gap in one line alone is that client's; in both: listeners, disk.",
-              ("orders", rate("api_orders_accepted_total")), ("messages", rate("api_messages_accepted_total"))),
+              ("orders", rate("api_orders_accepted_total")), ("messages", rate("api_messages_accepted_total")), to="queues"),
         graph("Decided to send, and delivered", "cps", "Delivered follows decided. Falling behind: Queues.",
               ("decided {{stream}}", rate("scheduler_sends_total", "stream")),
-              ("delivered", rate('mta_attempts_total{outcome="delivered"}'))),
+              ("delivered", rate('mta_attempts_total{outcome="delivered"}')), to="delivery"),
         graph("Opens and clicks by people per mail delivered", "percentunit",
               "Slow to change. A step down: spam folders, or a scanner's rule.",
               ("opens", share(f'scheduler_hits_total{{kind="open", {PEOPLE}}}', 'mta_attempts_total{outcome="delivered"}')),
-              ("clicks", share(f'scheduler_hits_total{{kind="click", {PEOPLE}}}', 'mta_attempts_total{outcome="delivered"}'))),
+              ("clicks", share(f'scheduler_hits_total{{kind="click", {PEOPLE}}}', 'mta_attempts_total{outcome="delivered"}')),
+              to="tracking"),
     ]),
     ("Objectives", [
         bars("Error budget left of 30 days", "percentunit",
@@ -99,11 +106,13 @@ OVERVIEW = board("overview", "Overview", "Is it well, and does it earn? Begin he
         graph("Pace at which budgets are spent, last hour", "none",
               "1 spends a budget in just 30 days; 14.4 (dashed) in two, and wakes someone: the alert's runbook says what to do.", *BURNS, width=12, bound=14.4),
         graph("Orders answered", "s", "One commit and little more: p99 below 25 ms. Above with quiet processors: the disk.",
-              percentiles('api_request_seconds{route="/v1/orders", status="2xx"}')),
+              percentiles('api_request_seconds{route="/v1/orders", status="2xx"}'), to="queues"),
         graph("Journal commits", "s", "The disk's sync time, p99 below the objective. Above: the disk is shared or dying.",
-              percentiles("store_commit_seconds"), bound=bound("journal_commit")),
+              percentiles("store_commit_seconds"), bound=bound("journal_commit"), to="node"),
         graph("Clicks redirected", "s", "p99 far below the objective: nothing is waited for. Above: the machine is overloaded.",
-              percentiles('tracker_request_seconds{endpoint="click"}'), bound=bound("redirect")),
+              percentiles('tracker_request_seconds{endpoint="click"}'), bound=bound("redirect"), to="tracking"),
+        graph("Timers' lateness", "s", "p99 below the objective. Above: a storm or a stop, which ends by itself; else the board Workflows and timers.",
+              percentiles("scheduler_timer_lateness_seconds"), bound=bound("timer_lateness"), to="workflows-and-timers"),
     ]),
 ], since="now-24h")
 
