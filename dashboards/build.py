@@ -62,8 +62,8 @@ OVERVIEW = board("overview", "Overview",
              ("{{alertname}} {{severity}}", f'sum by (alertname, severity) ({FIRING}) '
               f'or (label_replace(vector(0), "alertname", "none", "", "") unless on () {FIRING})'),
              width=24, colors=RED_ABOVE_0, names=True),
-        stat("Up", "none", "Nodes that answer. Fewer than there are: see the node's log, and docs/runbooks.", ("up", "sum(up)"),
-             colors=((None, "red"), (1, "green")), to="node"),
+        stat("Nodes that do not answer", "none", "0. Else `StaffettaDown` has a page in docs/runbooks; the node's log says what was last.",
+             ("down", "sum(1 - up)"), colors=RED_ABOVE_0, to="node"),
         stat("Version", "none", "One version; two only during a roll-out.",
              ("{{version}}", "sum by (version) (staffetta_build_info)"), names=True),
         stat("Orders and messages accepted", "reqps", "The rate of work. Zero by day: shops cannot reach the API, or it refuses them.",
@@ -357,7 +357,7 @@ MONEY = board("money", "Money", "Leads: what is claimed, what it is worth, and w
               ("{{currency}}", 'sum by (currency) (scheduler_lead_amount_total{outcome="claimed"}) - sum by (currency) '
                '(scheduler_lead_amount_total{outcome=~"confirmed|voided"})')),
         bars("In this range", "short",
-             "To the last cent: claimed = confirmed + voided + open. The bill is `staffetta stats --by campaign`.",
+             "About: a range is extrapolated to its ends. Claimed is near confirmed + voided + open. To the cent: `staffetta stats --by campaign`.",
              ("{{outcome}} {{currency}}", increase("scheduler_lead_amount_total", "outcome, currency"))),
     ]),
     ("Decisions", [
