@@ -252,8 +252,8 @@ fn commands_of_pages_are_those_of_the_binary() {
                 .next()
                 .filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()));
             let help = String::from_utf8(succeeds(help)).unwrap();
-            let knows = |word: &str| help.lines().any(|line| line.starts_with(&format!("  {word} ")));
-            assert!(below.is_none_or(knows), "{}: {line}: no such command", file.display());
+            let listed = |word: &str| help.lines().any(|line| line.starts_with(&format!("  {word} ")));
+            assert!(below.is_none_or(listed), "{}: {line}: no such command", file.display());
             for option in words.filter_map(|word| word.strip_prefix("--")) {
                 // The options of what comes below a command stand in its own help.
                 let mut below = Command::new(env!("CARGO_BIN_EXE_staffetta"));
