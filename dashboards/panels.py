@@ -10,6 +10,8 @@ from grafana_foundation_sdk.builders import bargauge, common as commons, dashboa
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from pages import PAGES, named, title as title_of
+
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
 OURS = re.compile(r"\b((?:api|mta|scheduler|store|tracker|process|staffetta)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?")
 WIDTH = 24
@@ -69,7 +71,7 @@ def share(some, all_of_them, by=""):
 
 # Panels. Each is a title, a unit, what healthy looks like and what to do otherwise, and queries as (legend, expression).
 
-def graph(title, unit, healthy, *queries, width=8, bound=None, stack=False, log=False, top=None):
+def graph(title, unit, healthy, *queries, width=8, bound=None, stack=False, log=False, top=None, to=None):
     panel = timeseries.Panel().legend(
         commons.VizLegendOptions().show_legend(True).display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
     ).tooltip(commons.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
@@ -86,32 +88,42 @@ def graph(title, unit, healthy, *queries, width=8, bound=None, stack=False, log=
     if bound is not None:
         panel.thresholds(steps((None, "green"), (bound, "red")))
         panel.thresholds_style(commons.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED))
-    return finished(panel, title, unit, healthy, queries, width, 8)
+    return finished(panel, title, unit, healthy, queries, width, 8, to=to)
 
 
-def stat(title, unit, healthy, *queries, width=4, colors=((None, "green"),), names=False):
+def stat(title, unit, healthy, *queries, width=4, colors=((None, "green"),), names=False, to=None):
     panel = valued(stats.Panel(), colors).color_mode(common.BigValueColorMode.VALUE)
     panel.graph_mode(common.BigValueGraphMode.NONE if names else common.BigValueGraphMode.AREA)
     panel.text_mode(common.BigValueTextMode.NAME if names else common.BigValueTextMode.AUTO)
-    return finished(panel, title, unit, healthy, queries, width, 4)
+    return finished(panel, title, unit, healthy, queries, width, 4, to=to)
 
 
-def bars(title, unit, healthy, *queries, width=8, colors=((None, "green"),), low=0, top=None):
+def bars(title, unit, healthy, *queries, width=8, colors=((None, "green"),), low=0, top=None, to=None):
     panel = valued(bargauge.Panel(), colors).orientation(common.VizOrientation.HORIZONTAL)
     panel.display_mode(common.BarGaugeDisplayMode.BASIC).min(low)
     if top is not None:
         panel.max(top)
-    return finished(panel, title, unit, healthy, queries, width, 8, instant=True)
+    return finished(panel, title, unit, healthy, queries, width, 8, instant=True, to=to)
 
 
-def finished(panel, title, unit, healthy, queries, width, height, instant=False):
+def finished(panel, title, unit, healthy, queries, width, height, instant=False, to=None):
     panel.title(title).unit(unit).description(healthy).datasource(SOURCE).span(width).height(height)
     flat = [query for given in queries for query in (given if isinstance(given, list) else [given])]
     for number, (legend, expr) in enumerate(flat):
         query = prometheus.Dataquery().expr(selected(expr)).legend_format(legend).ref_id(chr(ord("A") + number))
         query.format(PromQueryFormat.TIME_SERIES).datasource(SOURCE)
         panel.with_target(query.instant() if instant else query.range())
+    panel.links(list(links(to, [expr for _, expr in flat])))
     return panel
+
+
+def links(to, exprs):
+    """Leads to the board that says more, and to the pages of the alerts that ask for the same metrics."""
+    if to:
+        yield boards.DashboardLink(f"Board: {to.capitalize().replace('-', ' ')}").type(dashboard.DashboardLinkType.LINK).url(
+            f"/d/staffetta-{to}?${{__url_time_range}}&${{__all_variables}}")
+    for page in dict.fromkeys(page for expr in exprs for metric in sorted(named(expr)) for page in PAGES.get(metric, [])):
+        yield boards.DashboardLink(f"Runbook: {title_of(page)}").type(dashboard.DashboardLinkType.LINK).url(f"docs/runbooks/{page}.md")
 
 
 def steps(*colors):

@@ -29,6 +29,7 @@ const HEADINGS: [&str; 6] = [
 /// One alerting rule. Those of a burn rate share a name and differ by window.
 #[derive(Debug, Default)]
 struct Alert {
+    dashboard: String,
     name: String,
     severity: String,
     window: Option<String>,
@@ -136,6 +137,8 @@ fn each_alert_has_a_page_and_each_page_an_alert() {
             alert.page,
             alert.name
         );
+        let board = format!("(`/d/{}`)", alert.dashboard);
+        assert!(page.contains(&board), "{} does not send to {board}", alert.page);
         let row = format!("| `{}` | {} | [", alert.name, alert.severity);
         let file = Path::new(&alert.page).file_name().unwrap().to_str().unwrap();
         // A burn's page and ticket are one row.
@@ -166,12 +169,13 @@ fn sections_of_pages_say_something() {
 fn links_of_pages_lead_somewhere() {
     let pages = files_in("docs/runbooks", "md")
         .into_iter()
-        .chain([root().join("docs/slos.md")]);
+        .chain(["docs/slos.md", "docs/operations.md", "dashboards/README.md"].map(|page| root().join(page)));
     for page in pages {
         for link in text(&page)
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next())
+            .filter(|link| !link.starts_with("https://"))
         {
             let (file, heading) = link.split_once('#').unwrap_or((link, ""));
             let target = match file {
@@ -214,18 +218,43 @@ fn log_messages_of_pages_are_those_of_the_code() {
 
 #[test]
 fn commands_of_pages_are_those_of_the_binary() {
-    for file in files_in("docs/runbooks", "md") {
+    let mut asked = 0;
+    for file in files_in("docs/runbooks", "md")
+        .into_iter()
+        .chain([root().join("docs/operations.md")])
+    {
         let text = text(&file);
-        let lines = text
-            .split("```sh")
-            .skip(1)
-            .flat_map(|block| block.split("```").next().unwrap().lines());
+        let (mut inline, mut lines) = (String::new(), Vec::new());
+        for (at, part) in text.split("```").enumerate() {
+            match at % 2 {
+                0 => inline.push_str(part),
+                _ => lines.extend(part.lines()),
+            }
+        }
+        lines.extend(inline.split('`').skip(1).step_by(2));
+        let lines = lines
+            .into_iter()
+            .map(|line| line.strip_prefix("sudo -u staffetta ").unwrap_or(line));
         for line in lines.filter(|line| line.starts_with("staffetta ")) {
+            asked += 1;
+            // Without settings it makes keys in the folder that one happens to stand in.
+            assert!(
+                !line.starts_with("staffetta keygen ") || line.contains("--settings"),
+                "{}: {line}",
+                file.display()
+            );
             let mut words = line.split('#').next().unwrap().split_whitespace().skip(1);
             let mut help = Command::new(env!("CARGO_BIN_EXE_staffetta"));
             let command = words.next().unwrap();
             help.args([command, "--help"]);
+            // What stands below a command is one of those it has; what is in capitals is to be filled in.
+            let mut below = line.split('#').next().unwrap().split_whitespace().skip(2);
+            let below = below
+                .next()
+                .filter(|word| word.chars().all(|letter| letter.is_ascii_lowercase()));
             let help = String::from_utf8(succeeds(help)).unwrap();
+            let listed = |word: &str| help.lines().any(|line| line.starts_with(&format!("  {word} ")));
+            assert!(below.is_none_or(listed), "{}: {line}: no such command", file.display());
             for option in words.filter_map(|word| word.strip_prefix("--")) {
                 // The options of what comes below a command stand in its own help.
                 let mut below = Command::new(env!("CARGO_BIN_EXE_staffetta"));
@@ -236,6 +265,7 @@ fn commands_of_pages_are_those_of_the_binary() {
             }
         }
     }
+    assert!(asked >= 50, "{asked}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -303,7 +333,8 @@ async fn bounds_metrics_and_thresholds_are_those_of_the_service() {
     assert_eq!(defaults.store.disk_floor_bytes, 512 * 1024 * 1024);
     assert!(alerts.contains("store_disk_free_bytes < 512 * 1024 * 1024"));
     assert_eq!(defaults.store.tracked_len / 2, 32_768);
-    assert!(alerts.contains("scheduler_tracked_backlog[5m]) > 32768"));
+    assert!(alerts.contains("scheduler_tracked_backlog[5m])) > 32768"));
+    stage.service.drain().await;
 }
 
 /// Reads every alerting rule. The files are ours, and promtool reads them, too: lines are enough.
@@ -324,6 +355,8 @@ fn alerts() -> Vec<Alert> {
                 alert.window = Some(window.to_owned());
             } else if let Some(page) = line.strip_prefix("runbook_url: ") {
                 page.clone_into(&mut alert.page);
+            } else if let Some(board) = line.strip_prefix("dashboard: ") {
+                board.clone_into(&mut alert.dashboard);
             }
         }
     }

@@ -386,6 +386,41 @@ fn alerts_and_objectives_send_to_boards_that_there_are() {
     assert!(sent > 0, "nobody is sent anywhere");
 }
 
+/// Two clicks: from the overview to a board, and from there to the page of the alert that sends to it.
+#[test]
+fn the_overview_leads_to_every_board_and_they_to_the_runbooks_of_their_alerts() {
+    let boards = boards::all();
+    let links = |board: &Board| -> BTreeSet<String> {
+        let listed = board
+            .panels()
+            .filter_map(|panel| panel["links"].as_array())
+            .flatten()
+            .map(|link| link["url"].as_str().unwrap().split('?').next().unwrap().to_owned());
+        listed.collect()
+    };
+    let overview = boards.iter().find(|board| board.name == "overview").unwrap();
+    for board in boards.iter().filter(|board| board.name != "overview") {
+        let url = format!("/d/{}", board.document["uid"].as_str().unwrap());
+        assert!(links(overview).contains(&url), "overview does not lead to {url}");
+    }
+    let mut led = 0;
+    for file in rule_files(&boards::folder().join("rules")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for alert in text.split("- alert: ").skip(1) {
+            let told = |key: &str| alert.split(key).nth(1).unwrap().lines().next().unwrap().trim();
+            let (page, uid) = (told("runbook_url:"), told("dashboard:"));
+            // A service that is down has no metrics.
+            if page.ends_with("/StaffettaDown.md") {
+                continue;
+            }
+            let board = boards.iter().find(|board| board.document["uid"] == uid).unwrap();
+            assert!(links(board).contains(page), "{uid} does not lead to {page}");
+            led += 1;
+        }
+    }
+    assert!(led >= 50, "{led}");
+}
+
 #[test]
 fn boards_are_well_formed() {
     let boards = boards::all();

@@ -119,7 +119,7 @@ impl Delivery {
                             if let Some(domain) = domain {
                                 queue.restore(&waiting(survivor), &domain, now);
                             } else {
-                                tracing::error!(message = ?survivor.message, "a survivor is not in the spool");
+                                tracing::error!(mail = ?survivor.message, "a survivor is not in the spool");
                             }
                         }
                     });

@@ -49,7 +49,7 @@ impl Ledger for Store {
                 .await;
             if let Err(cause) = told {
                 // After a restart the claim says what there is to know: the message is in doubt.
-                tracing::warn!(?message, %cause, "the end of an attempt was not recorded");
+                tracing::warn!(mail = ?message, %cause, "the end of an attempt was not recorded");
             }
         })
     }

@@ -236,7 +236,7 @@ impl Session {
         let (site, slot) = (self.site, in_flight.taken.slot);
         match recorded {
             Err(cause) => {
-                tracing::warn!(?message, %cause, "a claim was not recorded: no final dot is sent");
+                tracing::warn!(mail = ?message, %cause, "a claim was not recorded: no final dot is sent");
                 let why = "a claim could not be recorded";
                 self.shared.with(|queue, now| {
                     queue.throttle(site, FailureClass::Internal, why, Duration::ZERO, now, rand::random());
@@ -393,7 +393,7 @@ impl Session {
 
     /// A disk that does not answer now may do so later.
     async fn defer_unreadable(&mut self, taken: Taken, cause: &str) {
-        tracing::error!(message = ?taken.message, cause, "a spooled message cannot be read");
+        tracing::error!(mail = ?taken.message, cause, "a spooled message cannot be read");
         let sender = Sender {
             settings: &self.shared.settings,
             now: self.shared.now(),
@@ -413,7 +413,7 @@ impl Session {
     }
 
     async fn fail_internal(&mut self, taken: Taken, why: &str) {
-        tracing::error!(message = ?taken.message, why, "a message cannot be sent");
+        tracing::error!(mail = ?taken.message, why, "a message cannot be sent");
         let outcome = Outcome::Failed {
             class: FailureClass::Internal,
         };

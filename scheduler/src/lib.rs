@@ -143,9 +143,10 @@ impl Scheduler {
         }
         let mut runners: Vec<_> = folds
             .into_iter()
-            .map(|fold| {
+            .enumerate()
+            .map(|(number, fold)| {
                 let (deps, meters, metrics) = (Arc::clone(&deps), Arc::clone(&meters), Arc::clone(&metrics));
-                Runner::new(fold, settings.clone(), deps, meters, metrics)
+                Runner::new(fold, settings.clone(), deps, meters, metrics, number)
             })
             .collect();
         for (runner, open) in runners.iter_mut().zip(&opens) {

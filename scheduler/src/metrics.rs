@@ -5,12 +5,14 @@
 
 mod automation;
 mod leads;
+mod own;
 
 use std::time::Duration;
 
 pub(crate) use automation::Automation;
 use leads::Leads;
-use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+pub(crate) use own::{Own, PerRunner};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 use types::event::{HitClass, HitKind, LeadOutcome, LeadVerdict, Refusal, Verdict};
 use types::money::Money;
 use types::order::Stream;
@@ -37,10 +39,6 @@ pub(crate) struct Metrics {
     ///
     /// 1 or 2 when idle. Always at the maximum (128, and 512 opens and clicks): the runners are the bottleneck.
     pub(crate) turn_submissions: Histogram,
-    /// Persons, mails and outbox rows in memory that state does not have yet, of the runner that spoke last.
-    ///
-    /// Healthy in the thousands under load. Rising without end: the state writer is stuck.
-    pub(crate) unapplied: IntGauge,
     /// Events refused because state could not be read.
     ///
     /// Anything but 0 means that the state folder is damaged: see the log, and rebuild from a checkpoint.
@@ -50,20 +48,14 @@ pub(crate) struct Metrics {
     /// Each mailbox provider has its own mix, and it changes slowly. `scanner` jumping up among clicks: a gateway has changed its
     /// habits, or someone floods links; `human` jumping up without landings: a scanner that the rules do not know.
     hits: IntCounterVec,
-    /// How long the mail that is due the longest has waited to be judged, of the runner that spoke last.
-    ///
-    /// Healthy up to 2 seconds. Rising: a runner cannot keep up, see `scheduler_turn_seconds`, or state lags, see `store_*`.
-    pub(crate) judged_lag_seconds: Gauge,
     /// Those of leads.
     leads: Leads,
-    /// Opens and clicks that wait in the inbox, of the runner that spoke last.
-    ///
-    /// Near 0. Near its bound of 65,536: people click faster than runners fold, and hits are about to be dropped.
-    pub(crate) tracked_backlog: IntGauge,
     /// Opens, clicks and landings that were not recorded: the mail is unknown or erased, or its person withdrew.
     ///
     /// Few: the tracker's own memory holds back most. Rising after a restart is normal, since that memory starts empty.
     pub(crate) guarded: IntCounter,
+    /// Those that each runner has of its own.
+    pub(crate) per_runner: PerRunner,
     /// Those of timers, workflows and reminders.
     pub(crate) automation: Automation,
 }
@@ -101,11 +93,6 @@ impl Metrics {
                 HistogramOpts::new("scheduler_turn_submissions", "Events a turn takes.").buckets(sizes),
             )
             .expect(VALID),
-            unapplied: IntGauge::new(
-                "scheduler_unapplied_values",
-                "Values in memory that state does not have yet.",
-            )
-            .expect(VALID),
             state_errors: IntCounter::new(
                 "scheduler_state_errors_total",
                 "Events refused because state could not be read.",
@@ -116,19 +103,13 @@ impl Metrics {
                 &["kind", "class"],
             )
             .expect(VALID),
-            judged_lag_seconds: Gauge::new(
-                "scheduler_judged_lag_seconds",
-                "How long the mail that is due the longest has waited.",
-            )
-            .expect(VALID),
             leads: Leads::register(registry),
-            tracked_backlog: IntGauge::new("scheduler_tracked_backlog", "Opens and clicks that wait in the inbox.")
-                .expect(VALID),
             guarded: IntCounter::new(
                 "scheduler_hits_guarded_total",
                 "Opens, clicks and landings that must not be recorded.",
             )
             .expect(VALID),
+            per_runner: PerRunner::register(registry),
             automation: Automation::register(registry),
         };
         for collector in [
@@ -137,11 +118,8 @@ impl Metrics {
             Box::new(metrics.late.clone()),
             Box::new(metrics.turn_seconds.clone()),
             Box::new(metrics.turn_submissions.clone()),
-            Box::new(metrics.unapplied.clone()),
             Box::new(metrics.state_errors.clone()),
             Box::new(metrics.hits.clone()),
-            Box::new(metrics.judged_lag_seconds.clone()),
-            Box::new(metrics.tracked_backlog.clone()),
             Box::new(metrics.guarded.clone()),
         ] {
             registry.register(collector).expect("each name is registered once");

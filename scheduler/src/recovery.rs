@@ -253,14 +253,14 @@ pub(crate) fn render_again(
     for (partition, message, entry) in unrendered {
         let Some((plan, shop)) = plan_of(deps, partition, message)? else {
             tracing::error!(
-                ?message,
+                mail = ?message,
                 "a queued mail has no decision in its timeline and cannot be made again"
             );
             continue;
         };
         let Some((request, origin)) = request_of(deps, partition, entry.cause)? else {
             tracing::error!(
-                ?message,
+                mail = ?message,
                 "a queued mail has no cause in its timeline and cannot be made again"
             );
             continue;

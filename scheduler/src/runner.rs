@@ -34,7 +34,7 @@ use types::time::Timestamp;
 use crate::Deps;
 use crate::fold::{Entry, Fold, suppression_after};
 use crate::meters::Meters;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Own};
 use crate::recovery::Undecided;
 use crate::settings::Settings;
 use reactions::Reactions;
@@ -63,6 +63,8 @@ pub(crate) struct Runner {
     deps: Arc<Deps>,
     meters: Arc<Meters>,
     metrics: Arc<Metrics>,
+    /// Those of this runner alone.
+    own: Own,
     /// What each shop may show, for the catalogue version beside it.
     candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
     visitors: VisitorKeyer,
@@ -104,8 +106,10 @@ impl Runner {
         deps: Arc<Deps>,
         meters: Arc<Meters>,
         metrics: Arc<Metrics>,
+        number: usize,
     ) -> Self {
         Self {
+            own: metrics.per_runner.of(number),
             visitors: deps.store.secrets().visitor_keyer(),
             fold,
             settings,
@@ -189,7 +193,8 @@ impl Runner {
 
     /// Looks at what is due. What is left is looked at after one turn of the inbox: neither keeps the other waiting.
     fn scheduled_tick(&mut self, inbox: &mut Inbox, waiting: &mut Vec<Submission>, ticks: &mut Interval) {
-        self.metrics
+        self.own.ticks.inc();
+        self.own
             .tracked_backlog
             .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
         self.note_overdue();
@@ -453,7 +458,7 @@ impl Runner {
         let turn = self.fold.end_turn(position);
         self.deps.store.state().submit(turn);
         self.metrics.automation.armed(self.fold.take_armed());
-        self.metrics
+        self.own
             .unapplied
             .set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));
     }

@@ -215,6 +215,61 @@ async fn a_landing_that_comes_before_its_click_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn money_is_counted_by_the_process_that_decides_and_not_again_by_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let sent = node.delivered(PUBLISHER, "mario@example.it").await;
+    node.visit(&sent).await;
+    node.after(PROVISIONAL).await;
+    let told = node.metric("scheduler_lead_amount_total", "claimed EUR");
+    assert_eq!(told, (90.0, 0.0));
+    let clock = std::sync::Arc::clone(&node.clock);
+    node.stop().await;
+
+    let node = fixture::start_at(folder.path(), clock).await;
+    let money = |outcome: &str| node.metric("scheduler_lead_amount_total", &format!("{outcome} EUR")).0;
+    node.after(Duration::from_secs(1)).await;
+    assert_eq!(
+        (money("claimed"), money("confirmed")),
+        (0.0, 0.0),
+        "a replay adds nothing"
+    );
+    node.after(FINAL).await;
+    assert_eq!((money("claimed"), money("confirmed")), (0.0, 90.0));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_runner_tells_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = fixture::start_with(folder.path(), std::sync::Arc::new(fixture::SetClock::default()), 3).await;
+    for name in [
+        "scheduler_runner_ticks_total",
+        "scheduler_tracked_backlog",
+        "scheduler_unapplied_values",
+        "scheduler_judged_lag_seconds",
+        "scheduler_timers_window",
+        "scheduler_timers_overdue_seconds",
+    ] {
+        let families = node.registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let runners: Vec<_> = family
+            .get_metric()
+            .iter()
+            .map(|metric| metric.get_label()[0].value())
+            .collect();
+        assert_eq!(runners, ["0", "1", "2"], "{name}");
+    }
+    // The first tick is at once.
+    for runner in ["0", "1", "2"] {
+        while node.metric("scheduler_runner_ticks_total", runner).0 < 1.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_landing_without_a_click_is_no_lead() {
     let folder = tempfile::tempdir().unwrap();
     let node = furnished(folder.path()).await;

@@ -334,7 +334,9 @@ impl Queue {
             Ok(route) => {
                 let site = self.site_id(&route);
                 let until = now + route.ttl;
+                let held_until = self.held_before(id, site, now);
                 self.counted(id, |domain| {
+                    domain.held_until = domain.held_until.max(held_until);
                     domain.standing = Standing::Routed { site, until };
                     domain.missing_since = None;
                     domain.failures = 0;
@@ -346,6 +348,20 @@ impl Queue {
             }
             Err(fault) => self.unresolved(id, &fault, now, random),
         }
+    }
+
+    /// Returns until when a domain that moves to this site was held by the one before.
+    fn held_before(&self, id: DomainId, to: SiteId, now: Timestamp) -> Timestamp {
+        let before = match self.domain(id).map(|domain| &domain.standing) {
+            Some(Standing::Routed { site, .. }) if *site != to => self.site(*site),
+            _ => None,
+        };
+        before.map_or_else(
+            Timestamp::default,
+            |site| {
+                if site.may_start() { site.held_until } else { now }
+            },
+        )
     }
 
     fn unresolved(&mut self, id: DomainId, fault: &DomainFault, now: Timestamp, random: u32) {

@@ -222,6 +222,27 @@ fn what_waits_while_its_site_is_held_is_told_from_what_comes_later() {
 }
 
 #[test]
+fn what_waited_at_a_site_that_was_held_was_held_though_its_domain_moves() {
+    let mut queue = queue();
+    queue.push(mail(1, "slow.example", Duration::from_hours(9)), START);
+    let site = carry_out(&mut queue, "mx.slow.example", START)[0];
+    queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+    queue.keep(START);
+    let (id, name) = queue
+        .domains
+        .iter()
+        .position(|domain| &*domain.name == "slow.example")
+        .map(|at| (super::domain::DomainId::try_from(at).unwrap(), "slow.example"))
+        .unwrap();
+    let later = START + Duration::from_secs(1);
+    queue.resolved(id, name, Ok(route("mx.other.example")), later, 0);
+    let moved = carry_out(&mut queue, "mx.other.example", later)[0];
+    assert_ne!(moved, site);
+    let taken = taken(&mut queue, moved, later);
+    assert_eq!(taken.iter().map(|taken| taken.held).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
 fn ends_are_told_under_the_receivers_provider() {
     let mut queue = queue();
     queue.push(mail(1, "gmail.com", Duration::from_hours(9)), START);

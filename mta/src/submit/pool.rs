@@ -187,7 +187,7 @@ impl Shared {
         };
         if self.store.spool().append(&spooled).is_err() {
             // The node is going down. The decision is in the journal: the next start makes the mail again.
-            tracing::debug!(message = ?spooled.message, "not spooled: the store is closed");
+            tracing::debug!(mail = ?spooled.message, "not spooled: the store is closed");
             return;
         }
         let ready = Ready {
@@ -209,7 +209,7 @@ impl Shared {
     /// Ends the mail's life: what its plan names will not be there next time either.
     fn fail(&self, mail: &Mail, cause: &'static str, detail: &str) {
         self.metrics.failures.with_label_values(&[cause]).inc();
-        tracing::error!(message = ?mail.plan.message, shop = mail.shop.0, detail, "mail not made");
+        tracing::error!(mail = ?mail.plan.message, shop = mail.shop.0, detail, "mail not made");
         let reply: String = detail
             .chars()
             .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
@@ -232,7 +232,7 @@ impl Shared {
         });
         if let Err(error) = told {
             // The next start makes the mail again, and fails again.
-            tracing::warn!(message = ?mail.plan.message, %error, "the failure was not recorded");
+            tracing::warn!(mail = ?mail.plan.message, %error, "the failure was not recorded");
         }
     }
 }

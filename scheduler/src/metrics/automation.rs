@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use store::state::TimerClass;
 use types::event::CartVerdict;
 
@@ -26,14 +26,6 @@ pub(crate) struct Automation {
     /// Normal: to cancel a timer is to forget it. Far above `scheduler_timers_fired_total`: carts are touched all the time, or
     /// contacts change often; each costs a row until it surfaces.
     stale: IntCounterVec,
-    /// Timers in memory, of the runner that spoke last: those due within ten minutes.
-    ///
-    /// Healthy below its bound of 262,144. At the bound: more is due in the next minutes than fits, and the rest is read when it is due.
-    window: IntGauge,
-    /// How long the timer that is due the longest has been due, of the runner that spoke last.
-    ///
-    /// Healthy near 0. Rising: a backlog, after a stop or at a storm; it should fall again by thousands of timers a second.
-    pub(crate) overdue_seconds: Gauge,
     /// Seconds that one turn of due timers takes, from the window to the journal's buffer.
     ///
     /// Healthy below 5 ms at p99: an order waits for one such turn at most.
@@ -92,12 +84,6 @@ impl Automation {
                 "Timers that meant nothing any more when they surfaced.",
                 "class",
             ),
-            window: IntGauge::new("scheduler_timers_window", "Timers in memory.").expect(VALID),
-            overdue_seconds: Gauge::new(
-                "scheduler_timers_overdue_seconds",
-                "How long the timer that is due the longest has been due.",
-            )
-            .expect(VALID),
             fire_seconds: histogram("scheduler_fire_seconds", "Duration of a turn of due timers."),
             engine_seconds: histogram("scheduler_engine_seconds", "What the engine takes for one instance."),
             reactions: IntCounter::new("scheduler_reactions_total", "Events of contacts that were reacted to.")
@@ -121,8 +107,6 @@ impl Automation {
             Box::new(metrics.armed.clone()),
             Box::new(metrics.fired.clone()),
             Box::new(metrics.stale.clone()),
-            Box::new(metrics.window.clone()),
-            Box::new(metrics.overdue_seconds.clone()),
             Box::new(metrics.fire_seconds.clone()),
             Box::new(metrics.engine_seconds.clone()),
             Box::new(metrics.reactions.clone()),
@@ -165,11 +149,6 @@ impl Automation {
                 self.armed.with_label_values(&[class.as_str()]).inc_by(count);
             }
         }
-    }
-
-    /// Notes how many timers are in memory.
-    pub(crate) fn window(&self, timers: usize) {
-        self.window.set(i64::try_from(timers).unwrap_or(i64::MAX));
     }
 
     /// Counts what became of a reminder or a cart.

@@ -31,6 +31,10 @@ pub(super) struct Leads {
     lateness: Histogram,
     /// Money of leads in minor units, by what became of it: what is claimed is later confirmed or voided, to the last cent.
     ///
+    /// Counted once, by the process that decides: a start that replays the journal adds nothing, so that over a restart what one process
+    /// claimed is settled by the next. Not exact over a crash: what was decided and not durable is decided, and counted, again by the
+    /// next process, and what was counted after the last scrape nobody has seen. The journal has the truth: `staffetta stats`.
+    ///
     /// Healthy: claimed and confirmed + voided run half an hour apart, at even distance. Drifting apart: leads are claimed and not
     /// settled, see `scheduler_lead_lateness_seconds`; voided near confirmed: see `scheduler_leads_total` for why.
     amounts: IntCounterVec,

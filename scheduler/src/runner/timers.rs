@@ -115,7 +115,9 @@ impl Runner {
     pub(super) fn read_timers(&mut self) -> bool {
         let now = self.deps.clock.now();
         let read = self.fold.load_timers(now);
-        self.metrics.automation.window(self.fold.timers.len());
+        self.own
+            .timers_window
+            .set(i64::try_from(self.fold.timers.len()).unwrap_or(i64::MAX));
         match read {
             Ok(read) => read,
             Err(error) => {
@@ -131,6 +133,6 @@ impl Runner {
         let now = self.deps.clock.now();
         let overdue = self.fold.timers.overdue();
         let overdue = overdue.map_or(0.0, |due| now.since(due).as_secs_f64());
-        self.metrics.automation.overdue_seconds.set(overdue);
+        self.own.timers_overdue_seconds.set(overdue);
     }
 }

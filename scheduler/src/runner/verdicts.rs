@@ -50,11 +50,11 @@ impl Runner {
             }
         };
         let lag = due.earliest.map_or(0.0, |earliest| now.since(earliest).as_secs_f64());
-        self.metrics.judged_lag_seconds.set(lag);
+        self.own.judged_lag_seconds.set(lag);
         let mut work = Work::default();
         for (partition, message) in &due.mails {
             if let Err(error) = self.look(&mut work, *partition, *message) {
-                tracing::error!(?message, %error, "state cannot be read: a mail was not judged");
+                tracing::error!(mail = ?message, %error, "state cannot be read: a mail was not judged");
                 self.metrics.state_errors.inc();
             }
         }
@@ -133,7 +133,7 @@ impl Runner {
         let Some(offer) = Offer::of(&catalogue, landing.campaign) else {
             // Landings are only recorded of campaigns that there are, and none ever goes.
             tracing::error!(
-                ?message,
+                mail = ?message,
                 campaign = landing.campaign.0,
                 "a landing names a campaign that never was"
             );
