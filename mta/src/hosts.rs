@@ -1,4 +1,5 @@
-//! What is remembered of hosts: which could not be connected to, whose TLS is broken, which are known good.
+//! What is remembered of hosts: which could not be connected to, whose TLS is broken, which
+//! want each envelope in its turn, which are known good.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,6 +14,7 @@ const HOSTS_MAX: usize = 65_536;
 struct Memory {
     dead_until: Timestamp,
     plain_until: Timestamp,
+    in_turn_until: Timestamp,
     known: bool,
 }
 
@@ -27,6 +29,11 @@ impl Hosts {
 
     pub(crate) fn is_plain(&self, host: &str, now: Timestamp) -> bool {
         self.look(host).plain_until > now
+    }
+
+    /// Returns whether envelopes are said only after the reply to the final dot before them.
+    pub(crate) fn is_in_turn(&self, host: &str, now: Timestamp) -> bool {
+        self.look(host).in_turn_until > now
     }
 
     pub(crate) fn is_known(&self, host: &str) -> bool {
@@ -49,6 +56,10 @@ impl Hosts {
 
     pub(crate) fn tls_failed(&self, host: &str, now: Timestamp, memory: Duration) {
         self.change(host, |entry| entry.plain_until = now + memory);
+    }
+
+    pub(crate) fn refused_ahead(&self, host: &str, now: Timestamp, memory: Duration) {
+        self.change(host, |entry| entry.in_turn_until = now + memory);
     }
 
     fn look(&self, host: &str) -> Memory {

@@ -302,6 +302,7 @@ impl Session {
             match event {
                 Event::Ended { key, end } => ends.push((key, end)),
                 Event::Closed(cause) => closing = Some(cause),
+                Event::AheadRefused(reply) => self.on_ahead_refused(&reply),
                 Event::Ready(_) | Event::StartTls => {}
             }
         }
@@ -320,6 +321,15 @@ impl Session {
             return true;
         }
         false
+    }
+
+    /// Remembers that a host wants each envelope in its turn. The message that met it is still this session's.
+    fn on_ahead_refused(&self, reply: &smtp::reply::Reply) {
+        tracing::info!(peer = %self.link.peer, %reply, "an envelope that came with the dot before it was refused; going on one by one");
+        let memory = self.shared.settings.ahead_refusal_memory;
+        self.shared
+            .hosts
+            .refused_ahead(&self.link.host, self.shared.now(), memory);
     }
 
     async fn on_end(&mut self, in_flight: InFlight, end: End, closing: Option<&Closing>) {

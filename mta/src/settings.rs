@@ -32,6 +32,8 @@ pub struct Settings {
     pub dead_host_memory: Duration,
     /// How long a host whose TLS failed is spoken to in the clear.
     pub tls_failure_memory: Duration,
+    /// How long a host that refused an envelope because it came before the reply to a final dot is sent each in its turn.
+    pub ahead_refusal_memory: Duration,
     /// How long the peer may take for each step.
     pub timeouts: smtp::client::Timeouts,
     /// Connections at once to a site.
@@ -76,6 +78,7 @@ impl Default for Settings {
             idle_limit: Duration::from_secs(30),
             dead_host_memory: Duration::from_mins(5),
             tls_failure_memory: Duration::from_hours(1),
+            ahead_refusal_memory: Duration::from_hours(24),
             timeouts: smtp::client::Timeouts::default(),
             connections_max: 20,
             messages_per_connection_max: 100,
@@ -114,6 +117,8 @@ pub struct Config {
     pub dead_host_memory: Option<String>,
     /// [`Settings::tls_failure_memory`].
     pub tls_failure_memory: Option<String>,
+    /// [`Settings::ahead_refusal_memory`].
+    pub ahead_refusal_memory: Option<String>,
     /// How long the answer to the final dot may take; at least 5 minutes, as shorter means duplicates.
     pub final_reply_timeout: Option<String>,
     /// [`Settings::connections_max`], 1 to 1,000.
@@ -158,6 +163,11 @@ impl Config {
             "tls_failure_memory",
             &self.tls_failure_memory,
             default.tls_failure_memory,
+        );
+        let ahead_refusal_memory = time(
+            "ahead_refusal_memory",
+            &self.ahead_refusal_memory,
+            default.ahead_refusal_memory,
         );
         let fresh_bytes_max = setting::bytes_or(
             "delivery.fresh_bytes_max",
@@ -216,6 +226,7 @@ impl Config {
             idle_limit,
             dead_host_memory,
             tls_failure_memory,
+            ahead_refusal_memory,
             timeouts,
             connections_max: number(within("connections_max", connections, 1, 1000)),
             messages_per_connection_max: number(within(

@@ -12,6 +12,10 @@
 //! C: body 2 .                            S: 250
 //! ```
 //!
+//! Some peers hold that nothing may follow a final dot before its reply, since what does may be a message's text that a
+//! misread end of data turned into commands. They answer all of it with 503. That says nothing of the message, so
+//! its envelope is said again, once, after RSET; and from then on the session says each envelope in its turn.
+//!
 //! # The gate
 //!
 //! A body is written as soon as the peer answers 354, but its final dot only after [`Client::finish_data`] was given the
@@ -60,6 +64,17 @@ pub struct Settings {
     pub tls: Tls,
     /// How long each step may take.
     pub timeouts: Timeouts,
+    /// When the next message's envelope is said.
+    pub envelopes: Envelopes,
+}
+
+/// When the envelope of the next message is said, where the peer offers PIPELINING.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelopes {
+    /// Together with the final dot of the message before (RFC 2920 §3.1).
+    Ahead,
+    /// After the reply to that dot.
+    InTurn,
 }
 
 /// Whether STARTTLS is used.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use proptest::prelude::*;
 use smtp::body::{Body, NotABody, Unstuffer};
-use smtp::client::{Client, End, Event, Proof, Settings, Timeouts, Tls};
+use smtp::client::{Client, End, Envelopes, Event, Proof, Settings, Timeouts, Tls};
 use smtp::reply::{NotAReply, ReplyParser};
 use smtp::server::{self, Answer, Server};
 use types::address::EmailAddress;
@@ -59,6 +59,7 @@ fn client(now: Instant) -> Client<Freed> {
         helo: "mta.example".into(),
         tls: Tls::Never,
         timeouts: Timeouts::default(),
+        envelopes: Envelopes::Ahead,
     };
     Client::new(settings, now)
 }

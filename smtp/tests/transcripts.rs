@@ -7,7 +7,8 @@
 //! - `= event`: the client's next event;
 //! - `> push KEY BODY`, `> free KEY`, `> quit`, `> lost`, `> timeout`, `> tls`, `> part N` (N bytes are written): what the
 //!   driver does;
-//! - `# comment`. A comment `# whole` keeps the file out of the byte-by-byte run.
+//! - `# comment`. A comment `# whole` keeps the file out of the byte-by-byte run; with a
+//!   comment `# in turn` no envelope is said ahead.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use smtp::body::Body;
-use smtp::client::{Client, Closing, End, Event, Proof, Settings, Timeouts, Tls};
+use smtp::client::{Client, Closing, End, Envelopes, Event, Proof, Settings, Timeouts, Tls};
 use types::address::EmailAddress;
 
 struct Freed(u64);
@@ -37,6 +38,7 @@ fn told(event: &Event) -> String {
     match event {
         Event::StartTls => "starttls".into(),
         Event::Ready(_) => "ready".into(),
+        Event::AheadRefused(reply) => format!("ahead refused {reply}"),
         Event::Ended { key, end } => match end {
             End::Accepted(reply) => format!("{key} accepted {reply}"),
             End::Refused { at, reply } => format!("{key} refused at {} {reply}", at.as_str()),
@@ -132,6 +134,11 @@ fn play(name: &str, script: &str, step: usize) {
         helo: "mta.example".into(),
         tls: Tls::Opportunistic,
         timeouts: Timeouts::default(),
+        envelopes: if script.contains("# in turn") {
+            Envelopes::InTurn
+        } else {
+            Envelopes::Ahead
+        },
     };
     let mut run = Run {
         client: Client::new(settings, now),

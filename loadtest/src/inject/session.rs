@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use bytes::Bytes;
 use smtp::body::Body;
-use smtp::client::{Client, End, Event, Proof, Settings, Timeouts, Tls};
+use smtp::client::{Client, End, Envelopes, Event, Proof, Settings, Timeouts, Tls};
 use tokio::net::TcpStream;
 
 use super::{Job, Meanwhile, Next, PATIENCE, RETRY_FIRST, Work};
@@ -63,6 +63,7 @@ async fn converse(stream: TcpStream, first: Job, work: &RefCell<Work<'_>>) -> an
             dot: PATIENCE,
             ..Timeouts::default()
         },
+        envelopes: Envelopes::Ahead,
     };
     let mut client = Client::<Free>::new(settings, Instant::now());
     let mut sending = Sending::default();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use policy::reply::At;
 use rustls::pki_types::ServerName;
-use smtp::client::{self, Closing, Event, Step, Tls};
+use smtp::client::{self, Closing, Envelopes, Event, Step, Tls};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use types::event::FailureClass;
@@ -147,8 +147,13 @@ async fn establish(shared: &Arc<Shared>, host: &str, address: SocketAddr, tls: T
         helo: shared.settings.helo.clone(),
         tls,
         timeouts: shared.settings.timeouts,
+        envelopes: if shared.hosts.is_in_turn(host, shared.now()) {
+            Envelopes::InTurn
+        } else {
+            Envelopes::Ahead
+        },
     };
-    let mut link = Link::new(settings, stream, format!("{host} [{}]", address.ip()));
+    let mut link = Link::new(settings, stream, host, address.ip());
     loop {
         while let Some(event) = link.client.poll_event() {
             match event {
@@ -166,7 +171,7 @@ async fn establish(shared: &Arc<Shared>, host: &str, address: SocketAddr, tls: T
                     return Ok(link);
                 }
                 Event::Closed(closing) => return Err(refused(&link.peer, &closing)),
-                Event::Ended { .. } => {}
+                Event::Ended { .. } | Event::AheadRefused(_) => {}
             }
         }
         poll_fn(|cx| link.poll(cx, None)).await;

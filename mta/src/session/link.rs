@@ -1,6 +1,7 @@
 //! A connection and the machine that speaks over it.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -29,6 +30,8 @@ pub(super) enum Conn {
 pub(super) struct Link {
     pub(super) client: Client<DurableClaim>,
     pub(super) conn: Conn,
+    /// The host's name.
+    pub(super) host: String,
     /// Host name and address.
     pub(super) peer: String,
     buffer: Box<[u8; READ_BYTES]>,
@@ -41,13 +44,14 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(settings: Settings, stream: TcpStream, peer: String) -> Self {
+    pub(super) fn new(settings: Settings, stream: TcpStream, host: &str, address: IpAddr) -> Self {
         let now = Instant::now();
         let client = Client::new(settings, now.into_std());
         Self {
             client,
             conn: Conn::Plain(stream),
-            peer,
+            host: host.to_owned(),
+            peer: format!("{host} [{address}]"),
             buffer: Box::new([0; READ_BYTES]),
             timer: Box::pin(sleep_until(now)),
             rings_at: now,

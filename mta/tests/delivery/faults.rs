@@ -344,9 +344,11 @@ async fn an_unsolicited_reply_is_never_a_delivery() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_closes_after_some_messages_costs_no_attempt() {
-    for k in [1, 2, 5, 20] {
+    let limit = Do::SayAndClose(421, "4.7.0 too many messages on this connection");
+    let ways = [1, 2, 5, 20].map(|k| (k, Do::Close));
+    for (k, way) in ways.into_iter().chain([1, 2, 5, 20].map(|k| (k, limit.clone()))) {
         let receiver = Receiver::start(move |at| match at.event {
-            Event::Mail(_) if at.taken == k => Do::Close,
+            Event::Mail(_) if at.taken == k => way.clone(),
             _ => Do::Go,
         })
         .await;

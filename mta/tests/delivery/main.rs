@@ -12,6 +12,7 @@
 mod bench;
 mod dns;
 mod faults;
+mod in_turn;
 mod queues;
 mod real;
 mod server;

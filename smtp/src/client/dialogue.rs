@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::transaction::State;
-use super::{Client, Closing, End, Event, Expected, Phase, Proof, ProtocolFault, Step, Tls};
+use super::{Client, Closing, End, Envelopes, Event, Expected, Phase, Proof, ProtocolFault, Step, Tls};
 
 impl<P: Proof> Client<P> {
     /// Handles the reply in the parser. `last` tells whether no byte came behind it.
@@ -145,6 +145,10 @@ impl<P: Proof> Client<P> {
         };
         if refused && front.refusal.is_none() {
             front.refusal = Some((step, self.parser.reply().clone()));
+            if front.too_early() {
+                self.settings.envelopes = Envelopes::InTurn;
+                self.events.push_back(Event::AheadRefused(self.parser.reply().clone()));
+            }
         }
         if step == Step::Mail {
             front.opened = wanted;
@@ -180,7 +184,16 @@ impl<P: Proof> Client<P> {
         }
     }
 
+    /// Ends the oldest transaction by its refusal, or lets it begin anew if it only came too early.
     fn end_refused(&mut self) {
+        if let Some(front) = self.transactions.front_mut()
+            && front.too_early()
+        {
+            front.rewind();
+            // We do not agree on where the dialogue stands; after RSET we do.
+            self.reset_wanted = true;
+            return;
+        }
         let Some(front) = self.transactions.pop_front() else {
             return;
         };
@@ -235,7 +248,7 @@ impl<P: Proof> Client<P> {
         loop {
             let dot_due = self.transactions.front().is_some_and(|t| t.state == State::Dot);
             let next = usize::from(dot_due);
-            if dot_due && !pipelining {
+            if dot_due && !(pipelining && self.settings.envelopes == Envelopes::Ahead) {
                 return;
             }
             let Some(transaction) = self.transactions.get(next) else {
@@ -273,6 +286,7 @@ impl<P: Proof> Client<P> {
         let Some(transaction) = self.transactions.get_mut(index) else {
             return;
         };
+        transaction.ahead = index > 0;
         transaction.write_mail(self.capabilities, &mut self.out);
         if self.capabilities.pipelining {
             transaction.state = State::Envelope(Step::Data);
@@ -333,7 +347,10 @@ impl<P: Proof> Client<P> {
         let written = self.out_base + self.out_written as u64;
         for transaction in self.transactions.drain(..) {
             let opened = transaction.opened;
+            let too_early = transaction.too_early();
             let end = match (transaction.state, transaction.refusal) {
+                // As if no more than MAIL had been said: the peer took none of it in.
+                (_, Some(_)) if too_early => End::Interrupted { at: Step::Mail },
                 (_, Some((at, reply))) => End::Refused { at, reply },
                 (State::Dot, None) if written > transaction.dot_from => End::InDoubt,
                 (State::Dot, None) => End::Interrupted { at: Step::Body },

@@ -154,6 +154,8 @@ pub enum Event {
     StartTls,
     /// Transactions can begin.
     Ready(Capabilities),
+    /// The peer takes no envelope before it has answered the final dot before it. The session goes on without.
+    AheadRefused(Reply),
     /// A message ended.
     Ended {
         /// Which.

@@ -4,7 +4,7 @@ use types::address::EmailAddress;
 
 use super::{Step, Unsuitable};
 use crate::body::Body;
-use crate::reply::{Capabilities, Reply};
+use crate::reply::{Capabilities, Enhanced, Reply};
 
 /// A message that was pushed and has not ended.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(super) struct Transaction {
     pub(super) state: State,
     /// Its final dot may be sent.
     pub(super) freed: bool,
+    /// Its envelope was said before the reply to the final dot before it.
+    pub(super) ahead: bool,
     /// MAIL was accepted.
     pub(super) opened: bool,
     /// What refused it while later replies are still due.
@@ -48,10 +50,28 @@ impl Transaction {
             body,
             state: State::Waiting,
             freed: false,
+            ahead: false,
             opened: false,
             refusal: None,
             dot_from: u64::MAX,
         }
+    }
+
+    /// Returns whether what refused it says only that it came too early: a disagreement about the protocol, no verdict.
+    pub(super) fn too_early(&self) -> bool {
+        self.ahead
+            && self
+                .refusal
+                .as_ref()
+                .is_some_and(|(_, reply)| is_out_of_sequence(reply))
+    }
+
+    /// Makes it as if nothing of it had been said. Its body was not.
+    pub(super) fn rewind(&mut self) {
+        self.state = State::Waiting;
+        self.ahead = false;
+        self.opened = false;
+        self.refusal = None;
     }
 
     pub(super) fn step(&self) -> Step {
@@ -109,4 +129,10 @@ impl Transaction {
     pub(super) fn write_body(&self, out: &mut Vec<u8>) {
         self.body.write(out);
     }
+}
+
+/// Returns whether a reply says that a command is out of place, or none: a peer that drops what came early may have read
+/// the first part of a command.
+fn is_out_of_sequence(reply: &Reply) -> bool {
+    matches!(reply.code, 500 | 502 | 503) || (reply.is_permanent() && reply.enhanced == Some(Enhanced(5, 5, 1)))
 }
