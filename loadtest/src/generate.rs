@@ -280,7 +280,7 @@ impl Generation {
     }
 
     /// Stops where it is: what is on its way is left alone.
-    fn halt(&self) {
+    pub(crate) fn halt(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 }

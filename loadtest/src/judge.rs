@@ -5,16 +5,24 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use futures_util::future::join_all;
 use serde_json::Value;
 
+use crate::http::{self, Connection};
 use crate::ledger::{Account, Kind, Ledger, Tag};
 use crate::report::Table;
 use crate::service::Staffetta;
+use crate::sink::Tally;
 
-/// How many missing mails of a kind are asked for one by one.
-const ASKED_MAX: usize = 1000;
+/// How many are asked for at once, each on a connection of its own.
+const ASKERS: usize = 8;
+/// For how long is asked; what is left then is a fault, as nothing says that it is not lost.
+const ASKED_FOR: Duration = Duration::from_mins(3);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
+const TRIES: u32 = 3;
 /// How many are named in a report.
 const NAMED_MAX: usize = 20;
 
@@ -25,8 +33,10 @@ pub(crate) enum Fate {
     LostByReceiver,
     /// Its final dot may have been sent; held, as promised.
     InDoubt,
-    /// It waits in a queue.
+    /// It waits in a queue, or for the end of its wait.
     Waiting,
+    /// What causes it is known, but no mail was made yet.
+    Unmade,
     /// The receiver refused it for good, or nothing was to be sent.
     Refused,
     /// The service does not know it: lost.
@@ -39,6 +49,7 @@ impl fmt::Display for Fate {
             Self::LostByReceiver => "answered with 250 by the receiver, and not there",
             Self::InDoubt => "in doubt: its final dot may have been sent, so it is held",
             Self::Waiting => "still waiting in the service",
+            Self::Unmade => "known to the service, which has made no mail of it yet",
             Self::Refused => "refused for good",
             Self::Unknown => "unknown to the service: lost",
         })
@@ -52,8 +63,10 @@ pub(crate) struct Judgement {
     pub(crate) account: Account,
     /// Of those missing that were asked for.
     pub(crate) fates: BTreeMap<Fate, Vec<Tag>>,
-    /// Missing, and not asked for because they are too many.
+    /// Missing, and not asked for: there were too many for the time, or the service did not answer.
     pub(crate) unasked: usize,
+    /// Why the service did not answer.
+    pub(crate) silence: Option<String>,
 }
 
 impl Judgement {
@@ -74,7 +87,19 @@ impl Judgement {
                 parts.push(format!("{} {what}", self.of(fate)));
             }
         }
+        if self.unasked > 0 {
+            let why = self.silence.as_deref().unwrap_or("there was no time");
+            parts.push(format!("{} did not come and were not asked for: {why}", self.unasked));
+        }
         (!parts.is_empty()).then(|| format!("{}: {}", self.kind.as_str(), parts.join(", ")))
+    }
+
+    /// Returns how many did not come, and the service accounts for.
+    pub(crate) fn accounted_for(&self) -> usize {
+        [Fate::InDoubt, Fate::Waiting, Fate::Unmade]
+            .map(|fate| self.of(fate))
+            .iter()
+            .sum()
     }
 
     /// Returns how many have a fate.
@@ -84,66 +109,139 @@ impl Judgement {
 }
 
 /// Closes the books on every kind that was asked for.
-pub(crate) async fn judge(
-    service: &Staffetta,
-    ledger: &Ledger,
-    recipient: impl Fn(Tag) -> String,
-) -> anyhow::Result<Vec<Judgement>> {
+pub(crate) async fn judge(service: &Staffetta, ledger: &Ledger, recipient: impl Fn(Tag) -> String) -> Vec<Judgement> {
     let mut judgements = Vec::new();
+    let end = Instant::now() + ASKED_FOR;
     for kind in Kind::ALL {
         let account = ledger.account(kind);
         if account.asked == 0 {
             continue;
         }
-        let mut fates: BTreeMap<Fate, Vec<Tag>> = BTreeMap::new();
         // What the receiver put off may have been lost since as well as what it never saw.
         let absent: Vec<u32> = account.missing.iter().chain(&account.deferred).copied().collect();
-        for number in absent.iter().take(ASKED_MAX) {
-            let tag = Tag { kind, number: *number };
-            let fate = fate(service, ledger, tag, &recipient(tag))
-                .await
-                .with_context(|| format!("asking for {tag}"))?;
-            fates.entry(fate).or_default().push(tag);
+        let askers = (0..ASKERS).map(async |first| {
+            let mut asker = Asker::new(service);
+            let mut told = Vec::new();
+            for number in absent.iter().skip(first).step_by(ASKERS) {
+                if Instant::now() >= end {
+                    break;
+                }
+                let tag = Tag { kind, number: *number };
+                match asker.fate(ledger, tag, &recipient(tag)).await {
+                    Ok(fate) => told.push((fate, tag)),
+                    Err(error) => return (told, Some(format!("asking for {tag}: {error:#}"))),
+                }
+            }
+            (told, None)
+        });
+        let mut fates: BTreeMap<Fate, Vec<Tag>> = BTreeMap::new();
+        let mut silence = None;
+        for (told, error) in join_all(askers).await {
+            for (fate, tag) in told {
+                fates.entry(fate).or_default().push(tag);
+            }
+            silence = silence.or(error);
+        }
+        for tags in fates.values_mut() {
+            tags.sort_unstable();
         }
         judgements.push(Judgement {
             kind,
-            unasked: absent.len().saturating_sub(ASKED_MAX),
+            unasked: absent.len() - fates.values().map(Vec::len).sum::<usize>(),
+            silence,
             account,
             fates,
         });
     }
-    Ok(judgements)
+    judgements
 }
 
-/// Asks what became of one mail.
-async fn fate(service: &Staffetta, ledger: &Ledger, tag: Tag, recipient: &str) -> anyhow::Result<Fate> {
-    let api = service.addresses().api;
-    let ask = async |path: String| service.ask(api, service.shop_key(), "GET", &path, None).await;
-    let id = match tag.kind {
-        Kind::Timer => {
-            let answer = ask(format!("/v1/contacts/{recipient}/timeline")).await?;
-            if answer.status == 404 {
-                return Ok(Fate::Unknown);
+/// Asks the service what became of mails, one after the other.
+struct Asker<'a> {
+    service: &'a Staffetta,
+    connection: Option<Connection>,
+}
+
+impl<'a> Asker<'a> {
+    const fn new(service: &'a Staffetta) -> Self {
+        Self {
+            service,
+            connection: None,
+        }
+    }
+
+    /// Asks what became of one mail.
+    async fn fate(&mut self, ledger: &Ledger, tag: Tag, recipient: &str) -> anyhow::Result<Fate> {
+        let id = match tag.kind {
+            Kind::Timer => match self.ask(&format!("/v1/contacts/{recipient}/timeline")).await? {
+                None => return Ok(Fate::Unknown),
+                Some(timeline) => match mail_of(&timeline) {
+                    Ok(id) => id,
+                    Err(fate) => return Ok(fate),
+                },
+            },
+            Kind::Order | Kind::Message | Kind::Prepared => {
+                ledger.id(tag).context("it was acknowledged without an id")?
             }
-            match mail_of(&answer.json()?) {
-                Some(id) => id,
-                None => return Ok(Fate::Waiting),
+        };
+        let story = self.ask(&format!("/v1/messages/{id}")).await?;
+        Ok(story.as_ref().map_or(Fate::Unknown, read))
+    }
+
+    /// Returns what is told of a path. None: it is not known.
+    async fn ask(&mut self, path: &str) -> anyhow::Result<Option<Value>> {
+        let address = self.service.addresses().api;
+        let headers = format!("authorization: Bearer {}\r\n", self.service.shop_key());
+        let request = http::request("GET", path, &address.to_string(), &headers, b"");
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let kept = self.connection.take();
+            let exchange = async {
+                let mut connection = match kept {
+                    Some(kept) => kept,
+                    None => Connection::open(address).await?,
+                };
+                let answer = connection.exchange(&request).await?;
+                anyhow::Ok((answer, connection))
+            };
+            let answered = tokio::time::timeout(ANSWERED_WITHIN, exchange).await;
+            match answered.context("no answer in time").flatten() {
+                Ok((answer, connection)) => {
+                    self.connection = (!answer.closes).then_some(connection);
+                    return match answer.status {
+                        404 => Ok(None),
+                        429 | 503 if tries < TRIES => {
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                            continue;
+                        }
+                        _ => answer.json().map(Some),
+                    };
+                }
+                // A kept connection may have been closed meanwhile.
+                Err(error) if tries >= TRIES => bail!(error),
+                Err(_) => {}
             }
         }
-        Kind::Order | Kind::Message | Kind::Prepared => ledger.id(tag).context("it was acknowledged without an id")?,
-    };
-    let answer = ask(format!("/v1/messages/{id}")).await?;
-    if answer.status == 404 {
-        return Ok(Fate::Unknown);
     }
-    Ok(read(&answer.json()?))
 }
 
-/// Returns the mail that a contact's timeline tells of, if one was sent.
-fn mail_of(timeline: &Value) -> Option<String> {
-    let events = timeline.get("events")?.as_array()?;
-    let id = events.iter().find_map(|event| event.get("message")?.as_str())?;
-    Some(id.to_owned())
+/// Returns the mail that a contact's timeline tells of. Err: none was sent, and this is how it stands.
+fn mail_of(timeline: &Value) -> Result<String, Fate> {
+    let list = |name: &str| timeline.get(name).and_then(Value::as_array).into_iter().flatten();
+    if let Some(id) = list("events").find_map(|event| event.get("message")?.as_str()) {
+        return Ok(id.to_owned());
+    }
+    // Contacts were there before the run; that its event is not lost shows in the workflow that it started.
+    if list("workflows").next().is_none() {
+        return Err(Fate::Unknown);
+    }
+    let inside = |workflow: &Value| workflow.pointer("/inside/0").is_some();
+    Err(if list("workflows").any(inside) {
+        Fate::Waiting
+    } else {
+        Fate::Refused
+    })
 }
 
 /// Reads the fate from a story.
@@ -158,7 +256,7 @@ fn read(story: &Value) -> Fate {
         .collect();
     match states.as_slice() {
         [] if refused => Fate::Refused,
-        [] => Fate::Waiting,
+        [] => Fate::Unmade,
         states if states.contains(&"delivered") => Fate::LostByReceiver,
         states if states.contains(&"in_doubt") => Fate::InDoubt,
         states
@@ -180,7 +278,8 @@ impl Judgement {
 }
 
 /// Returns the account of each kind, and who the mails are that are amiss.
-pub(crate) fn tables(judgements: &[Judgement], strangers: u64) -> Vec<Table> {
+pub(crate) fn tables(judgements: &[Judgement], tally: &Tally) -> Vec<Table> {
+    let (hashes, signatures) = (tally.body_hashes + tally.digests, tally.dkim_checked);
     let rows = judgements.iter().map(|judgement| {
         let account = &judgement.account;
         let mut row = vec![judgement.kind.as_str().to_owned()];
@@ -216,8 +315,9 @@ pub(crate) fn tables(judgements: &[Judgement], strangers: u64) -> Vec<Table> {
     let mut tables = vec![Table {
         title: "Every mail".to_owned(),
         about: format!(
-            "What did not come is not lost while the service accounts for it, as the table below says. {strangers} mails came \
-             that nobody had asked for."
+            "What did not come is not lost while the service accounts for it, as the table below says. {hashes} body hashes were \
+             compared, and {signatures} signatures verified whole. {} mails came that nobody had asked for.",
+            tally.strangers
         ),
         columns: columns.map(str::to_owned).to_vec(),
         rows: rows.collect(),
@@ -260,5 +360,54 @@ fn named(tags: &[String]) -> String {
     match more {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_is_lost_if_no_workflow_knows_of_it() {
+        let contact = json!({ "contact": {}, "workflows": [], "events": [{ "kind": "contact_changed" }] });
+        assert_eq!(mail_of(&contact), Err(Fate::Unknown));
+        let waits = json!({ "workflows": [{ "entries": 1, "inside": [{ "step": "wait" }] }], "events": [] });
+        assert_eq!(mail_of(&waits), Err(Fate::Waiting));
+        let left = json!({ "workflows": [{ "entries": 1, "inside": [] }], "events": [] });
+        assert_eq!(mail_of(&left), Err(Fate::Refused));
+        let sent = json!({ "workflows": [{}], "events": [{ "message": "abc" }] });
+        assert_eq!(mail_of(&sent), Ok("abc".to_owned()));
+    }
+
+    #[test]
+    fn what_nobody_was_asked_for_is_no_success() {
+        let mut judgement = Judgement {
+            kind: Kind::Order,
+            account: Account::default(),
+            fates: BTreeMap::new(),
+            unasked: 0,
+            silence: None,
+        };
+        assert_eq!(judgement.fault(), None);
+        judgement.unasked = 3;
+        assert_eq!(
+            judgement.fault().unwrap(),
+            "orders: 3 did not come and were not asked for: there was no time"
+        );
+    }
+
+    #[test]
+    fn fates_are_read_from_stories() {
+        let story = |states: &[&str]| {
+            let messages: Vec<Value> = states.iter().map(|state| json!({ "state": state })).collect();
+            read(&json!({ "messages": messages }))
+        };
+        assert_eq!(story(&[]), Fate::Unmade);
+        assert_eq!(story(&["queued"]), Fate::Waiting);
+        assert_eq!(story(&["delivered"]), Fate::LostByReceiver);
+        assert_eq!(story(&["in_doubt"]), Fate::InDoubt);
+        assert_eq!(read(&json!({ "decision": { "verdict": "refuse" } })), Fate::Refused);
     }
 }

@@ -9,6 +9,7 @@ mod compare;
 mod generate;
 mod http;
 mod inject;
+mod interrupt;
 mod judge;
 mod ledger;
 mod limits;

@@ -64,7 +64,8 @@ impl Progress {
         let Some(bar) = &self.bar else {
             if self.told.elapsed() >= PLAIN_EVERY {
                 self.told = Instant::now();
-                eprintln!("{:6.0} s  {}", moment.at, lines(moment).join("  "));
+                // Not "-0".
+                eprintln!("{:6.0} s  {}", moment.at.round() + 0.0, lines(moment).join("  "));
             }
             return;
         };

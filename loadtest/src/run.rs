@@ -24,12 +24,14 @@ use crate::scenario::Scenario;
 use crate::service::{self, Setup, Staffetta};
 use crate::sink::{self, Sink};
 use crate::slow_flush::{Preload, SlowFlush};
-use crate::{judge, limits, report};
+use crate::{interrupt, judge, limits, report};
 
 /// Between two looks at everything.
 const TICK: Duration = Duration::from_millis(100);
 /// Between the start of the generator and the first request, so that its threads are there.
 const LEAD: Duration = Duration::from_millis(200);
+/// For how long no mail must have come until a run is over before its time.
+const QUIET: Duration = Duration::from_secs(1);
 /// Between two samples where `/metrics` is not read.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -71,6 +73,8 @@ struct Outcome {
     generated: generate::Outcome,
     judgements: Vec<judge::Judgement>,
     kills: kills::Kills,
+    /// How the service ended, if it did so by itself, and when.
+    ended: Option<String>,
     limits: Limits,
     /// By how much a flush was slower on average, if it was to be.
     slower: Option<Duration>,
@@ -96,9 +100,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         Some(folder) => tempfile::tempdir_in(folder),
         None => tempfile::tempdir(),
     }?;
+    interrupt::heed(
+        scratch.path().to_owned(),
+        "interrupted: the service was ended, and there is no report",
+    )?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let began_at = generate::wall_now();
-    eprintln!("{}: what the generator and the sink can do alone", scenario.title);
+    let title: String = scenario.title.chars().filter(|letter| !letter.is_control()).collect();
+    eprintln!("{title}: what the generator and the sink can do alone");
     let limits = Limits {
         syncs: limits::syncs(scratch.path(), 200)?,
         requests_per_second: generate::ceiling()?,
@@ -166,11 +175,24 @@ impl Run {
         let mut patience = ends + Duration::from_secs(scenario.settle_seconds.into());
         self.books.meters.begin(began);
         self.samples = Samples::new(began);
+        self.samples.note(&self.service, true).await?;
         let generation = generate::start(scenario, &target, &self.books, &self.sink.links())?;
+        let mut quiet = (Instant::now(), 0);
+        let mut ended = None;
         loop {
             let now = Instant::now();
+            if let Some(how) = self.service.ended()? {
+                let at = began.elapsed().as_secs_f64();
+                ended = Some(format!(
+                    "the service ended by itself {at:.1} s after the load began: {how}"
+                ));
+                generation.halt();
+                break;
+            }
             if let Some(at) = self.kills.due(now, began) {
                 self.progress.say(&format!("{at} s: killing the service"));
+                // What it has used until now goes with it where the kernel does not keep it.
+                self.samples.count_cpu(&self.service)?;
                 let away = self.kills.kill(&mut self.service, began)?;
                 self.progress
                     .say(&format!("it is ready again after {:.2} s", away.as_secs_f64()));
@@ -178,19 +200,25 @@ impl Run {
                 patience += away;
             }
             self.look(&generation, began).await?;
-            let settled = now >= ends && generation.is_finished() && self.outstanding() == 0;
+            // A second copy comes behind the first.
+            if quiet.1 != self.sink.mails() {
+                quiet = (now, self.sink.mails());
+            }
+            let is_quiet = now >= quiet.0.max(self.kills.back().unwrap_or(began)) + QUIET;
+            let settled = now >= ends && generation.is_finished() && is_quiet && self.outstanding() == 0;
             if settled || now >= patience {
                 break;
             }
             tokio::time::sleep(TICK).await;
         }
-        self.close(generation, limits, began, folder).await
+        self.close(generation, ended, limits, began, folder).await
     }
 
     /// Ends generator and progress, and asks what became of what did not come.
     async fn close(
         mut self,
         generation: Generation,
+        ended: Option<String>,
         limits: Limits,
         began: Instant,
         folder: &Path,
@@ -200,7 +228,7 @@ impl Run {
         self.progress.finish();
         let generated = generation.finish()?;
         let recipient = |tag| generate::recipient(&self.scenario, tag);
-        let judgements = judge::judge(&self.service, &self.books.ledger, recipient).await?;
+        let judgements = judge::judge(&self.service, &self.books.ledger, recipient).await;
         let outcome = Outcome {
             tally: self.sink.tally(),
             sink_cpu: self.sink.cpu(),
@@ -217,6 +245,7 @@ impl Run {
             generated,
             judgements,
             kills: self.kills,
+            ended,
             limits,
             seconds,
         };
@@ -241,7 +270,8 @@ impl Run {
             .samples
             .rows()
             .last()
-            .is_none_or(|last| last.taken.elapsed() >= every);
+            // One at second 0, from where on CPU is counted.
+            .is_none_or(|last| last.taken.elapsed() >= every || (last.at < 0.0 && began <= Instant::now()));
         if !due {
             return Ok(());
         }

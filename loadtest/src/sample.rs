@@ -30,12 +30,10 @@ pub(crate) struct Told {
     pub(crate) ready: f64,
     pub(crate) deferred: f64,
     pub(crate) in_flight: f64,
-    pub(crate) sessions: f64,
     pub(crate) state_lag: f64,
     pub(crate) commits: f64,
     pub(crate) commit_seconds: f64,
     pub(crate) synced_bytes: f64,
-    pub(crate) timers_window: f64,
     pub(crate) dropped_hits: f64,
     /// What reading it took.
     pub(crate) scrape: Duration,
@@ -51,12 +49,10 @@ impl Told {
             ready: sum("mta_ready_messages"),
             deferred: sum("mta_deferred_messages"),
             in_flight: sum("mta_in_flight_messages"),
-            sessions: sum("mta_sessions"),
             state_lag: sum("store_state_lag_records"),
             commits: sum("store_commit_seconds_count"),
             commit_seconds: sum("store_commit_seconds_sum"),
             synced_bytes: sum("store_journal_synced_bytes_total") + sum("store_spool_synced_bytes_total"),
-            timers_window: sum("scheduler_timers_window"),
             dropped_hits: metric(text, "tracker_events_total", "fate=\"dropped\""),
             scrape,
             scrape_bytes: text.len(),
@@ -69,6 +65,31 @@ impl Told {
 pub(crate) struct Samples {
     began: Instant,
     rows: Vec<Sample>,
+    cpu: Counted,
+}
+
+/// CPU of a service that is killed and started again. Control groups keep what ended processes have used; `/proc` forgets it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    /// Of processes that are gone.
+    before: Cpu,
+    /// As last told.
+    last: Cpu,
+}
+
+impl Counted {
+    /// Returns all that was used, now that the kernel tells `told`.
+    fn count(&mut self, told: Cpu) -> Cpu {
+        let sum = |one: Cpu, other: Cpu| Cpu {
+            user: one.user + other.user,
+            system: one.system + other.system,
+        };
+        if told.user + told.system < self.last.user + self.last.system {
+            self.before = sum(self.before, self.last);
+        }
+        self.last = told;
+        sum(self.before, told)
+    }
 }
 
 impl Samples {
@@ -77,7 +98,13 @@ impl Samples {
         Self {
             began,
             rows: Vec::new(),
+            cpu: Counted::default(),
         }
+    }
+
+    /// Counts the CPU used so far; returns all of it.
+    pub(crate) fn count_cpu(&mut self, service: &Staffetta) -> anyhow::Result<Cpu> {
+        Ok(self.cpu.count(service.group().cpu()?))
     }
 
     /// Notes this moment; `scrape` says whether `/metrics` is read.
@@ -87,7 +114,7 @@ impl Samples {
             taken: now,
             at: now.saturating_duration_since(self.began).as_secs_f64()
                 - self.began.saturating_duration_since(now).as_secs_f64(),
-            cpu: service.group().cpu()?,
+            cpu: self.count_cpu(service)?,
             rss_bytes: float(service.group().rss_bytes()),
             machine_seconds: machine_seconds(),
             ours_seconds: crate::process::own_cpu().seconds(),
@@ -255,6 +282,19 @@ fn machine_seconds() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cpu_of_a_killed_service_is_not_forgotten() {
+        let cpu = |millis| Cpu {
+            user: Duration::from_millis(millis),
+            system: Duration::ZERO,
+        };
+        let mut counted = Counted::default();
+        let sums: Vec<u128> = [100, 250, 40, 90]
+            .map(|told| counted.count(cpu(told)).user.as_millis())
+            .into();
+        assert_eq!(sums, [100, 250, 290, 340]);
+    }
 
     #[test]
     fn metrics_are_read_by_name_and_the_machine_is_busy() {

@@ -25,6 +25,8 @@ pub(crate) const ADVERTISERS: [(&str, &str); 3] = [
 ];
 /// How long it may take to be ready, recovery included.
 const READY_WITHIN: Duration = Duration::from_mins(2);
+/// How much of its log is told if it ends by itself.
+const LOG_LINES: usize = 8;
 /// A mail of 6 KB with three offers. The built-in one has 14 KB.
 const OFFER_HTML: &str = include_str!("../furniture/offer.html");
 const OFFER_TEXT: &str = include_str!("../furniture/offer.txt");
@@ -163,16 +165,20 @@ impl Staffetta {
         self.process.id()
     }
 
-    /// Returns the folder that holds its data.
-    pub(crate) fn data(&self) -> PathBuf {
-        data(&self.setup.folder)
+    /// Returns how it ended, with the end of its log, if it ended by itself.
+    pub(crate) fn ended(&mut self) -> anyhow::Result<Option<String>> {
+        let Some(status) = self.process.ended()? else {
+            return Ok(None);
+        };
+        Ok(Some(format!("{status}; its log ends with\n{}", self.log_tail())))
     }
 
-    /// Returns the end of its log.
+    /// Returns the last lines of its log.
     pub(crate) fn log_tail(&self) -> String {
         let said = self.process.said();
-        let from = said.len().saturating_sub(4000);
-        said.get(from..).unwrap_or(&said).to_owned()
+        let lines: Vec<&str> = said.lines().collect();
+        let last = lines.get(lines.len().saturating_sub(LOG_LINES)..);
+        last.unwrap_or_default().join("\n")
     }
 
     /// Kills it (`kill -9`), and returns once it is gone.

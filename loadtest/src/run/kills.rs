@@ -11,6 +11,7 @@ pub(crate) struct Kills {
     /// Seconds since the run began, the last first.
     coming: Vec<u32>,
     came: Vec<Kill>,
+    back: Option<Instant>,
 }
 
 /// One kill.
@@ -30,6 +31,7 @@ impl Kills {
         Self {
             coming,
             came: Vec::new(),
+            back: None,
         }
     }
 
@@ -48,6 +50,7 @@ impl Kills {
         service.start_again()?;
         let away = killed.elapsed();
         self.came.push(Kill { at, away });
+        self.back = Some(Instant::now());
         Ok(away)
     }
 
@@ -59,6 +62,11 @@ impl Kills {
     /// Returns how many there were.
     pub(crate) fn count(&self) -> usize {
         self.came.len()
+    }
+
+    /// Returns when the service was last ready again after a kill.
+    pub(crate) fn back(&self) -> Option<Instant> {
+        self.back
     }
 
     /// Returns them as marks for plots.

@@ -46,7 +46,7 @@ pub(super) fn report(outcome: &Outcome, began_at: &str) -> anyhow::Result<Report
         versions: vec![("staffetta".to_owned(), outcome.version.clone())],
         machine: machine::read(&outcome.folder, outcome.limits.syncs, other_load(outcome))?,
         intact: Some(faults.is_empty()),
-        verdict: faults.join("; "),
+        verdict: verdict(&faults, &outcome.judgements),
         warnings: warnings(outcome, &ceilings),
         figures: figures(outcome),
         ceilings,
@@ -62,14 +62,37 @@ pub(super) fn report(outcome: &Outcome, began_at: &str) -> anyhow::Result<Report
     })
 }
 
-/// Says what was lost, sent twice or damaged.
+/// Says what was lost, sent twice or damaged, and what nobody can vouch for.
 fn faults(outcome: &Outcome) -> Vec<String> {
-    let mut faults: Vec<String> = outcome.judgements.iter().filter_map(Judgement::fault).collect();
-    let failed = outcome.tally.dkim_failed;
-    if failed > 0 {
-        faults.push(format!("{failed} DKIM signatures are not good"));
+    let mut faults: Vec<String> = outcome.ended.iter().cloned().collect();
+    faults.extend(outcome.judgements.iter().filter_map(Judgement::fault));
+    let tally = &outcome.tally;
+    for (count, what) in [
+        (tally.dkim_failed, "DKIM signatures are not good"),
+        (
+            tally.unproven,
+            "mails came without a signature or a digest, so nothing says that they are whole",
+        ),
+        (tally.strangers, "mails came that nobody had asked for"),
+    ] {
+        if count > 0 {
+            faults.push(format!("{count} {what}"));
+        }
     }
     faults
+}
+
+/// Words the finding. Nothing lost is not everything delivered: what the service still has is said in the same breath.
+fn verdict(faults: &[String], judgements: &[Judgement]) -> String {
+    let held: usize = judgements.iter().map(Judgement::accounted_for).sum();
+    match (faults, held) {
+        ([], 0) => String::new(),
+        ([], held) => format!(
+            "Nothing lost, nothing sent twice; {} did not come in time, and the service accounts for them",
+            quantity(count(held), "")
+        ),
+        (faults, _) => faults.join("; "),
+    }
 }
 
 /// Returns the percentiles of a measure, if it was measured.
@@ -310,13 +333,12 @@ fn warnings(outcome: &Outcome, ceilings: &[Ceiling]) -> Vec<String> {
              and latencies count that as the service's"
         ));
     }
-    for judgement in &outcome.judgements {
-        if judgement.unasked > 0 {
-            let (unasked, kind) = (judgement.unasked, judgement.kind.as_str());
-            warnings.push(format!(
-                "{unasked} {kind} did not come and were not asked for one by one"
-            ));
-        }
+    for load in outcome.generated.loads.iter().filter(|load| load.failed > 0) {
+        let (failed, asked, send) = (load.failed, load.asked, load.send.as_str());
+        let first = load.errors.first().map_or("", String::as_str);
+        warnings.push(format!(
+            "{failed} of {asked} {send} failed and are in no latency; the first: {first}"
+        ));
     }
     let dropped = outcome
         .samples
@@ -334,7 +356,7 @@ fn warnings(outcome: &Outcome, ceilings: &[Ceiling]) -> Vec<String> {
 }
 
 fn tables(outcome: &Outcome) -> Vec<Table> {
-    let mut tables = judge::tables(&outcome.judgements, outcome.books.ledger.strangers());
+    let mut tables = judge::tables(&outcome.judgements, &outcome.tally);
     tables.push(generated(outcome));
     tables.extend(refused(outcome));
     tables
@@ -395,7 +417,7 @@ fn refused(outcome: &Outcome) -> Option<Table> {
 }
 
 fn method(outcome: &Outcome) -> Vec<String> {
-    vec![
+    let mut method = vec![
         "Requests are due at moments that are fixed before the run, whatever is answered when (open loop). Each latency counts \
          from the moment its request was due, so a stall of the service shows in every request that had to wait behind it, \
          and none is left out."
@@ -410,7 +432,14 @@ fn method(outcome: &Outcome) -> Vec<String> {
             outcome.sink_cpu.as_secs_f64()
         ),
         "Queues, syncs and commit times are read from the service's own metrics; memory is its resident set.".to_owned(),
-    ]
+    ];
+    if let Some(slower) = outcome.slower {
+        method.push(format!(
+            "Every flush of the service was slowed down, by {:.2} ms on average as measured in it.",
+            slower.as_secs_f64() * 1000.0
+        ));
+    }
+    method
 }
 
 /// Returns the most of these in one second.

@@ -115,3 +115,41 @@ fn what_is_no_toml_or_no_list_is_told() {
         ]
     );
 }
+
+/// A key that nobody knows is answered with those that are known; the tables of the documentation have the same.
+#[test]
+fn the_documentation_tells_every_key_and_no_other() {
+    let docs = include_str!("../../../docs/loadtest.md");
+    let docs = docs
+        .split_once("### Keys")
+        .unwrap()
+        .1
+        .split_once("### Curves")
+        .unwrap()
+        .0;
+    let backticked = |text: &str| -> Vec<String> { text.split('`').skip(1).step_by(2).map(str::to_owned).collect() };
+    for (heading, section) in [
+        ("", ""),
+        ("`[service]`", "[service]"),
+        ("`[sink]`", "[sink]"),
+        ("`[mails]`", "[mails]"),
+        ("`[[load]]`", "[[load]]"),
+    ] {
+        let told = faults(&format!("{section}\nnobody_knows = 1\n"));
+        let fault = told.iter().find(|fault| fault.contains("nobody_knows")).unwrap();
+        let mut known = backticked(fault.split_once("expected").unwrap().1);
+        let table = docs.split_once(&format!("\n{heading}")).unwrap().1;
+        let rows = table.lines().skip_while(|line| !line.starts_with("| key")).skip(2);
+        let rows = rows.take_while(|line| line.starts_with('|'));
+        let mut documented: Vec<String> = rows
+            .map(|row| {
+                let key = backticked(row).swap_remove(0);
+                let key = key.trim_matches(['[', ']']);
+                key.rsplit('.').next().unwrap().to_owned()
+            })
+            .collect();
+        known.sort();
+        documented.sort();
+        assert_eq!(documented, known, "{heading}");
+    }
+}

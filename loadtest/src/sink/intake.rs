@@ -66,6 +66,7 @@ impl Intake {
         let first = *self.first.get_or_init(|| at);
         tally.seconds = at.saturating_duration_since(first).as_secs_f64();
         tally.bytes += u64::try_from(mail.len()).unwrap_or_default();
+        tally.unproven += u64::from(found.digests + found.body_hashes == 0);
         tally.digests += found.digests;
         tally.digests_wrong += found.digests_wrong;
         tally.body_hashes += found.body_hashes;

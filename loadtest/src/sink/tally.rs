@@ -26,6 +26,8 @@ pub(crate) struct Tally {
     pub(crate) copies: u64,
     /// Mails of which any of the following did not match.
     pub(crate) damaged: u64,
+    /// Mails without a digest and without a signature, of which nothing can be compared.
+    pub(crate) unproven: u64,
     /// Digests in `X-Load-Digest` that were compared with the body.
     pub(crate) digests: u64,
     /// Those that did not match.
