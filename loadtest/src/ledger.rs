@@ -78,7 +78,6 @@ impl Tag {
 pub(crate) struct Ledger {
     started: Instant,
     columns: [Vec<Row>; Kind::ALL.len()],
-    strangers: AtomicU64,
 }
 
 /// One mail. Moments are microseconds since the ledger began, plus one; 0 is "not yet".
@@ -135,7 +134,6 @@ impl Ledger {
         Self {
             started: Instant::now(),
             columns: counts.map(|count| (0..count).map(|_| Row::default()).collect()),
-            strangers: AtomicU64::new(0),
         }
     }
 
@@ -170,7 +168,6 @@ impl Ledger {
     pub(crate) fn take(&self, tag: Tag, at: Instant) -> Taking {
         let row = self.row(tag).filter(|row| row.due.load(Ordering::Acquire) > 0);
         let Some(row) = row else {
-            self.strangers.fetch_add(1, Ordering::Relaxed);
             return Taking::Stranger;
         };
         if row.copies.fetch_add(1, Ordering::AcqRel) > 0 {
@@ -204,11 +201,6 @@ impl Ledger {
             .filter(|row| row.acknowledged.load(Ordering::Acquire) > 0)
             .filter(|row| row.taken.load(Ordering::Acquire) == 0 && row.refused.load(Ordering::Acquire) < 500)
             .count()
-    }
-
-    /// Returns how many mails came that nobody asked for.
-    pub(crate) fn strangers(&self) -> u64 {
-        self.strangers.load(Ordering::Relaxed)
     }
 
     /// Returns what came of the mails of one kind.
@@ -299,7 +291,6 @@ mod tests {
             ..Account::default()
         };
         assert_eq!(ledger.account(Kind::Order), told);
-        assert_eq!(ledger.strangers(), 1);
     }
 
     #[test]

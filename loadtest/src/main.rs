@@ -2,8 +2,6 @@
 //!
 //! Everything it starts and talks to is on loopback, and every run is bounded in count and time.
 
-#![allow(dead_code, reason = "what runs and comparisons are built on comes before them")]
-
 mod books;
 mod compare;
 mod generate;

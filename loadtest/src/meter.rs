@@ -99,6 +99,7 @@ pub(crate) struct Meters {
 
 impl Meters {
     /// Begins: slices count from `started`, and what is noted before it is left out, as are warm-ups.
+    #[cfg(test)]
     pub(crate) fn new(started: Instant) -> Self {
         let meters = Self::default();
         meters.begin(started);

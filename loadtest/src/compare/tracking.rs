@@ -196,7 +196,7 @@ impl Side {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let [opens, clicks, _] = links.counts();
+        let [opens, clicks] = links.counts();
         if opens == 0 || clicks == 0 {
             bail!("the mails hold {opens} pixels and {clicks} links");
         }

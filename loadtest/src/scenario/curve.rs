@@ -93,6 +93,7 @@ impl Arrivals {
     }
 
     /// Returns how many of them, the first ones, are of the warm-up.
+    #[cfg(test)]
     pub(crate) fn warm_up(&self) -> u32 {
         self.warm_up
     }

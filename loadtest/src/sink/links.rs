@@ -16,7 +16,6 @@ pub(crate) struct Links(Arc<Pools>);
 struct Pools {
     opens: Pool,
     clicks: Pool,
-    click_ids: Pool,
 }
 
 #[derive(Debug, Default)]
@@ -55,19 +54,9 @@ impl Links {
         self.0.clicks.next()
     }
 
-    /// Returns a click id that [`Self::add_click_id`] brought.
-    pub(crate) fn next_click_id(&self) -> Option<Arc<str>> {
-        self.0.click_ids.next()
-    }
-
-    /// Adds the id of a click that was made, for landings to name. The redirect's target holds it; mails do not.
-    pub(crate) fn add_click_id(&self, id: &str) {
-        self.0.click_ids.add(id);
-    }
-
-    /// Returns how many pixels, links and click ids there are.
-    pub(crate) fn counts(&self) -> [usize; 3] {
-        [self.0.opens.len(), self.0.clicks.len(), self.0.click_ids.len()]
+    /// Returns how many pixels and links there are.
+    pub(crate) fn counts(&self) -> [usize; 2] {
+        [self.0.opens.len(), self.0.clicks.len()]
     }
 
     /// Adds what a mail holds.
@@ -122,18 +111,13 @@ mod tests {
     #[test]
     fn a_pool_answers_at_once_and_begins_again() {
         let links = Links::default();
-        assert_eq!(
-            (links.next_open(), links.next_click(), links.next_click_id()),
-            (None, None, None)
-        );
+        assert_eq!((links.next_open(), links.next_click()), (None, None));
         links.read(MAIL);
         links.read(&String::from_utf8_lossy(MAIL).replace("CCCC", "DDDD").into_bytes());
         let opens: Vec<_> = (0..3).filter_map(|_| links.clone().next_open()).collect();
         assert_eq!(opens.len(), 3);
         assert_eq!(opens[0], opens[2]);
         assert_ne!(opens[0], opens[1]);
-        links.add_click_id("x");
-        assert_eq!(links.next_click_id().as_deref(), Some("x"));
-        assert_eq!(links.counts(), [2, 2, 1]);
+        assert_eq!(links.counts(), [2, 2]);
     }
 }
