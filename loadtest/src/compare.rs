@@ -162,6 +162,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         syncs: limits::syncs(scratch.path(), 300)?,
         signatures: limits::signatures()?,
         mails_per_second: sink::ceiling()?,
+        requests_per_second: requests::ceiling()?,
     };
     for part in parts {
         match part {

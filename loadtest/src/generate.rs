@@ -38,6 +38,7 @@ use crate::ledger::{Kind, Tag};
 use crate::scenario::{Scenario, Send};
 use crate::service::Addresses;
 use crate::sink::Links;
+pub(crate) use ceiling::Null;
 use lane::{Lane, Maker, Shared};
 use messages::Messages;
 use orders::Orders;

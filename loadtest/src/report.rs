@@ -113,6 +113,18 @@ impl Ceiling {
         self.reached_per_second / self.per_second
     }
 
+    /// Says that the run was so near to it that the figures are in doubt. None: it was not.
+    pub(crate) fn warning(&self) -> Option<String> {
+        self.is_near().then(|| {
+            format!(
+                "{:.0} % of the ceiling of {} {}: the figures say as much of the measuring as of what is measured",
+                self.share() * 100.0,
+                quantity(self.per_second, ""),
+                self.name
+            )
+        })
+    }
+
     /// Returns whether that is so much that the figures are in doubt.
     pub(crate) fn is_near(&self) -> bool {
         self.share() >= Self::WARNED_FROM

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use crate::generate::Null;
 use crate::http::{Answer, Connection, Stream, whole_answer};
 
 /// How connections are used.
@@ -84,6 +85,27 @@ struct Run {
     requests: Requests,
     next: AtomicUsize,
     started: Instant,
+}
+
+/// Returns how many requests a second are answered by a server that does nothing, in a thread of this process: more than that nobody
+/// can be seen to answer.
+pub(super) fn ceiling() -> anyhow::Result<f64> {
+    let server = Null::at_once()?;
+    let answered = ask(Requests {
+        address: server.address(),
+        connections: Connections::Kept,
+        at_once: 32,
+        count: 100_000,
+        rate: None,
+        make: Arc::new(|number| {
+            format!("GET /c/{number:060} HTTP/1.1\r\nhost: null.test\r\ncontent-length: 0\r\n\r\n").into_bytes()
+        }),
+        hear: expect_status(202),
+        patience: Duration::from_mins(1),
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
+    let count = answered.micros.len() as f64;
+    Ok(count / answered.seconds)
 }
 
 /// Asks everything and returns once all is answered; a runtime of its own runs on this thread meanwhile.

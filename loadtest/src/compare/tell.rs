@@ -12,7 +12,7 @@ use super::timers::{self, Timers};
 use super::tracking::{self, Shape, Tracking};
 use crate::limits::{Signatures, Syncs};
 use crate::machine;
-use crate::report::{Figure, Report, Table};
+use crate::report::{Ceiling, Figure, Report, Table};
 
 /// What the machine can do alone.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,7 @@ pub(super) struct Alone {
     pub(super) syncs: Syncs,
     pub(super) signatures: Signatures,
     pub(super) mails_per_second: f64,
+    pub(super) requests_per_second: f64,
 }
 
 /// Other load from which on rates are not to be believed.
@@ -51,6 +52,11 @@ pub(super) fn report(bench: &Bench, found: &Found, alone: &Alone) -> anyhow::Res
     if !found.scraping.is_empty() {
         scraping_table(found, &mut report);
     }
+    report.ceilings.push(Ceiling {
+        name: "requests/s of the comparison's HTTP client into a server that does nothing".to_owned(),
+        per_second: alone.requests_per_second,
+        reached_per_second: answered_at_most(found),
+    });
     report.tables.push(limits_table(alone));
     if !found.missing.is_empty() {
         let rows = found.missing.iter().map(|(who, why)| vec![who.clone(), why.clone()]);
@@ -62,6 +68,9 @@ pub(super) fn report(bench: &Bench, found: &Found, alone: &Alone) -> anyhow::Res
         ));
     }
     report.warnings = warnings(found, others);
+    report
+        .warnings
+        .extend(report.ceilings.iter().filter_map(Ceiling::warning));
     Ok(report)
 }
 
@@ -216,6 +225,19 @@ fn scraping_table(found: &Found, report: &mut Report) {
     }
 }
 
+/// Returns the most requests that anybody answered in a second.
+fn answered_at_most(found: &Found) -> f64 {
+    let tracked = found
+        .tracking
+        .iter()
+        .flat_map(|tracking| tracking.ours.iter().chain(&tracking.theirs));
+    let posted = found.delivery.iter().take(2).flat_map(|row| &row.as_it_is);
+    tracked
+        .map(|run| run.per_second)
+        .chain(posted.map(super::delivery::Run::per_second))
+        .fold(0.0, f64::max)
+}
+
 fn limits_table(alone: &Alone) -> Table {
     let rows = [
         (
@@ -233,6 +255,11 @@ fn limits_table(alone: &Alone) -> Table {
             "injector and sink alone, mails/s",
             figure(alone.mails_per_second),
             "nobody between them can be faster",
+        ),
+        (
+            "our HTTP client into a server that does nothing, requests/s",
+            figure(alone.requests_per_second),
+            "nobody can be seen to answer faster",
         ),
     ];
     let rows = rows

@@ -32,7 +32,7 @@ const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-type: application/jso
 
 /// Returns orders a second.
 pub(super) fn measure() -> anyhow::Result<f64> {
-    let server = Null::start(|_| Reply::AT_ONCE)?;
+    let server = Null::at_once()?;
     let target = server.target();
     let books = Books::new([ORDERS, 0, 0, 0], Instant::now());
     let load = Load {
@@ -87,7 +87,7 @@ impl Reply {
 }
 
 /// A server that reads requests and answers them. Dropped, it stops.
-pub(super) struct Null {
+pub(crate) struct Null {
     address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -133,6 +133,16 @@ impl Null {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Starts one that answers 202 at once, whatever it is asked.
+    pub(crate) fn at_once() -> anyhow::Result<Self> {
+        Self::start(|_| Reply::AT_ONCE)
+    }
+
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Returns it as what a generator drives.

@@ -301,15 +301,7 @@ fn ceilings(outcome: &Outcome) -> Vec<Ceiling> {
 }
 
 fn warnings(outcome: &Outcome, ceilings: &[Ceiling]) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for ceiling in ceilings.iter().filter(|ceiling| ceiling.is_near()) {
-        warnings.push(format!(
-            "{:.0} % of the ceiling of {:.0} {}: the figures say as much of the load generator as of the service",
-            ceiling.share() * 100.0,
-            ceiling.per_second,
-            ceiling.name
-        ));
-    }
+    let mut warnings: Vec<String> = ceilings.iter().filter_map(Ceiling::warning).collect();
     if let Some(share) = other_load(outcome).filter(|share| *share >= OTHER_LOAD_WARNED_FROM) {
         warnings.push(format!(
             "other work took {:.0} % of the machine meanwhile",
