@@ -32,14 +32,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
 
 use bench::Bench;
 use delivery::Contender;
 use signing_key::SigningKey;
 
 use crate::slow_flush::SlowFlush;
-use crate::{limits, process, report, service, sink};
+use crate::{interrupt, limits, process, report, service, sink};
 
 /// One part of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -110,6 +109,20 @@ struct Found {
     tracking: Option<tracking::Tracking>,
     timers: Option<timers::Timers>,
     scraping: Vec<scraping::Pair>,
+    /// Parts that could have run and failed, and why.
+    failed: Vec<(String, String)>,
+}
+
+impl Found {
+    /// Notes why a part came to nothing: its peer is not there, or something failed, which is the comparison's own finding.
+    fn note_failure(&mut self, part: &str, peer: &str, error: &anyhow::Error) {
+        let entry = (part.to_owned(), format!("{error:#}"));
+        if process::installed(peer).is_none() {
+            self.missing.push(entry);
+        } else {
+            self.failed.push(entry);
+        }
+    }
 }
 
 /// Compares, prints the tables and writes the report. Ok(false): a mail was lost, came twice or was damaged, or a run failed.
@@ -122,7 +135,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         .permissions(fs::Permissions::from_mode(0o755))
         .tempdir_in(&arguments.folder)
         .context("making a scratch folder")?;
-    end_on_a_signal(scratch.path().to_owned())?;
+    interrupt::heed(
+        scratch.path().to_owned(),
+        "interrupted: what was started is ended, nothing was written",
+    )?;
     let bench = bench(arguments, scratch.path())?;
     let parts = if arguments.only.is_empty() {
         &Part::ALL[..]
@@ -176,14 +192,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
                     found.versions.push(("nginx".to_owned(), tracking.nginx.clone()));
                     found.tracking = Some(tracking);
                 }
-                Err(error) => found.missing.push(("tracking".to_owned(), format!("{error:#}"))),
+                Err(error) => found.note_failure("tracking", "nginx", &error),
             },
             Part::Timers => match timers::run(&bench, &tell) {
                 Ok(timers) => {
                     found.versions.push(("Redis".to_owned(), timers.redis.clone()));
                     found.timers = Some(timers);
                 }
-                Err(error) => found.missing.push(("timers".to_owned(), format!("{error:#}"))),
+                Err(error) => found.note_failure("timers", "redis-server", &error),
             },
             Part::Scraping => match scraping::run(&bench, &tell) {
                 Ok(pairs) => found.scraping = pairs,
@@ -200,7 +216,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     fs::write(&markdown, tell::markdown(&told))?;
     println!("{}", report::text(&told));
     println!("{}\n{}", paths.html.display(), markdown.display());
-    Ok(told.intact.unwrap_or(true) && found.delivery.iter().all(|row| row.faults.is_empty()))
+    Ok(
+        told.intact.unwrap_or(true)
+            && found.failed.is_empty()
+            && found.delivery.iter().all(|row| row.faults.is_empty()),
+    )
 }
 
 fn bench(arguments: &Arguments, scratch: &Path) -> anyhow::Result<Bench> {
@@ -268,27 +288,6 @@ fn version(binary: &Path) -> anyhow::Result<String> {
     let told = std::process::Command::new(binary).arg("--version").output()?;
     let told = String::from_utf8_lossy(&told.stdout);
     Ok(told.trim().rsplit(' ').next().unwrap_or_default().to_owned())
-}
-
-/// Ends what was started, and removes its data, if this is interrupted.
-fn end_on_a_signal(scratch: PathBuf) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (mut interrupt, mut terminate) = {
-        let _inside = runtime.enter();
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
-        process::end_all();
-        let _ = fs::remove_dir_all(&scratch);
-        std::process::exit(130);
-    })?;
-    Ok(())
 }
 
 /// Tells what goes on: on a terminal in one line that moves on, elsewhere a line for each thing.

@@ -57,6 +57,23 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
+    /// Divides an exact sum of nanoseconds as samples of it were divided.
+    ///
+    /// Version 1 counts the sum exactly, but user and system time by who runs when the clock ticks: a server that works for less than a
+    /// tick at a time would seem to do next to nothing.
+    fn apportioned(nanos: u64, user: u64, system: u64) -> Self {
+        let sum = Duration::from_nanos(nanos);
+        let share = match user + system {
+            0 => 1.0,
+            sampled => crate::sample::float(user) / crate::sample::float(sampled),
+        };
+        let user = sum.mul_f64(share).min(sum);
+        Self {
+            user,
+            system: sum.saturating_sub(user),
+        }
+    }
+
     /// Returns user and system seconds together.
     pub(crate) fn seconds(self) -> f64 {
         (self.user + self.system).as_secs_f64()
@@ -169,11 +186,9 @@ impl Group {
                 system: micros("system_usec"),
             });
         }
-        let nanos = |text: String| anyhow::Ok(Duration::from_nanos(text.trim().parse()?));
-        Ok(Cpu {
-            user: nanos(read("cpuacct.usage_user")?)?,
-            system: nanos(read("cpuacct.usage_sys")?)?,
-        })
+        let nanos = |file: &str| -> anyhow::Result<u64> { Ok(read(file)?.trim().parse()?) };
+        let (user, system) = (nanos("cpuacct.usage_user")?, nanos("cpuacct.usage_sys")?);
+        Ok(Cpu::apportioned(nanos("cpuacct.usage")?, user, system))
     }
 
     /// Returns the resident memory of its processes in bytes; pages that they share count once for each.
@@ -446,6 +461,34 @@ pub(crate) fn wait_for_listener(address: SocketAddr, process: &mut Process) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_exact_sum_is_divided_as_its_samples_were() {
+        let cpu = Cpu::apportioned(1_000_000_000, 30, 10);
+        assert_eq!((cpu.user.as_millis(), cpu.system.as_millis()), (750, 250));
+        assert!((Cpu::apportioned(5_000_000, 0, 0).seconds() - 0.005).abs() < 1e-9);
+    }
+
+    /// Works for a moment many times, as a server does that is asked fifty times a second.
+    #[test]
+    fn work_between_ticks_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut group = Group::new("moments");
+        let moments = "n=0; while [ $n -lt 300 ]; do sleep 0.002; i=0; while [ $i -lt 2000 ]; do i=$((i+1)); done; n=$((n+1)); done; echo done; exec sleep 60";
+        let mut process = group
+            .spawn(&Program::new("/bin/sh", folder.path()).args(["-c", moments]))
+            .unwrap();
+        let end = Instant::now() + Duration::from_mins(1);
+        while !process.said().contains("done") {
+            assert!(Instant::now() < end && process.ended().unwrap().is_none());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let (counted, own) = (group.cpu().unwrap().seconds(), cpu_of(process.id()).seconds());
+        assert!(
+            counted >= own * 0.9,
+            "{counted} s in the group, {own} s of the process and its children"
+        );
+    }
 
     #[test]
     fn a_group_counts_its_processes_and_their_children_and_ends_them() {

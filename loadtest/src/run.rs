@@ -45,9 +45,9 @@ pub(crate) struct Arguments {
     /// The service's program; left out, `staffetta` beside this one.
     #[arg(long)]
     binary: Option<PathBuf>,
-    /// Where the service's data is kept meanwhile; use the disk that matters. Left out, the folder for temporary files.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    /// Where the service's data is kept meanwhile; use the disk that matters. /tmp may be memory.
+    #[arg(long, default_value = "/var/tmp")]
+    folder: PathBuf,
 }
 
 /// Everything that a run holds while it goes on.
@@ -96,10 +96,7 @@ struct Limits {
 /// Runs a scenario, writes its report, and says whether nothing was lost, sent twice or damaged.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let scenario = Scenario::read(&arguments.scenario)?;
-    let scratch = match &arguments.folder {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    }?;
+    let scratch = tempfile::tempdir_in(&arguments.folder)?;
     interrupt::heed(
         scratch.path().to_owned(),
         "interrupted: the service was ended, and there is no report",

@@ -289,7 +289,11 @@ fn others(found: &Found) -> Option<Spread> {
 }
 
 fn warnings(found: &Found, others: Option<Spread>) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = found
+        .failed
+        .iter()
+        .map(|(part, why)| format!("{part} failed: {why}"))
+        .collect();
     for row in &found.delivery {
         warnings.extend(row.faults.iter().map(|fault| format!("{}: {fault}", row.name)));
         if let Some(each) = row.flushes_each

@@ -33,7 +33,6 @@ __attribute__((constructor)) static void begin(void) {
 
 static void linger(void) {
     int saved = errno;
-    __atomic_add_fetch(&counts[1], 1, __ATOMIC_RELAXED);
     if (delay > 0) {
         struct timespec began, ended, rest = {delay / 1000000, delay % 1000000 * 1000};
         clock_gettime(CLOCK_MONOTONIC, &began);
@@ -42,6 +41,8 @@ static void linger(void) {
         clock_gettime(CLOCK_MONOTONIC, &ended);
         __atomic_add_fetch(&counts[2], (ended.tv_sec - began.tv_sec) * 1000000 + (ended.tv_nsec - began.tv_nsec) / 1000, __ATOMIC_RELAXED);
     }
+    /* Counted once it was delayed: a reader in between must not take it for a flush that was not. */
+    __atomic_add_fetch(&counts[1], 1, __ATOMIC_RELEASE);
     errno = saved;
 }
 
