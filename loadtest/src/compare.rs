@@ -38,7 +38,7 @@ use delivery::Contender;
 use signing_key::SigningKey;
 
 use crate::slow_flush::SlowFlush;
-use crate::{interrupt, limits, process, report, service, sink};
+use crate::{generate, interrupt, limits, process, report, service, sink};
 
 /// One part of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -128,7 +128,7 @@ impl Found {
 /// Compares, prints the tables and writes the report. Ok(false): a mail was lost, came twice or was damaged, or a run failed.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let began = Instant::now();
-    let began_at = staffetta::now();
+    let began_at = generate::wall_now();
     let tell = progress();
     let scratch = tempfile::Builder::new()
         .prefix("loadtest-compare.")
@@ -153,7 +153,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     };
     found
         .versions
-        .insert(0, ("Staffetta".to_owned(), version(&bench.binary)?));
+        .insert(0, ("Staffetta".to_owned(), service::version(&bench.binary)?));
     let estimate = Duration::from_secs(30)
         + parts
             .iter()
@@ -224,10 +224,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 }
 
 fn bench(arguments: &Arguments, scratch: &Path) -> anyhow::Result<Bench> {
-    let binary = arguments
-        .binary
-        .clone()
-        .map_or_else(service::binary_beside_ours, anyhow::Ok)?;
+    let binary = service::binary(arguments.binary.as_deref())?;
     if arguments.rounds == 0 || arguments.sessions == 0 || arguments.connections == 0 {
         bail!("rounds, sessions and connections are from 1 on");
     }
@@ -282,12 +279,6 @@ fn contenders(arguments: &Arguments, bench: &Bench, found: &mut Found) -> anyhow
         }
     }
     Ok(here)
-}
-
-fn version(binary: &Path) -> anyhow::Result<String> {
-    let told = std::process::Command::new(binary).arg("--version").output()?;
-    let told = String::from_utf8_lossy(&told.stdout);
-    Ok(told.trim().rsplit(' ').next().unwrap_or_default().to_owned())
 }
 
 /// Tells what goes on: on a terminal in one line that moves on, elsewhere a line for each thing.

@@ -81,6 +81,11 @@ impl Connection {
     }
 }
 
+/// Returns the headers of what is sent to the API as JSON, with a key.
+pub(crate) fn json_headers(key: &str) -> String {
+    format!("authorization: Bearer {key}\r\ncontent-type: application/json\r\n")
+}
+
 /// Writes a request.
 pub(crate) fn request(method: &str, path: &str, host: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let length = if body.is_empty() && method == "GET" {

@@ -102,6 +102,11 @@ impl Judgement {
             .sum()
     }
 
+    /// Returns how many acknowledged mails nobody has: lost by the service, or by the receiver.
+    pub(crate) fn lost(&self) -> usize {
+        self.of(Fate::Unknown) + self.of(Fate::LostByReceiver)
+    }
+
     /// Returns how many have a fate.
     pub(crate) fn of(&self, fate: Fate) -> usize {
         self.fates.get(&fate).map_or(0, Vec::len)
@@ -267,13 +272,6 @@ fn read(story: &Value) -> Fate {
             Fate::Refused
         }
         _ => Fate::Waiting,
-    }
-}
-
-impl Judgement {
-    /// Returns how many acknowledged mails nobody has: lost by the service, or by the receiver.
-    pub(crate) fn lost(&self) -> usize {
-        self.of(Fate::Unknown) + self.of(Fate::LostByReceiver)
     }
 }
 

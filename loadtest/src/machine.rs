@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::limits::Syncs;
 use crate::report::Machine;
+use crate::sample::float;
 
 /// Reads it from the kernel; `folder` is where the data lies.
 pub(crate) fn read(folder: &Path, syncs: Syncs, other_load: Option<f64>) -> anyhow::Result<Machine> {
@@ -41,6 +42,22 @@ fn disk(folder: &Path) -> String {
     };
     let found = mounts.lines().filter_map(of).max_by_key(|(length, _)| *length);
     found.map_or_else(String::new, |(_, disk)| disk)
+}
+
+/// Returns the seconds of CPU that everything on the machine has used since it started.
+pub(crate) fn busy_seconds() -> anyhow::Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let fields: Vec<u64> = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    // User, nice, system; then idle and waiting, which are no work; then interrupts and what the host took.
+    let busy: u64 = fields.iter().take(3).chain(fields.iter().skip(5).take(3)).sum();
+    Ok(float(busy) / float(rustix::param::clock_ticks_per_second().max(1)))
 }
 
 #[cfg(test)]

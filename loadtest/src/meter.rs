@@ -147,11 +147,6 @@ impl Meters {
         }
     }
 
-    /// Returns how often a measure was noted.
-    pub(crate) fn count(&self, measure: Measure) -> u64 {
-        self.meter(measure).micros.len()
-    }
-
     /// Returns a copy of one measure.
     pub(crate) fn read(&self, measure: Measure) -> Meter {
         self.meter(measure).clone()

@@ -16,7 +16,7 @@ use clap::Args;
 use crate::books::Books;
 use crate::generate::{self, Generation, Target};
 use crate::ledger::Kind;
-use crate::meter::Measure;
+use crate::meter::{Measure, Meter};
 use crate::process::Accounting;
 use crate::progress::{Moment, Progress};
 use crate::sample::{Samples, float};
@@ -67,7 +67,8 @@ struct Run {
 /// What was measured, for the report.
 struct Outcome {
     scenario: Scenario,
-    books: Books,
+    /// Each measure, copied once: an hour of slices is large.
+    meters: [(Measure, Meter); Measure::ALL.len()],
     samples: Samples,
     tally: sink::Tally,
     generated: generate::Outcome,
@@ -130,10 +131,7 @@ impl Run {
         let preload = (!delay.is_zero())
             .then(|| SlowFlush::compile(scratch)?.preload(scratch, delay))
             .transpose()?;
-        let binary = arguments
-            .binary
-            .clone()
-            .map_or_else(service::binary_beside_ours, anyhow::Ok)?;
+        let binary = service::binary(arguments.binary.as_deref())?;
         let service = Staffetta::start(Setup {
             binary,
             folder: scratch.join("service"),
@@ -156,9 +154,7 @@ impl Run {
             preload,
         })
     }
-}
 
-impl Run {
     /// Drives the load and closes the books.
     async fn drive(mut self, limits: Limits, folder: &Path) -> anyhow::Result<Outcome> {
         let target = Target {
@@ -236,8 +232,8 @@ impl Run {
             folder: folder.to_owned(),
             accounting: self.service.group().accounting(),
             version: self.service.version()?,
+            meters: Measure::ALL.map(|measure| (measure, self.books.meters.read(measure))),
             scenario: self.scenario,
-            books: self.books,
             samples: self.samples,
             generated,
             judgements,

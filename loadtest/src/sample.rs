@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::machine;
 use crate::process::Cpu;
 use crate::report::{Chart, ChartKind, Series};
 use crate::service::{Staffetta, metric};
@@ -120,7 +121,7 @@ impl Samples {
                 - self.began.saturating_duration_since(now).as_secs_f64(),
             cpu: self.count_cpu(service)?,
             rss_bytes: float(service.group().rss_bytes()),
-            machine_seconds: machine_seconds(),
+            machine_seconds: machine::busy_seconds()?,
             ours_seconds: crate::process::own_cpu().seconds(),
             told: None,
         };
@@ -267,22 +268,6 @@ pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
-/// Returns the seconds of CPU that everything on the machine has used since it started.
-fn machine_seconds() -> f64 {
-    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let fields: Vec<u64> = text
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|field| field.parse().ok())
-        .collect();
-    // User, nice, system; then idle and waiting, which are no work; then interrupts and what the host took.
-    let busy: u64 = fields.iter().take(3).chain(fields.iter().skip(5).take(3)).sum();
-    float(busy) / float(rustix::param::clock_ticks_per_second().max(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,6 +291,6 @@ mod tests {
                     mta_ready_messages{provider=\"other\"} 3\n";
         let told = Told::read(text, Duration::from_millis(2));
         assert!((told.commits - 4.0).abs() < 1e-9 && (told.ready - 5.0).abs() < 1e-9);
-        assert!(machine_seconds() > 0.0);
+        assert!(machine::busy_seconds().unwrap() > 0.0);
     }
 }

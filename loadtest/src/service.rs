@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -64,6 +65,21 @@ pub(crate) struct Setup {
     pub(crate) settings: toml::Table,
     /// Beside ours: a preloaded library, for one.
     pub(crate) environment: Vec<(String, String)>,
+}
+
+/// Returns the program that was named, or else the binary beside this one, which is what `cargo build --release` makes.
+pub(crate) fn binary(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(named) => Ok(named.to_owned()),
+        None => binary_beside_ours(),
+    }
+}
+
+/// Returns the version of a binary, as `--version` tells it.
+pub(crate) fn version(binary: &Path) -> anyhow::Result<String> {
+    let told = Command::new(binary).arg("--version").output()?;
+    let told = String::from_utf8_lossy(&told.stdout);
+    Ok(told.split_whitespace().last().unwrap_or_default().to_owned())
 }
 
 /// The binary beside this one, which is what `cargo build --release` makes.
@@ -209,7 +225,7 @@ impl Staffetta {
         body: Option<&Value>,
     ) -> anyhow::Result<Answer> {
         let body = body.map(Value::to_string).unwrap_or_default();
-        let headers = format!("authorization: Bearer {key}\r\ncontent-type: application/json\r\n");
+        let headers = http::json_headers(key);
         let request = http::request(method, path, &address.to_string(), &headers, body.as_bytes());
         let mut connection = Connection::open(address).await?;
         tokio::time::timeout(Duration::from_secs(30), connection.exchange(&request))

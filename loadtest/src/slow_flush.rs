@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::sample::float;
+
 const SOURCE: &str = include_str!("slow_flush/slow_sync.c");
 
 /// The compiled library.
@@ -115,11 +117,6 @@ impl Flushes {
     pub(crate) fn delay_each(self) -> Option<Duration> {
         (self.count > 0).then(|| self.delayed.div_f64(float(self.count)))
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts here stay far below 2^52")]
-fn float(number: u64) -> f64 {
-    number as f64
 }
 
 #[cfg(test)]

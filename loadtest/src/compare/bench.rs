@@ -13,6 +13,7 @@ use super::signing_key::SigningKey;
 use super::staffetta::{Pace, Service, Start};
 use crate::books::Books;
 use crate::ledger::Kind;
+use crate::machine;
 use crate::process::{Group, own_cpu};
 use crate::service::{Dkim, Route};
 use crate::slow_flush::{Preload, SlowFlush};
@@ -110,7 +111,7 @@ impl Neighbours {
     pub(super) fn watch(server: &Group) -> anyhow::Result<Self> {
         Ok(Self {
             began: Instant::now(),
-            busy: busy_seconds()?,
+            busy: machine::busy_seconds()?,
             ours: server.cpu()?.seconds() + own_cpu().seconds(),
         })
     }
@@ -122,19 +123,4 @@ impl Neighbours {
         let cores = u32::try_from(std::thread::available_parallelism()?.get())?;
         Ok((others / (self.began.elapsed().as_secs_f64() * f64::from(cores))).clamp(0.0, 1.0))
     }
-}
-
-/// Returns the CPU seconds that everything on the machine has used since it started.
-fn busy_seconds() -> anyhow::Result<f64> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    // User, nice, system, then idle and waiting for the disk, then interrupts and what the host took.
-    let busy: u64 = fields
-        .take(8)
-        .enumerate()
-        .filter(|(index, _)| !matches!(index, 3 | 4))
-        .filter_map(|(_, field)| field.parse::<u64>().ok())
-        .sum();
-    #[expect(clippy::cast_precision_loss, reason = "ticks here stay far below 2^52")]
-    Ok(busy as f64 / rustix::param::clock_ticks_per_second().max(1) as f64)
 }

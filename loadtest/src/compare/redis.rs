@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use redis::{Client, Connection};
 
 use super::relay::said;
-use super::staffetta::now;
+use crate::generate::wall_now;
 use crate::process::{Group, Program, free_port, installed, wait_for_listener};
 use crate::slow_flush::Preload;
 
@@ -75,7 +75,7 @@ impl Redis {
         for first in (0..count).step_by(usize::try_from(batch)?) {
             let at = began + Duration::from_secs_f64(f64::from(first) / rate);
             std::thread::sleep(at.saturating_duration_since(Instant::now()));
-            let due = (now() + wait).as_millis();
+            let due = (wall_now() + wait).as_millis();
             let mut pipeline = redis::pipe();
             for number in first..count.min(first + batch) {
                 pipeline
@@ -99,7 +99,7 @@ impl Redis {
             let due: u64 = redis::cmd("ZCOUNT")
                 .arg(KEY)
                 .arg("-inf")
-                .arg(now().as_millis())
+                .arg(wall_now().as_millis())
                 .query(&mut connection)?;
             if due == 0 {
                 if last.elapsed() > patience {
@@ -114,7 +114,7 @@ impl Redis {
                 .query(&mut connection)?;
             last = Instant::now();
             #[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^52")]
-            let at = now().as_millis() as f64;
+            let at = wall_now().as_millis() as f64;
             for (_, due) in taken {
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never below 0")]
                 late.record(((at - due).max(0.0) * 1000.0) as u64)?;

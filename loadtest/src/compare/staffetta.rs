@@ -4,14 +4,14 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde_json::json;
-use types::time::Timestamp;
 
 use super::requests::{Answered, Connections, Make, Requests, ask};
 use super::sample::Sample;
+use crate::generate::wall_now;
 use crate::http;
 use crate::ledger::{Kind, Ledger, Tag};
 use crate::process::Group;
@@ -104,7 +104,7 @@ impl Service {
         pace: Pace,
         ledger: &Arc<Ledger>,
     ) -> anyhow::Result<Answered> {
-        let placed_at = now().to_string();
+        let placed_at = wall_now().to_string();
         let body = move |tag: Tag| order(tag, &placed_at);
         self.post("/v1/orders", kind, numbers, pace, ledger, body)
     }
@@ -166,10 +166,7 @@ impl Service {
 
     /// Makes requests with a body to a path of the API, with the shop's key.
     pub(super) fn request(&self, path: &'static str, body: impl Fn(usize) -> String + Send + Sync + 'static) -> Make {
-        let headers = format!(
-            "authorization: Bearer {}\r\ncontent-type: application/json\r\n",
-            self.staffetta.shop_key()
-        );
+        let headers = http::json_headers(self.staffetta.shop_key());
         let host = self.staffetta.addresses().api.to_string();
         Arc::new(move |number| http::request("POST", path, &host, &headers, body(number).as_bytes()))
     }
@@ -201,18 +198,6 @@ fn order(tag: Tag, placed_at: &str) -> String {
     format!(
         r#"{{"order_id":"{tag}","placed_at":"{placed_at}","status":"confirmed","customer":{{"email":"{to}","name":"Mario Rossi","locale":"it-IT","country":"IT","time_zone":"Europe/Rome"}},"consent":{{"marketing":{{"granted":true,"at":"{placed_at}","text":"v3","source":"checkout"}},"tracking":true,"sharing":false}},"total":{{"amount":5990,"currency":"EUR"}},"items":[{{"sku":"A1","title":"Scarpe da corsa","quantity":1,"unit_price":4990,"categories":["shoes"]}},{{"sku":"B2","title":"Calze tecniche","quantity":2,"unit_price":500,"categories":["shoes"]}}]}}"#
     )
-}
-
-/// Returns the time of day.
-pub(super) fn now() -> Timestamp {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a measurement says when it was taken, and orders when they were placed"
-    )]
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or_default())
 }
 
 /// What its threads do.

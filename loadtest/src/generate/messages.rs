@@ -7,7 +7,6 @@ use rand::{RngExt, SeedableRng};
 
 use super::Target;
 use super::lane::{Made, Make, Maker};
-use super::orders::json_headers;
 use super::pacer::Tick;
 use super::people::{self, People};
 use crate::http;
@@ -148,7 +147,7 @@ impl Messages {
             first,
             people,
             host: target.addresses.api.to_string(),
-            headers: json_headers(&target.key),
+            headers: http::json_headers(&target.key),
             sizes: sizes.collect(),
         }
     }

@@ -52,7 +52,7 @@ impl Orders {
             people,
             origin,
             host: target.addresses.api.to_string(),
-            headers: json_headers(&target.key),
+            headers: http::json_headers(&target.key),
         }
     }
 
@@ -97,11 +97,6 @@ impl Maker for Orders {
             mail: Some((tag, tick.due)),
         })
     }
-}
-
-/// Returns the headers of what is sent to the API as JSON.
-pub(super) fn json_headers(key: &str) -> String {
-    format!("authorization: Bearer {key}\r\ncontent-type: application/json\r\n")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
 use super::lane::Lane;
-use super::orders::{Orders, json_headers};
+use super::orders::Orders;
 use super::pacer::{Leg, Track};
 use super::people::{self, People};
 use super::timers::{event_name, wait_minutes};
@@ -156,7 +156,13 @@ impl Api {
         } else {
             body.to_string()
         };
-        let request = http::request(method, path, &self.host, &json_headers(&self.key), body.as_bytes());
+        let request = http::request(
+            method,
+            path,
+            &self.host,
+            &http::json_headers(&self.key),
+            body.as_bytes(),
+        );
         self.exchange(&request)
             .await
             .with_context(|| format!("{method} {path}"))

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lane::{Made, Make, Maker};
-use super::orders::json_headers;
 use super::pacer::Tick;
 use super::people::People;
 use super::{Origin, Target};
@@ -39,7 +38,7 @@ impl Timers {
             people,
             origin,
             host: target.addresses.api.to_string(),
-            headers: json_headers(&target.key),
+            headers: http::json_headers(&target.key),
         }
     }
 }

@@ -22,10 +22,9 @@ const OTHER_LOAD_WARNED_FROM: f64 = 0.05;
 /// Puts everything together.
 pub(super) fn report(outcome: &Outcome, began_at: &str) -> anyhow::Result<Report> {
     let faults = faults(outcome);
-    let mut charts = Vec::new();
-    for measure in Measure::ALL {
-        charts.extend(over_time(measure, &outcome.books.meters.read(measure)));
-    }
+    let mut charts: Vec<Chart> = measured(outcome)
+        .map(|(measure, meter)| over_time(*measure, meter))
+        .collect();
     charts.push(throughput(outcome));
     charts.extend(outcome.samples.charts());
     let ceilings = ceilings(outcome);
@@ -41,9 +40,8 @@ pub(super) fn report(outcome: &Outcome, began_at: &str) -> anyhow::Result<Report
         warnings: warnings(outcome, &ceilings),
         figures: figures(outcome),
         ceilings,
-        latencies: Measure::ALL
-            .into_iter()
-            .filter_map(|measure| latency(measure, &outcome.books.meters.read(measure)))
+        latencies: measured(outcome)
+            .map(|(measure, meter)| latency(*measure, meter))
             .collect(),
         charts,
         marks: outcome.kills.marks(),
@@ -86,14 +84,11 @@ fn verdict(faults: &[String], judgements: &[Judgement]) -> String {
     }
 }
 
-/// Returns the percentiles of a measure, if it was measured.
-pub(crate) fn latency(measure: Measure, meter: &Meter) -> Option<Latency> {
+/// Returns the percentiles of a measure.
+fn latency(measure: Measure, meter: &Meter) -> Latency {
     let micros = &meter.micros;
-    if micros.is_empty() {
-        return None;
-    }
     let at = |quantile| float(micros.value_at_quantile(quantile)) / 1000.0;
-    Some(Latency {
+    Latency {
         name: measure.as_str().to_owned(),
         count: micros.len(),
         p50: at(0.5),
@@ -105,13 +100,10 @@ pub(crate) fn latency(measure: Measure, meter: &Meter) -> Option<Latency> {
             .iter_quantiles(5)
             .map(|step| (step.percentile(), float(step.value_iterated_to()) / 1000.0))
             .collect(),
-    })
+    }
 }
 
-fn over_time(measure: Measure, meter: &Meter) -> Option<Chart> {
-    if meter.micros.is_empty() {
-        return None;
-    }
+fn over_time(measure: Measure, meter: &Meter) -> Chart {
     let series = OVER_TIME.map(|(name, quantile)| Series {
         name: name.to_owned(),
         values: meter
@@ -121,7 +113,7 @@ fn over_time(measure: Measure, meter: &Meter) -> Option<Chart> {
             .collect(),
         spread: Vec::new(),
     });
-    Some(Chart {
+    Chart {
         group: "Latency over time".to_owned(),
         title: measure.as_str().to_owned(),
         unit: "ms".to_owned(),
@@ -129,18 +121,16 @@ fn over_time(measure: Measure, meter: &Meter) -> Option<Chart> {
         x: seconds(meter.slices.len()),
         labels: Vec::new(),
         series: series.into(),
-    })
+    }
 }
 
 /// What was answered and delivered in each second.
 fn throughput(outcome: &Outcome) -> Chart {
-    let meters: Vec<(Measure, Meter)> = Measure::ALL
-        .into_iter()
-        .map(|measure| (measure, outcome.books.meters.read(measure)))
-        .filter(|(_, meter)| !meter.micros.is_empty())
-        .collect();
-    let length = meters.iter().map(|(_, meter)| meter.slices.len()).max().unwrap_or(0);
-    let series = meters.into_iter().map(|(measure, meter)| Series {
+    let length = measured(outcome)
+        .map(|(_, meter)| meter.slices.len())
+        .max()
+        .unwrap_or(0);
+    let series = measured(outcome).map(|(measure, meter)| Series {
         name: measure.as_str().to_owned(),
         values: (0..length)
             .map(|second| {
@@ -196,27 +186,20 @@ fn figures(outcome: &Outcome) -> Vec<Figure> {
             format!("of {} taken", quantity(float(outcome.tally.mails), "")),
         )
     });
-    for measure in DELIVERED {
-        if let Some(latency) = latency(measure, &outcome.books.meters.read(measure)) {
-            let beside = format!(
-                "p50 {}, p99.9 {}",
-                quantity(latency.p50, "ms"),
-                quantity(latency.p999, "ms")
-            );
-            figures.push(figure(&format!("{}, p99", latency.name), latency.p99, "ms", beside));
-        }
+    for (measure, meter) in delivered(outcome) {
+        let latency = latency(*measure, meter);
+        let beside = format!(
+            "p50 {}, p99.9 {}",
+            quantity(latency.p50, "ms"),
+            quantity(latency.p999, "ms")
+        );
+        figures.push(figure(&format!("{}, p99", latency.name), latency.p99, "ms", beside));
     }
-    let mails: f64 = DELIVERED
-        .into_iter()
-        .map(|measure| float(outcome.books.meters.count(measure)))
-        .sum();
+    let mails: f64 = delivered(outcome).map(|(_, meter)| float(meter.micros.len())).sum();
     let rows = outcome.samples.between(0.0, f64::INFINITY);
     if mails > 0.0 {
-        let busiest = format!("{} in the busiest second", quantity(busiest(outcome, &DELIVERED), ""));
-        let while_they_came = DELIVERED
-            .map(|measure| outcome.books.meters.read(measure).slices.len())
-            .into_iter()
-            .max();
+        let busiest = format!("{} in the busiest second", quantity(busiest(outcome), ""));
+        let while_they_came = delivered(outcome).map(|(_, meter)| meter.slices.len()).max();
         let seconds = count(while_they_came.unwrap_or(1).max(1));
         figures.push(figure("mails delivered", mails / seconds, "/s", busiest));
         let spent = cpu_between(rows);
@@ -295,7 +278,7 @@ fn ceilings(outcome: &Outcome) -> Vec<Ceiling> {
         ceiling(
             "mails/s of the sink alone, each checked",
             outcome.limits.mails_per_second,
-            busiest(outcome, &DELIVERED),
+            busiest(outcome),
         ),
     ]
 }
@@ -425,11 +408,21 @@ fn method(outcome: &Outcome) -> Vec<String> {
     method
 }
 
-/// Returns the most of these in one second.
-fn busiest(outcome: &Outcome, measures: &[Measure]) -> f64 {
+/// Returns what was measured at all.
+fn measured(outcome: &Outcome) -> impl Iterator<Item = &(Measure, Meter)> {
+    outcome.meters.iter().filter(|(_, meter)| !meter.micros.is_empty())
+}
+
+/// Returns what was measured of mails that came.
+fn delivered(outcome: &Outcome) -> impl Iterator<Item = &(Measure, Meter)> {
+    measured(outcome).filter(|(measure, _)| DELIVERED.contains(measure))
+}
+
+/// Returns the most mails that came in one second.
+fn busiest(outcome: &Outcome) -> f64 {
     let mut sums: Vec<u64> = Vec::new();
-    for measure in measures {
-        for (second, slice) in outcome.books.meters.read(*measure).slices.iter().enumerate() {
+    for (_, meter) in delivered(outcome) {
+        for (second, slice) in meter.slices.iter().enumerate() {
             if second >= sums.len() {
                 sums.resize(second + 1, 0);
             }
