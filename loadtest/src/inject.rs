@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
+use smtp::client::Envelopes;
 use types::address::EmailAddress;
 
 use crate::ledger::{Ledger, Tag};
@@ -39,21 +40,12 @@ pub(crate) struct Injection<'a> {
     pub(crate) mail: &'a (dyn Fn(Tag, &EmailAddress) -> Vec<u8> + Sync),
     /// Connections at once.
     pub(crate) sessions: usize,
-    /// What a session does while it waits for the answer to a mail.
-    pub(crate) meanwhile: Meanwhile,
+    /// When a session says the next envelope. Some receivers, Haraka for one, refuse what comes before their answer to the dot.
+    pub(crate) envelopes: Envelopes,
     /// Mails a second. None: the next one as soon as a session is free.
     pub(crate) rate: Option<f64>,
     /// Where each is noted.
     pub(crate) ledger: &'a Ledger,
-}
-
-/// What a session does while it waits for the answer to a mail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meanwhile {
-    /// The next envelope leaves with the final dot (RFC 2920).
-    SendsNext,
-    /// Nothing: some, Haraka for one, refuse what comes before their answer to the dot.
-    Waits,
 }
 
 /// What came of it.

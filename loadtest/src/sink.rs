@@ -30,13 +30,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use serde::Deserialize;
+use smtp::client::Envelopes;
 use tokio::net::TcpSocket;
 use tokio::sync::oneshot;
 
 use types::address::EmailAddress;
 
 use crate::books::Books;
-use crate::inject::{self, Injection, Meanwhile};
+use crate::inject::{self, Injection};
 use crate::ledger::{Kind, Tag};
 use crate::service::Route;
 use intake::{Intake, Keeping};
@@ -259,7 +260,7 @@ pub(crate) fn ceiling() -> anyhow::Result<f64> {
             recipient: &|tag| address(format!("{tag}@x.load.test")).expect("a tag is a local part"),
             mail: &|tag, to| inject::mail(tag, &from, to, CEILING_BYTES),
             sessions: CEILING_SESSIONS,
-            meanwhile: Meanwhile::SendsNext,
+            envelopes: Envelopes::Ahead,
             rate: None,
             ledger: &books.ledger,
         },

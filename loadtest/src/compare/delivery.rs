@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use smtp::client::Envelopes;
 use types::address::EmailAddress;
 
 use super::bench::{Bench, Flush, Neighbours};
@@ -17,7 +18,7 @@ use super::sample::Sample;
 use super::signing_key::DOMAIN;
 use super::staffetta::{Pace, Service, Start, recipient};
 use crate::books::Books;
-use crate::inject::{Injection, Meanwhile, inject};
+use crate::inject::{Injection, inject};
 use crate::ledger::{Kind, Tag};
 use crate::process::Group;
 use crate::service::{Dkim, Route};
@@ -372,7 +373,7 @@ impl Started {
                         },
                         mail: &|tag, to| sample.mail(tag, to),
                         sessions,
-                        meanwhile: Meanwhile::Waits,
+                        envelopes: Envelopes::InTurn,
                         rate: None,
                         ledger: &books.ledger,
                     },

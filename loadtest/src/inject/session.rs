@@ -12,7 +12,7 @@ use smtp::body::Body;
 use smtp::client::{Client, End, Envelopes, Event, Proof, Settings, Timeouts, Tls};
 use tokio::net::TcpStream;
 
-use super::{Job, Meanwhile, Next, PATIENCE, RETRY_FIRST, Work};
+use super::{Job, Next, PATIENCE, RETRY_FIRST, Work};
 
 /// What one read takes at most; replies are short.
 const READ_BYTES: usize = 4096;
@@ -63,7 +63,7 @@ async fn converse(stream: TcpStream, first: Job, work: &RefCell<Work<'_>>) -> an
             dot: PATIENCE,
             ..Timeouts::default()
         },
-        envelopes: Envelopes::Ahead,
+        envelopes: work.borrow().injection.envelopes,
     };
     let mut client = Client::<Free>::new(settings, Instant::now());
     let mut sending = Sending::default();
@@ -127,9 +127,9 @@ impl Sending {
     /// Takes up mails, and returns when to look for more. With nothing left to do, the session is ended.
     fn fill(&mut self, client: &mut Client<Free>, work: &RefCell<Work<'_>>) -> anyhow::Result<Option<Instant>> {
         // The mail whose answer is waited for, and perhaps the one that leaves with its final dot.
-        let ahead = match work.borrow().injection.meanwhile {
-            Meanwhile::SendsNext => 2,
-            Meanwhile::Waits => 1,
+        let ahead = match work.borrow().injection.envelopes {
+            Envelopes::Ahead => 2,
+            Envelopes::InTurn => 1,
         };
         while client.pending() < ahead {
             let now = Instant::now();

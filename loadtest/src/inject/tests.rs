@@ -28,7 +28,7 @@ fn run(into: SocketAddr, books: &Books, count: u32, bytes: usize, rate: Option<f
         recipient: &|tag| address(&format!("{tag}@x.load.test")),
         mail: &|tag, to| mail(tag, &from, to, bytes),
         sessions: 4,
-        meanwhile: Meanwhile::SendsNext,
+        envelopes: Envelopes::Ahead,
         rate,
         ledger: &books.ledger,
     };
@@ -156,7 +156,7 @@ fn a_relay_that_is_not_there_is_told_in_the_end() {
         recipient: &|tag| address(&format!("{tag}@x.load.test")),
         mail: &|_, _| Vec::new(),
         sessions: 1,
-        meanwhile: Meanwhile::SendsNext,
+        envelopes: Envelopes::Ahead,
         rate: None,
         ledger: &ledger,
     });
