@@ -90,14 +90,20 @@ async fn a_cart_that_is_touched_again_starts_its_time_over() {
     node.stop().await;
 }
 
+/// A node that has reminded Anna of a cart, with a copy to the shop.
+async fn reminded_with_a_copy(folder: &std::path::Path) -> Node {
+    let mut settings = live();
+    settings["address"] = json!("owner@shop.example");
+    let node = reminding(folder, settings).await;
+    node.touch(ANNA, "c-1").await;
+    node.after(2 * HOUR).await;
+    node
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_goes_to_the_shop_and_counts_nowhere() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = live();
-    settings["address"] = json!("owner@shop.example");
-    let node = reminding(folder.path(), settings).await;
-    node.touch(ANNA, "c-1").await;
-    node.after(2 * HOUR).await;
+    let node = reminded_with_a_copy(folder.path()).await;
     let mails = node.own_mails();
     let to: Vec<_> = mails
         .iter()
@@ -115,11 +121,7 @@ async fn a_copy_goes_to_the_shop_and_counts_nowhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_bounces_suppresses_no_buyer() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = live();
-    settings["address"] = json!("owner@shop.example");
-    let node = reminding(folder.path(), settings).await;
-    node.touch(ANNA, "c-1").await;
-    node.after(2 * HOUR).await;
+    let node = reminded_with_a_copy(folder.path()).await;
     for (mail, suppressed) in node.own_mails().into_iter().rev().zip([0, 1]) {
         node.submit(mail.partition, failed(mail.plan.message)).await;
         let records = node.records().await;
@@ -134,11 +136,7 @@ async fn a_copy_that_bounces_suppresses_no_buyer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_withdraws_the_copy_too() {
     let folder = tempfile::tempdir().unwrap();
-    let mut settings = live();
-    settings["address"] = json!("owner@shop.example");
-    let node = reminding(folder.path(), settings).await;
-    node.touch(ANNA, "c-1").await;
-    node.after(2 * HOUR).await;
+    let node = reminded_with_a_copy(folder.path()).await;
     let mails = node.own_mails();
     assert_eq!(mails.len(), 2);
     let person = node.person(ANNA);
