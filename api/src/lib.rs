@@ -22,7 +22,6 @@ mod catalogue;
 mod check;
 mod connection;
 mod contacts;
-mod detail;
 mod events;
 mod extract;
 mod imports;

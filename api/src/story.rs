@@ -9,13 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use store::{State, StateError, StoredEvent};
-use types::event::{CartVerdict, Decided, Event, HitVerdict, Offer, Outcome, Place, Plan, Refusal, Tracking, Verdict};
+use types::event::{Event, HitVerdict, Offer, Refusal, Tracking, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
 use types::tally::MailCounts;
 use types::text::Slug;
 
 use crate::app::App;
-use crate::detail;
 use crate::problem::Problem;
 pub(crate) use hits::{CountsView, HitView};
 
@@ -166,8 +165,8 @@ pub(crate) struct TimelineEvent {
     /// When it happened.
     #[schema(format = DateTime)]
     time: String,
-    /// What kind of thing happened; stable, for programs.
-    #[schema(example = "delivered")]
+    /// What kind of thing happened: the event's public name, as in the stream of events.
+    #[schema(example = "message.delivered")]
     kind: &'static str,
     /// The same for people, with what is particular to this time.
     detail: String,
@@ -242,7 +241,7 @@ pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateE
     for stored in state.timeline(partition, event)? {
         if let Event::Decided(decided) = &stored.event {
             related.insert(decided.cause);
-            related.extend(plan(decided).map(|plan| plan.message.event()));
+            related.extend(decided.plan().map(|plan| plan.message.event()));
         }
         events.insert(stored.id, stored);
     }
@@ -259,7 +258,7 @@ pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateE
         return Ok(None);
     };
     let decided = told.events.iter().filter_map(|stored| match &stored.event {
-        Event::Decided(decided) => plan(decided).map(|plan| plan.message),
+        Event::Decided(decided) => decided.plan().map(|plan| plan.message),
         _ => None,
     });
     for message in decided {
@@ -342,7 +341,7 @@ impl Told {
 
     fn messages(&self, app: &App) -> Vec<MessageState> {
         let planned = self.events.iter().filter_map(|stored| match &stored.event {
-            Event::Decided(decided) => plan(decided),
+            Event::Decided(decided) => decided.plan(),
             _ => None,
         });
         planned.map(|plan| self.message(app, plan.message)).collect()
@@ -381,100 +380,12 @@ impl Told {
         let told = |stored: &StoredEvent| TimelineEvent {
             id: self.public(stored.id),
             time: stored.wall.to_string(),
-            kind: kind(&stored.event),
-            detail: detail::of(&stored.event),
-            message: about(&stored.event).map(|message| self.public(message.event())),
+            kind: stored.event.name(),
+            detail: stored.event.sentence(),
+            message: stored.event.about().mail.map(|message| self.public(message.event())),
             verdict: verdicts.get(&stored.id).map(|verdict| HitView::of(verdict)),
         };
         self.events.iter().map(told).collect()
-    }
-}
-
-fn plan(decided: &Decided) -> Option<&Plan> {
-    match &decided.verdict {
-        Verdict::Send(plan) => Some(plan),
-        Verdict::Refuse(_) => None,
-    }
-}
-
-/// Returns an event's kind, as shown outside.
-pub(crate) const fn kind(event: &Event) -> &'static str {
-    match event {
-        Event::OrderAccepted(_) => "order_accepted",
-        Event::MessageAccepted(_) => "message_accepted",
-        Event::Decided(_) => "decided",
-        Event::AttemptClaimed(_) => "attempt_claimed",
-        Event::AttemptEnded(ended) => match ended.outcome {
-            Outcome::Delivered => "delivered",
-            Outcome::Deferred { .. } => "deferred",
-            Outcome::Failed { .. } => "failed",
-            Outcome::InDoubt { .. } => "in_doubt",
-            Outcome::Expired => "expired",
-            Outcome::Withdrawn => "withdrawn",
-        },
-        Event::CatalogueChanged(_) => "catalogue_changed",
-        Event::SuppressionChanged(_) => "suppression_changed",
-        Event::Unsubscribed(_) => "unsubscribed",
-        Event::Opened(_) => "opened",
-        Event::Clicked(_) => "clicked",
-        Event::Judged(_) => "judged",
-        Event::Landed(_) => "landed",
-        Event::LeadDecided(_) => "lead_decided",
-        Event::LeadSettled(_) => "lead_settled",
-        Event::AggregateCounted(_) => "aggregate_counted",
-        Event::PreferenceChanged(_) => "preference_changed",
-        Event::PersonErased(_) => "person_erased",
-        Event::ContactChanged(_) => "contact_changed",
-        Event::EventReported(_) => "event_reported",
-        Event::CartChanged(_) => "cart_changed",
-        Event::CartDecided(decided) => match decided.verdict {
-            CartVerdict::Reminded { .. } => "cart_reminded",
-            CartVerdict::Suppressed { .. } => "cart_suppressed",
-            CartVerdict::WouldRemind { .. } => "cart_would_remind",
-            CartVerdict::Ordered { .. } => "cart_ordered",
-        },
-        Event::Moved(moved) => match (moved.instance, &moved.place) {
-            (_, Place::Left(_)) => "workflow_left",
-            (None, Place::Waits(_)) => "workflow_entered",
-            (Some(_), Place::Waits(_)) => "workflow_moved",
-        },
-        Event::WebhookEnded(_) => "webhook_ended",
-        Event::Swept(_) => "swept",
-        Event::SetAside(_) => "set_aside",
-    }
-}
-
-/// Returns the message that an event is about.
-pub(crate) const fn about(event: &Event) -> Option<MessageId> {
-    match event {
-        Event::AttemptClaimed(claimed) => Some(claimed.message),
-        Event::AttemptEnded(ended) => Some(ended.message),
-        Event::Unsubscribed(unsubscribed) => Some(unsubscribed.message),
-        Event::Opened(opened) => Some(opened.message),
-        Event::Clicked(clicked) => Some(clicked.message),
-        Event::Judged(judged) => Some(judged.message),
-        Event::Landed(landed) => Some(landed.message),
-        Event::LeadDecided(decided) => Some(decided.message),
-        Event::LeadSettled(settled) => Some(settled.message),
-        Event::PreferenceChanged(changed) => Some(changed.message),
-        Event::OrderAccepted(_)
-        | Event::MessageAccepted(_)
-        | Event::Decided(_)
-        | Event::CatalogueChanged(_)
-        | Event::SuppressionChanged(_)
-        | Event::AggregateCounted(_)
-        | Event::PersonErased(_)
-        | Event::ContactChanged(_)
-        | Event::EventReported(_)
-        | Event::CartChanged(_)
-        | Event::Moved(_)
-        | Event::WebhookEnded(_)
-        | Event::Swept(_)
-        | Event::SetAside(_) => None,
-        Event::CartDecided(decided) => match decided.verdict {
-            CartVerdict::Reminded { message, .. } => Some(message),
-            CartVerdict::Suppressed { .. } | CartVerdict::WouldRemind { .. } | CartVerdict::Ordered { .. } => None,
-        },
     }
 }
 
@@ -482,7 +393,7 @@ impl Reason {
     fn of(refusal: Refusal) -> Self {
         Self {
             code: refusal.code(),
-            text: detail::reason(refusal),
+            text: refusal.sentence(),
         }
     }
 }

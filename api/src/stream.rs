@@ -25,7 +25,8 @@ use serde::Deserialize;
 use store::journal::Position;
 use tokio::sync::OwnedSemaphorePermit;
 use types::catalogue::Scope;
-use types::text::Slug;
+use types::event::{Event, Viewer};
+use types::id::ShopNumber;
 use types::time::Timestamp;
 
 use crate::app::App;
@@ -45,12 +46,7 @@ pub(crate) struct StreamParams {
     #[param(required = false)]
     shop: Option<String>,
     /// Events of this type alone.
-    #[param(
-        required = false,
-        rename = "type",
-        pattern = "^[a-z_.]{1,64}$",
-        example = "lead.claimed"
-    )]
+    #[param(required = false, rename = "type", schema_with = public_names)]
     #[serde(rename = "type")]
     kind: Option<String>,
     /// From this moment on, as far as the journal goes back. Missing: from now on. `Last-Event-ID` wins over it.
@@ -82,7 +78,7 @@ pub(crate) async fn get(
     let shop = if caller.is_operator() && params.shop.is_none() {
         None
     } else {
-        Some(caller.shop(&app, params.shop.as_deref(), Scope::Read)?.id.clone())
+        Some(caller.shop(&app, params.shop.as_deref(), Scope::Read)?.number)
     };
     open(app, caller, shop, &params, stopping, &headers).await
 }
@@ -101,11 +97,12 @@ pub(crate) async fn for_operator(
 async fn open(
     app: App,
     caller: Caller,
-    shop: Option<Slug>,
+    shop: Option<ShopNumber>,
     params: &StreamParams,
     Stopping(end): Stopping,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
+    let name = params.kind.as_deref().map(public_name).transpose()?;
     let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
         Problem::new(Kind::Busy, "as many streams are open as may be").retry_after(Duration::from_secs(30))
     })?;
@@ -117,8 +114,8 @@ async fn open(
     let ends = (params.follow == Some(false)).then(|| app.store.journal().durable().borrow().0);
     let filter = Filter {
         caller,
-        shop,
-        kind: params.kind.clone(),
+        viewer: shop.map_or(Viewer::Operator, Viewer::Shop),
+        name,
         ends,
     };
     let feed = Feed::new(app, filter, &start, end, place);
@@ -143,10 +140,10 @@ async fn open(
 struct Filter {
     /// Who opened it.
     caller: Caller,
-    /// Whose events; `None` is all.
-    shop: Option<Slug>,
-    /// The only type of events.
-    kind: Option<String>,
+    /// Who sees them.
+    viewer: Viewer,
+    /// The only events, by their public name.
+    name: Option<&'static str>,
     /// The position after which it is over.
     ends: Option<u64>,
 }
@@ -186,6 +183,23 @@ impl Start {
         let from = found.map_err(|error| crate::app::internal("reading the journal", &error))?;
         Ok(Self { from, gap: false })
     }
+}
+
+/// Returns the public name that was asked for. Err: no event that the outside sees has it.
+fn public_name(asked: &str) -> Result<&'static str, Problem> {
+    let known = Event::public_names().find(|name| *name == asked);
+    known.ok_or_else(|| {
+        let all: Vec<_> = Event::public_names().collect();
+        malformed("type", format!("is none of {}", all.join(", ")))
+    })
+}
+
+/// The schema of a public name.
+fn public_names() -> utoipa::openapi::schema::Object {
+    utoipa::openapi::schema::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .enum_values(Some(Event::public_names()))
+        .build()
 }
 
 fn malformed(field: &'static str, fault: String) -> Problem {

@@ -248,10 +248,10 @@ async fn a_timeline_tells_the_newest_first() {
     assert_eq!(
         kinds(&page),
         [
-            "event_reported",
-            "contact_changed",
-            "contact_changed",
-            "contact_changed"
+            "event.reported",
+            "contact.changed",
+            "contact.changed",
+            "contact.changed"
         ]
     );
     let next = page["next_events"].as_str().unwrap();

@@ -37,7 +37,15 @@ async fn a_shop_is_told_what_it_brought_and_the_operator_everything() {
         .iter()
         .map(|event| &event["kind"])
         .collect();
-    assert_eq!(kinds, ["order_accepted", "decided", "attempt_claimed", "delivered"]);
+    assert_eq!(
+        kinds,
+        [
+            "order.accepted",
+            "message.decided",
+            "message.claimed",
+            "message.delivered"
+        ]
+    );
     let all = world
         .at_admin()
         .get("/admin/v1/persons?email=mario@example.it")

@@ -35,7 +35,15 @@ async fn an_order_tells_what_was_decided_and_each_event_since() {
         .iter()
         .map(|event| event["kind"].clone())
         .collect();
-    assert_eq!(kinds, ["order_accepted", "decided", "attempt_claimed", "delivered"]);
+    assert_eq!(
+        kinds,
+        [
+            "order.accepted",
+            "message.decided",
+            "message.claimed",
+            "message.delivered"
+        ]
+    );
     let delivered = &told["events"][3];
     assert_eq!(
         delivered["detail"],

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use types::event::Event;
 
 /// Staffetta: from "order confirmed" to an offer mail in the buyer's inbox.
 #[derive(Debug, Parser)]
@@ -57,8 +59,8 @@ pub enum Command {
         /// From this moment on (RFC 3339). Default: from now on with --follow, else all that the journal holds.
         #[arg(long)]
         since: Option<String>,
-        /// Events of this type alone, such as lead.claimed.
-        #[arg(long = "type")]
+        /// Events of this type alone.
+        #[arg(long = "type", hide_possible_values = true, value_parser = PossibleValuesParser::new(Event::public_names()))]
         kind: Option<String>,
         /// How to reach the service.
         #[command(flatten)]

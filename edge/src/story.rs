@@ -43,7 +43,7 @@ pub fn tell(story: &Value) -> String {
         line(
             &mut out,
             format_args!(
-                "  {:>9}  {:<14} {}",
+                "  {:>9}  {:<17} {}",
                 since(&accepted, &event.time),
                 event.kind,
                 event.detail
@@ -265,7 +265,7 @@ mod tests {
             "id": "aaaaaaaaaaaaaaaa", "order_id": "7", "shop": "s", "accepted_at": "2026-11-21T20:15:00.000Z",
             "decision": { "verdict": "refuse", "reasons": [{ "code": "late", "text": "Too late." }], "offers": [] },
             "messages": [],
-            "events": [{ "id": "b", "time": "2026-11-21T20:15:00.012Z", "kind": "decided", "detail": "Nothing is sent." }],
+            "events": [{ "id": "b", "time": "2026-11-21T20:15:00.012Z", "kind": "message.refused", "detail": "Nothing is sent." }],
         });
         let told = tell(&story);
         assert!(told.contains("because late: Too late."), "{told}");

@@ -36,7 +36,15 @@ async fn a_greylisted_mail_is_deferred_and_then_delivered_once() {
     accepted(&shop, "1", "mario@example.it").await;
     let story = in_state(&shop, "1", "delivered").await;
 
-    assert_eq!(kinds(&story), ["order_accepted", "decided", "deferred", "delivered"]);
+    assert_eq!(
+        kinds(&story),
+        [
+            "order.accepted",
+            "message.decided",
+            "message.deferred",
+            "message.delivered"
+        ]
+    );
     assert_eq!(story["messages"][0]["attempts"], 2);
     let deferral = &story["events"][2]["detail"];
     assert!(deferral.as_str().unwrap().contains("Greylisted"), "{deferral}");

@@ -77,11 +77,14 @@ async fn mail_click_landing_and_unsubscription_are_one_event_each() {
     support::told(&stage.shop, ORDER, "landed", |story| count(story, "landed") == 1).await;
     stage.clock.advance(Duration::from_secs(125));
     support::told(&stage.shop, ORDER, "decided as a lead", |story| {
-        count(story, "lead_decided") == 1
+        count(story, "lead.claimed") == 1
     })
     .await;
     stage.clock.advance(Duration::from_mins(31));
-    support::told(&stage.shop, ORDER, "settled", |story| count(story, "lead_settled") == 1).await;
+    support::told(&stage.shop, ORDER, "settled", |story| {
+        count(story, "lead.confirmed") == 1
+    })
+    .await;
 
     browser.stdin.take().unwrap().write_all(b"go on\n").await.unwrap();
     let unsubscribed = next(&mut said).await;
@@ -95,8 +98,8 @@ async fn mail_click_landing_and_unsubscription_are_one_event_each() {
         "opened",
         "clicked",
         "landed",
-        "lead_decided",
-        "lead_settled",
+        "lead.claimed",
+        "lead.confirmed",
         "unsubscribed",
     ] {
         assert_eq!(count(&story, kind), 1, "{kind} in {story:#}");

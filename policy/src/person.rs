@@ -18,7 +18,7 @@ mod preference;
 mod suppression;
 
 use minicbor::{Decode, Encode};
-use types::event::{ContactChanged, Decided, Event, Outcome, UnsubscribeScope, Unsubscribed, Verdict};
+use types::event::{Bearing, ContactChanged, Decided, Event, Outcome, UnsubscribeScope, Unsubscribed, Verdict};
 use types::id::{MessageId, ShopNumber};
 use types::order::{Consent, Stream};
 use types::time::Timestamp;
@@ -118,24 +118,18 @@ impl PersonState {
     ///
     /// For what was just decided to append and has no position yet; [`PersonState::reached`] sets it afterwards.
     pub fn apply(&mut self, wall: Timestamp, event: &Event) -> Withdrawal {
-        match event {
-            Event::OrderAccepted(accepted) => {
-                let order = &accepted.order;
-                self.apply_consent(accepted.shop, &order.consent, order.placed_at, wall)
-            }
-            Event::MessageAccepted(accepted) => {
-                let request = &accepted.request;
-                self.apply_consent(accepted.shop, &request.consent, request.consent_at(wall), wall)
-            }
-            Event::Decided(decided) => {
+        match event.bearing(wall) {
+            Bearing::Consent { shop, consent, said_at } => self.apply_consent(shop, consent, said_at, wall),
+            Bearing::Contact(changed) => self.apply_contact(changed, wall),
+            Bearing::Decision(decided) => {
                 self.apply_decided(decided, wall);
                 Withdrawal::default()
             }
-            Event::AttemptEnded(ended) => {
+            Bearing::Outcome(ended) => {
                 self.apply_outcome(ended.message, &ended.outcome);
                 Withdrawal::default()
             }
-            Event::SuppressionChanged(changed) => {
+            Bearing::Suppression(changed) => {
                 let suppresses = self.change_suppression(changed, wall);
                 let reach = Reach {
                     shop: changed.shop,
@@ -146,32 +140,10 @@ impl PersonState {
                     tracking: Vec::new(),
                 }
             }
-            Event::Unsubscribed(unsubscribed) => self.apply_unsubscribed(unsubscribed, wall),
-            Event::PreferenceChanged(changed) => self.change_preference(changed, wall),
-            Event::PersonErased(erased) => self.erase(erased.shop, wall),
-            Event::ContactChanged(changed) => self.apply_contact(changed, wall),
-            Event::CartChanged(changed) => match &changed.cart {
-                Some(cart) => {
-                    let said_at = cart.touched_at.unwrap_or(wall);
-                    self.apply_consent(changed.shop, &cart.consent, said_at, wall)
-                }
-                None => Withdrawal::default(),
-            },
-            Event::AttemptClaimed(_)
-            | Event::CatalogueChanged(_)
-            | Event::Opened(_)
-            | Event::Clicked(_)
-            | Event::Judged(_)
-            | Event::Landed(_)
-            | Event::LeadDecided(_)
-            | Event::LeadSettled(_)
-            | Event::AggregateCounted(_)
-            | Event::EventReported(_)
-            | Event::CartDecided(_)
-            | Event::Moved(_)
-            | Event::WebhookEnded(_)
-            | Event::Swept(_)
-            | Event::SetAside(_) => Withdrawal::default(),
+            Bearing::Unsubscription(unsubscribed) => self.apply_unsubscribed(unsubscribed, wall),
+            Bearing::Preference(changed) => self.change_preference(changed, wall),
+            Bearing::Erasure { shop } => self.erase(shop, wall),
+            Bearing::Nothing => Withdrawal::default(),
         }
     }
 

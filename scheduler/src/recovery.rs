@@ -18,7 +18,7 @@ use std::time::Duration;
 use store::state::OutboxEntry;
 use store::{Position, Record, Replay};
 use types::catalogue::Catalogue;
-use types::event::{AttemptEnded, Event, Origin, Outcome, Plan, SuppressionChanged, Verdict};
+use types::event::{AttemptEnded, Duty, Event, Origin, Outcome, Plan, SuppressionChanged, Verdict};
 use types::id::{EventId, MessageId, PartitionId};
 use types::order::Stream;
 use types::port::{Admission, Mail, Request, Survivor};
@@ -120,8 +120,8 @@ struct Opening {
 
 impl Opening {
     fn follow(&mut self, record: &Record, fold: &mut Fold) -> Result<(), StartError> {
-        match &record.event {
-            Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
+        match record.event.duty() {
+            Duty::Decide => {
                 let cause = Undecided {
                     id: record.id,
                     partition: record.partition,
@@ -130,38 +130,18 @@ impl Opening {
                 };
                 self.undecided.insert(record.id, cause);
             }
-            Event::Decided(decided) => {
-                self.undecided.remove(&decided.cause);
+            Duty::Decided(cause) => {
+                self.undecided.remove(&cause);
             }
-            Event::AttemptEnded(ended) => {
+            Duty::Suppress(ended) => {
                 let person = fold
                     .recipient_of(record.partition, ended.message)
                     .map_err(StartError::State)?;
                 let owed = person.and_then(|person| suppression_after(person, ended));
                 self.suppressions.extend(owed.map(|owed| (record.partition, owed)));
             }
-            Event::SuppressionChanged(changed) => self.suppressions.retain(|(_, owed)| owed != changed),
-            Event::AttemptClaimed(_)
-            | Event::CatalogueChanged(_)
-            | Event::Unsubscribed(_)
-            | Event::Opened(_)
-            | Event::Clicked(_)
-            | Event::Judged(_)
-            | Event::Landed(_)
-            | Event::LeadDecided(_)
-            | Event::LeadSettled(_)
-            | Event::AggregateCounted(_)
-            | Event::PreferenceChanged(_)
-            | Event::PersonErased(_)
-            // What these cause stands in the same append as they do: there is nothing left to decide.
-            | Event::ContactChanged(_)
-            | Event::EventReported(_)
-            | Event::CartChanged(_)
-            | Event::CartDecided(_)
-            | Event::Moved(_)
-            | Event::WebhookEnded(_)
-            | Event::Swept(_)
-            | Event::SetAside(_) => {}
+            Duty::Suppressed(changed) => self.suppressions.retain(|(_, owed)| owed != changed),
+            Duty::Nothing => {}
         }
         Ok(())
     }

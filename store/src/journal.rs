@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use tokio::sync::watch;
 use types::event::Event;
-use types::id::{EventId, IdMint, PartitionId};
+use types::id::{EventId, IdMint, PartitionId, PublicId};
 use types::time::{Clock, Timestamp};
 
 use crate::commit::{Callback, Commits};
@@ -52,6 +52,16 @@ pub struct Record {
     pub payload: Bytes,
     /// The event's kind number.
     pub kind: u16,
+}
+
+impl Record {
+    /// Returns the event's id with its partition, as the outside names it.
+    pub const fn public_id(&self) -> PublicId {
+        PublicId {
+            partition: self.partition,
+            event: self.id,
+        }
+    }
 }
 
 /// Records that are appended together, and who waits for them.

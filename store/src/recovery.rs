@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use types::event::{Claim, Event, Verdict};
+use types::event::{Claim, Event, Life};
 use types::id::{EventId, MessageId, PartitionId, PublicId};
 
 use crate::error::{Doing, OpenError, ReplayError};
@@ -184,10 +184,8 @@ impl Tail {
             return Ok(());
         }
         let record = record(frame, position, Bytes::copy_from_slice(frame.payload))?;
-        if let Event::Decided(decided) = &record.event
-            && let Verdict::Send(plan) = &decided.verdict
-        {
-            self.last_id = self.last_id.max(Some(plan.message.event()));
+        if let Some(Life::Begins(message)) = record.event.life() {
+            self.last_id = self.last_id.max(Some(message.event()));
         }
         let partition = usize::from(record.partition.number());
         if applied.get(partition).is_some_and(|applied| position <= *applied) {
@@ -200,19 +198,17 @@ impl Tail {
             partition: record.partition,
             event: record.id,
         };
-        match record.event {
-            Event::OrderAccepted(order) => self.claims.extend(order.claims.iter().map(|claim| (*claim, id))),
-            Event::MessageAccepted(sent) => self.claims.extend(sent.claims.iter().map(|claim| (*claim, id))),
-            Event::Decided(decided) => {
-                if let Verdict::Send(plan) = decided.verdict {
-                    self.decided.insert(plan.message);
-                }
+        self.claims
+            .extend(record.event.claims().iter().map(|claim| (*claim, id)));
+        match record.event.life() {
+            Some(Life::Begins(message)) => {
+                self.decided.insert(message);
             }
-            Event::AttemptEnded(attempt) if attempt.outcome.is_terminal() => {
-                self.decided.remove(&attempt.message);
-                self.ended.insert(attempt.message);
+            Some(Life::Ends(message)) => {
+                self.decided.remove(&message);
+                self.ended.insert(message);
             }
-            _ => {}
+            None => {}
         }
         Ok(())
     }

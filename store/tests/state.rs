@@ -14,9 +14,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{append, numbers, open, open_with, partition, scratch, settings, settle, turn};
-use store::{OpenError, Position, Put, Settings, Store};
-use types::id::PersonKey;
+use bytes::Bytes;
+use common::{append, numbers, open, open_with, partition, raw, scratch, settings, settle, turn};
+use store::{OpenError, Position, Put, Record, Settings, Store};
+use types::event::{AttemptEnded, Decided, Event, Outcome, Plan, Tracking, Verdict};
+use types::id::{Attempt, MessageId, PersonKey, ShopNumber};
+use types::locale::Language;
+use types::order::Stream;
+use types::text::Line;
+use types::time::Timestamp;
 
 fn person(n: u64) -> PersonKey {
     let mut key = [0; 16];
@@ -140,4 +146,63 @@ fn ids_go_on_after_a_restart_while_the_clock_stands() {
     drop(store);
     let (store, _) = open(dir.path());
     assert!(store.journal().mint() > minted);
+}
+
+#[tokio::test]
+async fn the_history_of_a_mail_knows_whose_it_is() {
+    let dir = scratch();
+    let (store, _) = open(dir.path());
+    let message = MessageId::from_raw(0x0380_0000_0000_2000);
+    let record = |event: Event| Record {
+        position: Position(1),
+        id: raw(0x0380_0000_0000_3000),
+        partition: partition(77),
+        wall: Timestamp::from_millis(1_795_291_200_000),
+        kind: event.kind(),
+        event,
+        payload: Bytes::new(),
+    };
+    let ended = record(Event::AttemptEnded(Box::new(AttemptEnded {
+        message,
+        attempt: Attempt(1),
+        outcome: Outcome::Delivered,
+        reply: Line::default(),
+        peer: Line::default(),
+        tls: None,
+    })));
+    assert_eq!(store.state().whose(&ended).unwrap(), None);
+    let decision = Event::Decided(Box::new(Decided {
+        cause: raw(0x0380_0000_0000_1000),
+        shop: ShopNumber(1),
+        person: person(1),
+        verdict: Verdict::Send(Plan {
+            message,
+            stream: Stream::Promotional,
+            language: Language::It,
+            catalogue: 1,
+            date: ended.wall,
+            expires: ended.wall,
+            tracking: Tracking::Aggregate,
+            offers: Vec::new(),
+            late: false,
+            test: false,
+            template: None,
+        }),
+    }));
+    let mut payload = Vec::new();
+    decision.encode(&mut payload);
+    let mut turn = turn(append(&store, 1));
+    turn.puts = vec![Put::Timeline {
+        partition: ended.partition,
+        object: message.event(),
+        id: raw(5),
+        wall: ended.wall,
+        kind: decision.kind(),
+        payload: payload.into(),
+    }];
+    store.state().submit(turn);
+    settle(&store).unwrap();
+    assert!(store.fold_reached(Duration::from_secs(10)).await);
+    assert_eq!(store.state().whose(&ended).unwrap(), Some(ShopNumber(1)));
+    assert_eq!(store.state().whose(&record(decision)).unwrap(), Some(ShopNumber(1)));
 }

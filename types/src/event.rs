@@ -4,93 +4,88 @@
 //! (minicbor). The rules of evolution: a key or kind number, once used, is never given to anything else; a new field is
 //! optional and skipped by older readers; records are copied as bytes, never decoded and written again, so fields from
 //! the future survive; an unknown kind refuses the start. `docs/formats/journal.md` draws the bytes.
+//!
+//! Below stands the one table of events: number, payload, how the enum holds it, public names. The payload is in a file
+//! of its own and says there all that others ask of it ([`Payload`]): which mail, shop and person it is about, what the
+//! outside sees, the sentence for people, which counts it changes. So a new event is a file here, a line in the table, and
+//! its page in `docs/formats/` (`journal.md`, and `events.md` if it is public). Tests hold the three together.
 
-mod attempt;
-mod cart;
-mod catalogue;
-mod contact;
+mod aggregate_counted;
+mod attempt_claimed;
+mod attempt_ended;
+mod cart_changed;
+mod cart_decided;
+mod catalogue_changed;
+mod claim;
+mod clicked;
+mod contact_changed;
 mod decided;
+mod did;
+mod event_reported;
+mod failure;
+mod hit;
+mod judged;
+mod landed;
 mod lead;
-mod tracked;
-mod workflow;
+mod lead_decided;
+mod lead_settled;
+mod message_accepted;
+mod moved;
+mod notice;
+mod opened;
+mod order_accepted;
+mod origin;
+mod payload;
+mod person_erased;
+mod preference_changed;
+mod refusal;
+mod set_aside;
+mod suppression_changed;
+mod swept;
+mod unsubscribed;
+mod webhook_ended;
 
-use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use crate::id::{MessageId, PersonKey, ShopNumber};
-use crate::order::{MessageRequest, Order, Stream};
+use crate::id::ShopNumber;
+use crate::time::Timestamp;
 
-pub use attempt::{AttemptClaimed, AttemptEnded, FailureClass, Outcome};
-pub use cart::{CartChanged, CartDecided, CartReason, CartVerdict, NextReminder, Origin, Recovery, ReminderPurpose};
-pub use catalogue::CatalogueChanged;
-pub use contact::{ContactChanged, EventReported};
-pub use decided::{Decided, Offer, Plan, Refusal, Tracking, Verdict};
-pub use lead::{
-    EvidenceGrade, Landed, LandingVia, LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict,
-    VoidReason,
+pub use aggregate_counted::{AggregateCounted, AggregateHit, PublicHit, PublicHits};
+pub use attempt_claimed::AttemptClaimed;
+pub use attempt_ended::{AttemptEnded, Outcome, PublicOutcome};
+pub use cart_changed::{CartChanged, PublicCart, PublicCartContent};
+pub use cart_decided::{
+    CartDecided, CartReason, CartVerdict, NextReminder, PublicCartDecision, PublicReminder, Recovery,
 };
-pub use tracked::{
-    AgentClass, AggregateCounted, AggregateHit, Clicked, HitClass, HitKind, HitReason, HitVerdict, Judged, Opened,
-    Preference, PreferenceChanged, Round, Visit,
-};
-pub use workflow::{
-    Did, Leave, MoveCause, Moved, Place, SetAside, Suppressed, Swept, WaitEnded, Waits, WaitsOn, WebhookEnded,
-};
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// A shop reported an order.
-    OrderAccepted(Box<OrderAccepted>),
-    /// A shop asked for a plain send.
-    MessageAccepted(Box<MessageAccepted>),
-    /// Policy decided what an order or a plain send causes.
-    Decided(Box<Decided>),
-    /// A session took a message and may send its final dot from now on.
-    AttemptClaimed(AttemptClaimed),
-    /// An attempt, or the message's life, ended.
-    AttemptEnded(Box<AttemptEnded>),
-    /// A shop, campaign, template or key changed.
-    CatalogueChanged(Box<CatalogueChanged>),
-    /// A person was put on, or taken off, a suppression list.
-    SuppressionChanged(SuppressionChanged),
-    /// A person unsubscribed by a mail's link or header.
-    Unsubscribed(Unsubscribed),
-    /// A mail's pixel was fetched.
-    Opened(Opened),
-    /// A mail's link was followed.
-    Clicked(Clicked),
-    /// A mail's opens and clicks were judged: people or machines.
-    Judged(Box<Judged>),
-    /// An advertiser's site was reached through a click.
-    Landed(Box<Landed>),
-    /// A landing was decided on: a lead, or why not.
-    LeadDecided(Box<LeadDecided>),
-    /// A lead was confirmed or voided.
-    LeadSettled(LeadSettled),
-    /// Opens, clicks and landings that name nobody, added up.
-    AggregateCounted(AggregateCounted),
-    /// A person changed a preference on a mail's page.
-    PreferenceChanged(PreferenceChanged),
-    /// A person's data are erased.
-    PersonErased(PersonErased),
-    /// A contact was made or changed.
-    ContactChanged(Box<ContactChanged>),
-    /// A shop reported something that a contact did.
-    EventReported(Box<EventReported>),
-    /// A cart was touched.
-    CartChanged(Box<CartChanged>),
-    /// A cart's reminder was decided on, or its order came.
-    CartDecided(Box<CartDecided>),
-    /// A contact went on in a workflow.
-    Moved(Box<Moved>),
-    /// A workflow's webhook was answered.
-    WebhookEnded(WebhookEnded),
-    /// A workflow that was switched on has looked at a partition's contacts.
-    Swept(Swept),
-    /// Something could not be done, and was set aside.
-    SetAside(Box<SetAside>),
-}
+pub use catalogue_changed::CatalogueChanged;
+pub use claim::Claim;
+pub use clicked::{Clicked, PublicClick};
+pub use contact_changed::{ContactChanged, PublicConsent, PublicContact};
+pub use decided::{Decided, Offer, Plan, PublicDecision, PublicOffer, PublicPlan, Tracking, Verdict};
+pub use did::{Did, PublicDid, Suppressed, WaitEnded};
+pub use event_reported::{EventReported, PublicReport};
+pub use failure::FailureClass;
+pub use hit::{AgentClass, HitClass, HitKind, HitReason, Visit};
+pub use judged::{HitVerdict, Judged, PublicJudgement, PublicVerdict, Round};
+pub use landed::{Landed, LandingVia, PublicLanding};
+pub use lead::{EvidenceGrade, LeadRefusal, PublicLeadOf, VoidReason};
+pub use lead_decided::{LeadClaim, LeadDecided, LeadVerdict, PublicLeadDecision};
+pub use lead_settled::{LeadOutcome, LeadSettled, PublicLeadSettlement};
+pub use message_accepted::{MessageAccepted, PublicMessage};
+pub use moved::{Leave, MoveCause, Moved, Place, PublicMove, PublicWaits, Waits, WaitsOn};
+pub use notice::{Notice, Telling, Viewer};
+pub use opened::{Opened, PublicOpen};
+pub use order_accepted::{OrderAccepted, PublicOrder};
+pub use origin::{Origin, ReminderPurpose};
+pub use payload::{About, Bearing, Duty, Life, Named, NoMore, Payload, Silent, Touched};
+pub use person_erased::PersonErased;
+pub use preference_changed::{Preference, PreferenceChanged, PublicPreference};
+pub use refusal::Refusal;
+pub use set_aside::SetAside;
+pub use suppression_changed::{PublicSuppression, SuppressionCause, SuppressionChanged};
+pub use swept::Swept;
+pub use unsubscribed::{PublicUnsubscription, UnsubscribeScope, Unsubscribed, UnsubscribedBy};
+pub use webhook_ended::WebhookEnded;
 
 /// Why a record's payload is not the event that its header names.
 #[derive(Debug, thiserror::Error)]
@@ -109,257 +104,206 @@ pub enum EventError {
     },
 }
 
+/// How the enum holds a payload that is small, or common enough to be worth its place.
+type Inline<T> = T;
+
+/// Makes of the table the enum, its numbers and names, both ways of its bytes, and what each payload says of itself.
+macro_rules! events {
+    ($($(#[$doc:meta])* $kind:literal $holder:ident $payload:ident = $($name:literal)|+;)*) => {
+        /// Something that happened.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Event {
+            $($(#[$doc])* $payload($holder<$payload>),)*
+        }
+
+        /// What the outside sees of an event: each payload's own public form.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        #[serde(untagged)]
+        pub enum Public {
+            $($(#[$doc])* $payload(<$payload as Payload>::Public),)*
+        }
+
+        $(impl Named for $payload {
+            const NAMES: &'static [&'static str] = &[$($name),+];
+        })*
+
+        impl Event {
+            /// The table: each event's number, the name of its payload, its public names, and whether the outside sees it.
+            pub const TABLE: &'static [Line] = &[$(Line {
+                kind: $kind,
+                payload: stringify!($payload),
+                names: <$payload as Named>::NAMES,
+                is_public: <$payload as Payload>::IS_PUBLIC,
+            }),*];
+
+            /// Returns the kind number that the record's header carries.
+            pub const fn kind(&self) -> u16 {
+                match self {
+                    $(Self::$payload(_) => $kind,)*
+                }
+            }
+
+            /// Appends the payload to `out`.
+            pub fn encode(&self, out: &mut Vec<u8>) {
+                match self {
+                    $(Self::$payload(event) => minicbor::encode(event, out),)*
+                }
+                .expect("writing CBOR to a vector cannot fail");
+            }
+
+            /// Reads the payload of an event of this kind.
+            pub fn decode(kind: u16, payload: &[u8]) -> Result<Self, EventError> {
+                match kind {
+                    $($kind => minicbor::decode(payload).map(Self::$payload),)*
+                    unknown => return Err(EventError::UnknownKind(unknown)),
+                }
+                .map_err(|source| EventError::Malformed { kind, source })
+            }
+
+            /// Returns the public name of what happened, such as `order.accepted`: the same everywhere.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$payload(event) => event.name(),)*
+                }
+            }
+
+            /// Returns which mail, whose shop and which person it is about, as far as it says so itself.
+            pub fn about(&self) -> About {
+                match self {
+                    $(Self::$payload(event) => event.about(),)*
+                }
+            }
+
+            /// Returns what happened as sentences for people.
+            pub fn sentence(&self) -> String {
+                match self {
+                    $(Self::$payload(event) => event.sentence(),)*
+                }
+            }
+
+            /// Returns which counts it changes.
+            pub fn touches(&self) -> Touched {
+                let mut touched = Touched::default();
+                match self {
+                    $(Self::$payload(event) => event.touches(&mut touched),)*
+                }
+                touched
+            }
+
+            /// Returns what it says of what a person may be sent, its record being of `wall`.
+            pub fn bearing(&self, wall: Timestamp) -> Bearing<'_> {
+                match self {
+                    $(Self::$payload(event) => event.bearing(wall),)*
+                }
+            }
+
+            /// Returns the names that it claims.
+            pub fn claims(&self) -> &[Claim] {
+                match self {
+                    $(Self::$payload(event) => event.claims(),)*
+                }
+            }
+
+            /// Returns whose life it begins or ends.
+            pub fn life(&self) -> Option<Life> {
+                match self {
+                    $(Self::$payload(event) => event.life(),)*
+                }
+            }
+
+            /// Returns what a start owes to it.
+            pub fn duty(&self) -> Duty<'_> {
+                match self {
+                    $(Self::$payload(event) => event.duty(),)*
+                }
+            }
+
+            fn public(&self, telling: &Telling<'_>) -> Option<Public> {
+                match self {
+                    $(Self::$payload(event) => event.public(telling).map(Public::$payload),)*
+                }
+            }
+
+            fn concerns(&self, shop: ShopNumber, telling: &Telling<'_>) -> bool {
+                match self {
+                    $(Self::$payload(event) => event.concerns(shop, telling),)*
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A shop reported an order.
+    1 Box OrderAccepted = "order.accepted";
+    /// A shop asked for a plain send.
+    2 Box MessageAccepted = "message.accepted";
+    /// Policy decided what an order or a plain send causes.
+    3 Box Decided = "message.decided" | "message.refused";
+    /// A session took a message and may send its final dot from now on.
+    4 Inline AttemptClaimed = "message.claimed";
+    /// An attempt, or the message's life, ended.
+    5 Box AttemptEnded = "message.delivered" | "message.deferred" | "message.failed" | "message.in_doubt"
+        | "message.expired" | "message.withdrawn";
+    /// A shop, campaign, template or key changed.
+    6 Box CatalogueChanged = "catalogue.changed";
+    /// A person was put on, or taken off, a suppression list.
+    7 Inline SuppressionChanged = "suppression.added" | "suppression.removed";
+    /// A person unsubscribed by a mail's link or header.
+    8 Inline Unsubscribed = "unsubscribed";
+    /// A mail's pixel was fetched.
+    9 Inline Opened = "opened";
+    /// A mail's link was followed.
+    10 Inline Clicked = "clicked";
+    /// A mail's opens and clicks were judged: people or machines.
+    11 Box Judged = "judged";
+    /// An advertiser's site was reached through a click.
+    12 Box Landed = "landed";
+    /// A landing was decided on: a lead, or why not.
+    13 Box LeadDecided = "lead.claimed" | "lead.refused";
+    /// A lead was confirmed or voided.
+    14 Inline LeadSettled = "lead.confirmed" | "lead.voided";
+    /// Opens, clicks and landings that name nobody, added up.
+    15 Inline AggregateCounted = "aggregate.counted";
+    /// A person changed a preference on a mail's page.
+    16 Inline PreferenceChanged = "preference.changed";
+    /// A person's data are erased.
+    17 Inline PersonErased = "person.erased";
+    /// A contact was made or changed.
+    18 Box ContactChanged = "contact.changed";
+    /// A shop reported something that a contact did.
+    19 Box EventReported = "event.reported";
+    /// A cart was touched.
+    20 Box CartChanged = "cart.changed";
+    /// A cart's reminder was decided on, or its order came.
+    21 Box CartDecided = "cart.reminded" | "cart.suppressed" | "cart.would_remind" | "cart.ordered";
+    /// A contact went on in a workflow.
+    22 Box Moved = "workflow.entered" | "workflow.moved" | "workflow.left";
+    /// A workflow's webhook was answered.
+    23 Inline WebhookEnded = "webhook.ended";
+    /// A workflow that was switched on has looked at a partition's contacts.
+    24 Inline Swept = "workflow.swept";
+    /// Something could not be done, and was set aside.
+    25 Box SetAside = "work.set_aside";
+}
+
+/// One line of the table of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The kind number in the record's header.
+    pub kind: u16,
+    /// The name of the payload's type.
+    pub payload: &'static str,
+    /// The public names: several where one payload stands for several things that happen.
+    pub names: &'static [&'static str],
+    /// Whether the outside sees it.
+    pub is_public: bool,
+}
+
 impl Event {
-    /// Returns the kind number that the record's header carries.
-    pub const fn kind(&self) -> u16 {
-        match self {
-            Self::OrderAccepted(_) => 1,
-            Self::MessageAccepted(_) => 2,
-            Self::Decided(_) => 3,
-            Self::AttemptClaimed(_) => 4,
-            Self::AttemptEnded(_) => 5,
-            Self::CatalogueChanged(_) => 6,
-            Self::SuppressionChanged(_) => 7,
-            Self::Unsubscribed(_) => 8,
-            Self::Opened(_) => 9,
-            Self::Clicked(_) => 10,
-            Self::Judged(_) => 11,
-            Self::Landed(_) => 12,
-            Self::LeadDecided(_) => 13,
-            Self::LeadSettled(_) => 14,
-            Self::AggregateCounted(_) => 15,
-            Self::PreferenceChanged(_) => 16,
-            Self::PersonErased(_) => 17,
-            Self::ContactChanged(_) => 18,
-            Self::EventReported(_) => 19,
-            Self::CartChanged(_) => 20,
-            Self::CartDecided(_) => 21,
-            Self::Moved(_) => 22,
-            Self::WebhookEnded(_) => 23,
-            Self::Swept(_) => 24,
-            Self::SetAside(_) => 25,
-        }
+    /// Returns the names of all events that the outside sees, in the table's order.
+    pub fn public_names() -> impl Iterator<Item = &'static str> {
+        let public = Self::TABLE.iter().filter(|line| line.is_public);
+        public.flat_map(|line| line.names.iter().copied())
     }
-
-    /// Appends the payload to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::OrderAccepted(event) => minicbor::encode(event, out),
-            Self::MessageAccepted(event) => minicbor::encode(event, out),
-            Self::Decided(event) => minicbor::encode(event, out),
-            Self::AttemptClaimed(event) => minicbor::encode(event, out),
-            Self::AttemptEnded(event) => minicbor::encode(event, out),
-            Self::CatalogueChanged(event) => minicbor::encode(event, out),
-            Self::SuppressionChanged(event) => minicbor::encode(event, out),
-            Self::Unsubscribed(event) => minicbor::encode(event, out),
-            Self::Opened(event) => minicbor::encode(event, out),
-            Self::Clicked(event) => minicbor::encode(event, out),
-            Self::Judged(event) => minicbor::encode(event, out),
-            Self::Landed(event) => minicbor::encode(event, out),
-            Self::LeadDecided(event) => minicbor::encode(event, out),
-            Self::LeadSettled(event) => minicbor::encode(event, out),
-            Self::AggregateCounted(event) => minicbor::encode(event, out),
-            Self::PreferenceChanged(event) => minicbor::encode(event, out),
-            Self::PersonErased(event) => minicbor::encode(event, out),
-            Self::ContactChanged(event) => minicbor::encode(event, out),
-            Self::EventReported(event) => minicbor::encode(event, out),
-            Self::CartChanged(event) => minicbor::encode(event, out),
-            Self::CartDecided(event) => minicbor::encode(event, out),
-            Self::Moved(event) => minicbor::encode(event, out),
-            Self::WebhookEnded(event) => minicbor::encode(event, out),
-            Self::Swept(event) => minicbor::encode(event, out),
-            Self::SetAside(event) => minicbor::encode(event, out),
-        }
-        .expect("writing CBOR to a vector cannot fail");
-    }
-
-    /// Reads the payload of an event of this kind.
-    pub fn decode(kind: u16, payload: &[u8]) -> Result<Self, EventError> {
-        let event = match kind {
-            1 => minicbor::decode(payload).map(|event| Self::OrderAccepted(Box::new(event))),
-            2 => minicbor::decode(payload).map(|event| Self::MessageAccepted(Box::new(event))),
-            3 => minicbor::decode(payload).map(|event| Self::Decided(Box::new(event))),
-            4 => minicbor::decode(payload).map(Self::AttemptClaimed),
-            5 => minicbor::decode(payload).map(|event| Self::AttemptEnded(Box::new(event))),
-            6 => minicbor::decode(payload).map(|event| Self::CatalogueChanged(Box::new(event))),
-            7 => minicbor::decode(payload).map(Self::SuppressionChanged),
-            8 => minicbor::decode(payload).map(Self::Unsubscribed),
-            9 => minicbor::decode(payload).map(Self::Opened),
-            10 => minicbor::decode(payload).map(Self::Clicked),
-            11 => minicbor::decode(payload).map(|event| Self::Judged(Box::new(event))),
-            12 => minicbor::decode(payload).map(|event| Self::Landed(Box::new(event))),
-            13 => minicbor::decode(payload).map(|event| Self::LeadDecided(Box::new(event))),
-            14 => minicbor::decode(payload).map(Self::LeadSettled),
-            15 => minicbor::decode(payload).map(Self::AggregateCounted),
-            16 => minicbor::decode(payload).map(Self::PreferenceChanged),
-            17 => minicbor::decode(payload).map(Self::PersonErased),
-            18 => minicbor::decode(payload).map(|event| Self::ContactChanged(Box::new(event))),
-            19 => minicbor::decode(payload).map(|event| Self::EventReported(Box::new(event))),
-            20 => minicbor::decode(payload).map(|event| Self::CartChanged(Box::new(event))),
-            21 => minicbor::decode(payload).map(|event| Self::CartDecided(Box::new(event))),
-            22 => minicbor::decode(payload).map(|event| Self::Moved(Box::new(event))),
-            23 => minicbor::decode(payload).map(Self::WebhookEnded),
-            24 => minicbor::decode(payload).map(Self::Swept),
-            25 => minicbor::decode(payload).map(|event| Self::SetAside(Box::new(event))),
-            unknown => return Err(EventError::UnknownKind(unknown)),
-        };
-        event.map_err(|source| EventError::Malformed { kind, source })
-    }
-}
-
-/// A shop reported an order; it carries the claims that make it happen once.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct OrderAccepted {
-    /// Who reported it.
-    #[n(0)]
-    pub shop: ShopNumber,
-    /// Whose it is.
-    #[n(1)]
-    pub person: PersonKey,
-    /// The order.
-    #[n(2)]
-    pub order: Order,
-    /// What no other request may claim from now on.
-    #[n(3)]
-    pub claims: Vec<Claim>,
-}
-
-/// A shop asked for a plain send; it carries the claims that make it happen once.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct MessageAccepted {
-    /// Who asked.
-    #[n(0)]
-    pub shop: ShopNumber,
-    /// Who the recipient is.
-    #[n(1)]
-    pub person: PersonKey,
-    /// What was asked.
-    #[n(2)]
-    pub request: MessageRequest,
-    /// What no other request may claim from now on.
-    #[n(3)]
-    pub claims: Vec<Claim>,
-    /// What of our own asked for it; `None` if the shop did.
-    #[n(4)]
-    pub origin: Option<Origin>,
-}
-
-/// A name that one request holds for at least 72 hours: of an order, or an `Idempotency-Key`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Claim {
-    /// SHA-256, 16 bytes kept, of what is claimed: kind, owner and name, length-prefixed.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub name: [u8; 16],
-    /// SHA-256, 16 bytes kept, of the request's canonical content: another body under the same name is a conflict.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub body: [u8; 16],
-}
-
-/// A person was put on, or taken off, a suppression list.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SuppressionChanged {
-    /// Who.
-    #[n(0)]
-    pub person: PersonKey,
-    /// Whose list; `None` is the network's.
-    #[n(1)]
-    pub shop: Option<ShopNumber>,
-    /// On which stream; `None` is both.
-    #[n(2)]
-    pub stream: Option<Stream>,
-    /// Why, or `None` when the person is taken off.
-    #[n(3)]
-    pub cause: Option<SuppressionCause>,
-}
-
-/// Why a person is suppressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize, serde::Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum SuppressionCause {
-    /// The person unsubscribed.
-    #[n(0)]
-    Unsubscribed,
-    /// The mailbox does not exist.
-    #[n(1)]
-    HardBounce,
-    /// The person complained to the provider.
-    #[n(2)]
-    Complaint,
-    /// A shop or an operator asked for it.
-    #[n(3)]
-    Manual,
-}
-
-impl SuppressionCause {
-    /// Returns the cause's name, as in API answers.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Unsubscribed => "unsubscribed",
-            Self::HardBounce => "hard_bounce",
-            Self::Complaint => "complaint",
-            Self::Manual => "manual",
-        }
-    }
-}
-
-/// A person unsubscribed by a mail's link or header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Unsubscribed {
-    /// The mail it came from; the runner finds the person by it.
-    #[n(0)]
-    pub message: MessageId,
-    /// From whose offers.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// How much.
-    #[n(2)]
-    pub scope: UnsubscribeScope,
-    /// Which way it was asked.
-    #[n(3)]
-    pub by: UnsubscribedBy,
-}
-
-/// How much a person unsubscribes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum UnsubscribeScope {
-    /// Offers in mails of this shop.
-    #[n(0)]
-    Shop,
-    /// Offers in mails of any shop of the network.
-    #[n(1)]
-    Network,
-}
-
-/// Which way a person unsubscribed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-#[cbor(index_only)]
-pub enum UnsubscribedBy {
-    /// The mail client's one-click POST (RFC 8058).
-    #[n(0)]
-    OneClick,
-    /// The button on the page.
-    #[n(1)]
-    Page,
-}
-
-/// A person's data are erased (GDPR Art. 17): what is about the person leaves state, what protects the person stays.
-///
-/// Suppressions, refusals and first visits stay, by [`PersonKey`] alone; so does whose a mail was, for its unsubscribe link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct PersonErased {
-    /// Who.
-    #[n(0)]
-    pub person: PersonKey,
-    /// What one shop knows; `None` is what every shop does.
-    #[n(1)]
-    pub shop: Option<ShopNumber>,
 }

@@ -21,10 +21,8 @@ use super::view::ContactView;
 use super::{ScanError, private};
 use crate::app::{App, internal};
 use crate::auth::{Caller, Operator};
-use crate::detail;
 use crate::extract::{Params, Segments, page_size, unknown_cursor};
 use crate::problem::Problem;
-use crate::story::{about, kind};
 use standing::{CartStanding, Coming, WorkflowStanding};
 
 /// How many orders, mails, ways through workflows and carts of one person are read, the newest.
@@ -114,7 +112,7 @@ pub(crate) struct ContactEvent {
     #[schema(format = DateTime)]
     time: String,
     /// What kind of thing happened; stable, for programs.
-    #[schema(example = "workflow_moved")]
+    #[schema(example = "workflow.moved")]
     kind: &'static str,
     /// The same for people, with what is particular to this time.
     detail: String,
@@ -268,7 +266,7 @@ impl Told {
                     {
                         let reasons = reasons.iter().map(|reason| RuleView {
                             code: reason.code(),
-                            text: detail::automation::cart_reason(*reason),
+                            text: reason.sentence(),
                         });
                         all.push(SuppressedView {
                             at,
@@ -288,7 +286,7 @@ impl Told {
                     all.extend(steps.map(|(step, reason, refusals)| {
                         let first = RuleView {
                             code: reason.code(),
-                            text: detail::automation::suppressed(reason),
+                            text: reason.sentence(),
                         };
                         SuppressedView {
                             at: at.clone(),
@@ -331,10 +329,10 @@ impl ContactEvent {
         Self {
             id: public(stored.id),
             time: stored.wall.to_string(),
-            kind: kind(&stored.event),
-            detail: detail::of(&stored.event),
+            kind: stored.event.name(),
+            detail: stored.event.sentence(),
             workflow: workflow.map(|workflow| workflow.id.to_string()),
-            message: about(&stored.event).map(|message| public(message.event())),
+            message: stored.event.about().mail.map(|message| public(message.event())),
         }
     }
 }
@@ -342,6 +340,6 @@ impl ContactEvent {
 fn refused(refusals: &[Refusal]) -> impl Iterator<Item = RuleView> {
     refusals.iter().map(|refusal| RuleView {
         code: refusal.code(),
-        text: detail::reason(*refusal),
+        text: refusal.sentence(),
     })
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use store::journal::{Position, Record};
-use store::notice::Notice;
 use store::{StateError, Tail, TailError};
 use tokio_util::sync::CancellationToken;
-use types::event::Event;
+use types::event::{Notice, Telling};
 
 use super::{Filter, Place, Start, write_id};
 use crate::app::{App, internal};
@@ -94,26 +93,31 @@ impl Feed {
     /// Writes what the client may see of these records. Reads the disk, on a thread that may.
     async fn told(&mut self, records: Vec<Record>) -> Option<String> {
         // Whose mail was attempted is known from state.
-        if records
-            .iter()
-            .any(|record| matches!(record.event, Event::AttemptEnded(_)))
-        {
+        let is_looked_up = |record: &Record| {
+            let about = record.event.about();
+            about.shop.is_none() && about.mail.is_some()
+        };
+        if records.iter().any(is_looked_up) {
             self.app.fold().await;
         }
-        let (shop, kind, incarnation) = (self.filter.shop.clone(), self.filter.kind.clone(), self.incarnation);
+        let (viewer, name, incarnation) = (self.filter.viewer, self.filter.name, self.incarnation);
         let told = self.app.apart(move |app| {
             let (catalogue, mut told) = (app.catalogue(), String::new());
             for record in &records {
-                let notice = app.store.state().notice(record, &catalogue)?;
-                let seen = match &shop {
-                    Some(shop) => notice.and_then(|notice| notice.for_shop(shop)),
-                    None => notice,
+                if name.is_some_and(|name| name != record.event.name()) {
+                    continue;
+                }
+                let telling = Telling {
+                    id: record.public_id(),
+                    at: record.wall,
+                    shop: app.store.state().whose(record)?,
+                    catalogue: &catalogue,
+                    viewer,
                 };
-                let wanted = |notice: &Notice| kind.as_ref().is_none_or(|kind| *kind == notice.kind());
-                if let Some(notice) = seen.filter(wanted) {
+                if let Some(notice) = Notice::of(&record.event, &telling) {
                     let json = serde_json::to_string(&notice).expect("a notice is names and numbers");
-                    let (id, kind) = (write_id(incarnation, record.position.0), notice.kind());
-                    write!(told, "id: {id}\nevent: {kind}\ndata: {json}\n\n").expect("strings take all");
+                    let (id, name) = (write_id(incarnation, record.position.0), notice.name);
+                    write!(told, "id: {id}\nevent: {name}\ndata: {json}\n\n").expect("strings take all");
                 }
             }
             Ok::<_, StateError>(told)

@@ -194,7 +194,10 @@ async fn order(shop: &Client, sink: &mut Sink) -> anyhow::Result<(Timestamp, Val
     );
     while started.elapsed() < ORDER_MAX {
         let told = shop.get(&format!("/v1/orders/{}", world::ORDER)).await?.success()?;
-        if story::events(&told).iter().any(|event| event.kind == "delivered") {
+        if story::events(&told)
+            .iter()
+            .any(|event| event.kind == "message.delivered")
+        {
             return Ok((posted, told, received));
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -209,7 +212,7 @@ fn show_events(posted: Timestamp, told: &Value) {
             .time
             .parse::<Timestamp>()
             .map_or(0, |time| time.since(posted).as_millis());
-        println!("  {at:>5} ms  {:<14} {}", event.kind, event.detail);
+        println!("  {at:>5} ms  {:<17} {}", event.kind, event.detail);
     }
 }
 
@@ -272,8 +275,8 @@ fn check(told: &Value, received: &Received, verified: &[Verified]) -> anyhow::Re
         bail!("the order does not explain its decision: {told}");
     }
     let kinds: Vec<_> = story::events(told).into_iter().map(|event| event.kind).collect();
-    if kinds.first().map(String::as_str) != Some("order_accepted")
-        || kinds.last().map(String::as_str) != Some("delivered")
+    if kinds.first().map(String::as_str) != Some("order.accepted")
+        || kinds.last().map(String::as_str) != Some("message.delivered")
     {
         bail!("the order's events do not lead from accepted to delivered: {kinds:?}");
     }

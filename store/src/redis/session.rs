@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
+use types::event::{Notice, Telling, Viewer};
 use types::id::{MessageId, PartitionId, Slot};
 use types::time::Timestamp;
 
@@ -24,7 +25,7 @@ use super::keys::Cell;
 use super::link::Link;
 use super::projector::Projection;
 use super::rescan;
-use super::touched::{self, Touched};
+use super::touched::Touched;
 use super::watermark::Watermark;
 use crate::journal::{Position, Record};
 use crate::tail::{Tail, TailError};
@@ -257,7 +258,7 @@ impl<'a> Session<'a> {
             let mark = self.mark(slot);
             if counted(mark, record) {
                 touched.record(record);
-                if let Some(message) = touched::mail(&record.event) {
+                if let Some(message) = record.event.touches().mail {
                     mails.insert((record.partition.number(), message.raw()));
                 }
             }
@@ -389,9 +390,16 @@ impl<'a> Session<'a> {
 
     fn add_event(&mut self, batches: &mut Batches, record: &Record) -> Result<(), Fault> {
         let catalogue = self.projection.sources.catalogue.load();
-        let notice = self.projection.sources.state.notice(record, &catalogue);
+        let shop = self.projection.sources.state.whose(record).map_err(|_| Fault::State)?;
+        let telling = Telling {
+            id: record.public_id(),
+            at: record.wall,
+            shop,
+            catalogue: &catalogue,
+            viewer: Viewer::Operator,
+        };
         let batch = batches.of(Slot::of(record.partition));
-        if let Some(notice) = notice.map_err(|_| Fault::State)? {
+        if let Some(notice) = Notice::of(&record.event, &telling) {
             let json = serde_json::to_vec(&notice).expect("a notice is plain data");
             batch.event(record.position.0, json);
         }

@@ -1,14 +1,12 @@
 //! What a stretch of the journal may have changed, found from the records alone: for when nobody remembers.
 //!
-//! It may say too much, never too little, and rests on three rules of the fold. An event changes the counts of no mail but
-//! the one it names, except an erasure. It changes no cell of an hour before its own and before those of the events that it
-//! names (a verdict is counted in the hour of its hit, and a unique count moves to a later one). First visits change by leads
-//! alone, in the event's partition.
+//! It may say too much, never too little. Each event's payload declares what it changes (`types::event::Touched`): whose
+//! counts, whether first visits, and in the hour of which earlier event it is counted. Beside these stands the hour of the
+//! record itself.
 
 use std::collections::BTreeSet;
 
-use types::event::Event;
-use types::id::{EventId, MessageId, Slot};
+use types::id::Slot;
 use types::tally::Hour;
 
 use crate::journal::Record;
@@ -55,18 +53,17 @@ impl Touched {
     pub(super) fn record(&mut self, record: &Record) {
         let slot = Slot::of(record.partition);
         self.hour(slot, Hour::of(record.wall));
-        // An event's id never runs backwards, so where the clock was set back it is later than the event's own time.
-        let early = |id: EventId| Hour(Hour::of(id.time()).0.saturating_sub(CLOCK_HOURS));
-        each_named(&record.event, &mut |id| self.hour(slot, early(id)));
+        let touched = record.event.touches();
+        if let Some(since) = touched.since {
+            // An event's id never runs backwards, so where the clock was set back it is later than the event's own time.
+            self.hour(slot, Hour(Hour::of(since.time()).0.saturating_sub(CLOCK_HOURS)));
+        }
         let partition = record.partition.number();
-        match record.event {
-            Event::LeadDecided(_) | Event::LeadSettled(_) => {
-                self.visits.insert(partition);
-            }
-            Event::PersonErased(_) => {
-                self.mails.insert(partition);
-            }
-            _ => {}
+        if touched.first_visits {
+            self.visits.insert(partition);
+        }
+        if touched.every_mail {
+            self.mails.insert(partition);
         }
     }
 
@@ -84,70 +81,5 @@ impl Touched {
         if let Some(first) = self.cells.get_mut(usize::from(slot.number())) {
             *first = Some(first.map_or(hour, |first| first.min(hour)));
         }
-    }
-}
-
-/// Returns the mail whose counts an event may change.
-pub(super) fn mail(event: &Event) -> Option<MessageId> {
-    match event {
-        Event::Opened(event) => Some(event.message),
-        Event::Clicked(event) => Some(event.message),
-        Event::Judged(event) => Some(event.message),
-        Event::Landed(event) => Some(event.message),
-        Event::LeadDecided(event) => Some(event.message),
-        Event::LeadSettled(event) => Some(event.message),
-        Event::OrderAccepted(_)
-        | Event::MessageAccepted(_)
-        | Event::Decided(_)
-        | Event::AttemptClaimed(_)
-        | Event::AttemptEnded(_)
-        | Event::CatalogueChanged(_)
-        | Event::SuppressionChanged(_)
-        | Event::Unsubscribed(_)
-        | Event::AggregateCounted(_)
-        | Event::PreferenceChanged(_)
-        | Event::PersonErased(_)
-        | Event::ContactChanged(_)
-        | Event::EventReported(_)
-        | Event::CartChanged(_)
-        | Event::CartDecided(_)
-        | Event::Moved(_)
-        | Event::WebhookEnded(_)
-        | Event::Swept(_)
-        | Event::SetAside(_) => None,
-    }
-}
-
-/// Tells which events another names, the mail aside: nothing is counted in the hour in which that was decided.
-fn each_named(event: &Event, tell: &mut impl FnMut(EventId)) {
-    match event {
-        Event::Decided(event) => tell(event.cause),
-        Event::Clicked(event) => event.click.into_iter().for_each(tell),
-        Event::Judged(event) => event.hits.iter().map(|verdict| verdict.hit).for_each(tell),
-        Event::Landed(event) => tell(event.click),
-        Event::LeadDecided(event) => {
-            tell(event.click);
-            tell(event.landing);
-        }
-        Event::LeadSettled(event) => tell(event.claimed),
-        Event::OrderAccepted(_)
-        | Event::MessageAccepted(_)
-        | Event::AttemptClaimed(_)
-        | Event::AttemptEnded(_)
-        | Event::CatalogueChanged(_)
-        | Event::SuppressionChanged(_)
-        | Event::Unsubscribed(_)
-        | Event::Opened(_)
-        | Event::AggregateCounted(_)
-        | Event::PreferenceChanged(_)
-        | Event::PersonErased(_)
-        | Event::ContactChanged(_)
-        | Event::EventReported(_)
-        | Event::CartChanged(_)
-        | Event::CartDecided(_)
-        | Event::Moved(_)
-        | Event::WebhookEnded(_)
-        | Event::Swept(_)
-        | Event::SetAside(_) => {}
     }
 }

@@ -33,7 +33,7 @@ pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
 use writer::Turns;
 
 use crate::commit::Commits;
-use crate::journal::Position;
+use crate::journal::{Position, Record};
 use crate::sync::lock;
 use tables::{read_counter, read_object_key, read_suppression};
 
@@ -193,6 +193,17 @@ impl State {
         rows.collect()
     }
 
+    /// Returns whose mail, order, contact or cart an event is about: as the event says itself, or as the first event of its
+    /// mail's history does. That is known once the mail's decision is in state, which is before its first attempt ends or a
+    /// moment later; a caller who must not miss it waits for [`State::applied`] to reach the record.
+    pub fn whose(&self, record: &Record) -> Result<Option<ShopNumber>, StateError> {
+        let about = record.event.about();
+        match (about.shop, about.mail) {
+            (None, Some(message)) => self.shop_of_mail(record.partition, message),
+            (shop, _) => Ok(shop),
+        }
+    }
+
     /// Returns whose mail this is: the first event of its history, the decision, says so. `None` if state does not know it
     /// (yet), or not any more.
     pub fn shop_of_mail(&self, partition: PartitionId, message: MessageId) -> Result<Option<ShopNumber>, StateError> {
@@ -201,10 +212,7 @@ impl State {
             return Ok(None);
         };
         let (key, value) = self.checked(entry.into_inner())?;
-        Ok(match tables::read_event(&key, &value)?.event {
-            Event::Decided(decided) => Some(decided.shop),
-            _ => None,
-        })
+        Ok(tables::read_event(&key, &value)?.event.about().shop)
     }
 
     /// Returns the messages of these partitions that are not terminal, by partition and id.

@@ -384,6 +384,17 @@ pub enum Scope {
     Manage,
 }
 
+impl Scope {
+    /// Returns the scope's name, as in API answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Read => "read",
+            Self::Manage => "manage",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,10 @@
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use crate::id::{CampaignNumber, EventId, MessageId, PersonKey, ShopNumber};
+use super::notice::text;
+use super::payload::{About, Bearing, Duty, Life, Payload};
+use super::{Refusal, Telling, Touched};
+use crate::id::{CampaignNumber, EventId, MessageId, PersonKey, PublicId, ShopNumber};
 use crate::locale::Language;
 use crate::money::Money;
 use crate::order::Stream;
@@ -118,80 +121,137 @@ pub struct Offer {
     pub explored: bool,
 }
 
-/// Why no mail is sent. Each has a stable code, seen in API answers and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Refusal {
-    /// The order is not confirmed (pending or cancelled).
-    #[n(0)]
-    NotConfirmed,
-    /// The order is a test.
-    #[n(1)]
-    TestOrder,
-    /// No consent to marketing was given.
-    #[n(2)]
-    NoMarketingConsent,
-    /// Consent was refused or withdrawn later than the evidence that came with this order.
-    #[n(3)]
-    ConsentWithdrawn,
-    /// The person is on the shop's suppression list for this stream.
-    #[n(4)]
-    SuppressedByShop,
-    /// The person is on the network's suppression list.
-    #[n(5)]
-    SuppressedByNetwork,
-    /// The person had as many offers as the network's cap allows.
-    #[n(6)]
-    FrequencyCap,
-    /// The order came later than the shop's limit.
-    #[n(7)]
-    Late,
-    /// No campaign matched.
-    #[n(8)]
-    NoOffers,
-    /// The shop has no sender for this stream.
-    #[n(9)]
-    NoSender,
-    /// The shop was deleted.
-    #[n(10)]
-    ShopDeleted,
-    /// The message had expired before it was decided.
-    #[n(11)]
-    Expired,
+/// What the outside sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PublicDecision {
+    /// A mail goes out.
+    Send(PublicPlan),
+    /// None does.
+    Refuse {
+        /// The accepted order or message.
+        #[serde(serialize_with = "text")]
+        cause: PublicId,
+        /// All reasons, the weightiest first.
+        reasons: Vec<&'static str>,
+    },
 }
 
-impl Refusal {
-    /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 12] = [
-        Self::NotConfirmed,
-        Self::TestOrder,
-        Self::NoMarketingConsent,
-        Self::ConsentWithdrawn,
-        Self::SuppressedByShop,
-        Self::SuppressedByNetwork,
-        Self::FrequencyCap,
-        Self::Late,
-        Self::NoOffers,
-        Self::NoSender,
-        Self::ShopDeleted,
-        Self::Expired,
-    ];
+/// How a mail goes out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicPlan {
+    /// The accepted order or message.
+    #[serde(serialize_with = "text")]
+    pub cause: PublicId,
+    /// On which stream.
+    pub stream: Stream,
+    /// Made with which template; missing for the built-in one and for content that came with the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub template: Option<Slug>,
+    /// Whether links may name the mail.
+    pub tracking: Tracking,
+    /// Whether it counts as a test.
+    pub test: bool,
+    /// What it offers, in the order shown.
+    pub offers: Vec<PublicOffer>,
+}
 
-    /// Returns the stable code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NotConfirmed => "not_confirmed",
-            Self::TestOrder => "test_order",
-            Self::NoMarketingConsent => "no_marketing_consent",
-            Self::ConsentWithdrawn => "consent_withdrawn",
-            Self::SuppressedByShop => "suppressed_by_shop",
-            Self::SuppressedByNetwork => "suppressed_by_network",
-            Self::FrequencyCap => "frequency_cap",
-            Self::Late => "late",
-            Self::NoOffers => "no_offers",
-            Self::NoSender => "no_sender",
-            Self::ShopDeleted => "shop_deleted",
-            Self::Expired => "expired",
+/// An offer of a mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicOffer {
+    /// The campaign's id.
+    pub campaign: Slug,
+    /// What a lead costs.
+    pub price: Money,
+}
+
+impl Decided {
+    /// Returns how the mail goes out, if one does.
+    pub const fn plan(&self) -> Option<&Plan> {
+        match &self.verdict {
+            Verdict::Send(plan) => Some(plan),
+            Verdict::Refuse(_) => None,
         }
+    }
+}
+
+impl Payload for Decided {
+    type Public = PublicDecision;
+
+    fn name(&self) -> &'static str {
+        match self.verdict {
+            Verdict::Send(_) => "message.decided",
+            Verdict::Refuse(_) => "message.refused",
+        }
+    }
+
+    fn about(&self) -> About {
+        About {
+            mail: self.plan().map(|plan| plan.message),
+            ..About::person(self.shop, self.person)
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match &self.verdict {
+            Verdict::Send(plan) => {
+                let offers = match plan.offers.len() {
+                    0 => String::new(),
+                    1 => " with 1 offer".to_owned(),
+                    several => format!(" with {several} offers"),
+                };
+                let late = if plan.late { ", though late" } else { "" };
+                format!(
+                    "A {} mail in {}{offers} is sent{late}; it is worth sending until {}.",
+                    plan.stream.as_str(),
+                    plan.language.code(),
+                    plan.expires
+                )
+            }
+            Verdict::Refuse(reasons) => {
+                let reasons: Vec<_> = reasons.iter().map(|reason| reason.sentence()).collect();
+                format!("Nothing is sent. {}", reasons.join(" "))
+            }
+        }
+    }
+
+    fn public(&self, telling: &Telling<'_>) -> Option<PublicDecision> {
+        let cause = telling.public(self.cause);
+        Some(match &self.verdict {
+            Verdict::Send(plan) => {
+                let offers = plan.offers.iter().map(|offer| PublicOffer {
+                    campaign: offer.id.clone(),
+                    price: offer.price,
+                });
+                PublicDecision::Send(PublicPlan {
+                    cause,
+                    stream: plan.stream,
+                    template: plan.template.clone(),
+                    tracking: plan.tracking,
+                    test: plan.test,
+                    offers: offers.collect(),
+                })
+            }
+            Verdict::Refuse(reasons) => PublicDecision::Refuse {
+                cause,
+                reasons: reasons.iter().map(|reason| reason.code()).collect(),
+            },
+        })
+    }
+
+    fn touches(&self, touched: &mut Touched) {
+        touched.hour_of(self.cause);
+    }
+
+    fn bearing(&self, _wall: Timestamp) -> Bearing<'_> {
+        Bearing::Decision(self)
+    }
+
+    fn life(&self) -> Option<Life> {
+        self.plan().map(|plan| Life::Begins(plan.message))
+    }
+
+    fn duty(&self) -> Duty<'_> {
+        Duty::Decided(self.cause)
     }
 }

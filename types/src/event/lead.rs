@@ -1,120 +1,11 @@
-//! Landings, and the leads they become: first visits that an advertiser pays for.
+//! What the events of leads share: what a lead is about, and why it is believed, refused or voided.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::AgentClass;
-use crate::id::{CampaignNumber, EventId, LeadId, MessageId, ShopNumber, VisitorKey};
-use crate::money::Money;
-use crate::network::Network;
-
-/// An advertiser's site was reached through a click, as that site itself says.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Landed {
-    /// The click that led there.
-    #[n(0)]
-    pub click: EventId,
-    /// The mail that held the link.
-    #[n(1)]
-    pub message: MessageId,
-    /// Whose mail.
-    #[n(2)]
-    pub shop: ShopNumber,
-    /// The offer that was clicked; its advertiser's site was reached.
-    #[n(3)]
-    pub campaign: CampaignNumber,
-    /// How we know.
-    #[n(4)]
-    pub via: LandingVia,
-    /// Whether the site takes the visitor for new; `None` if it did not say.
-    #[n(5)]
-    pub new_visitor: Option<bool>,
-    /// Whether the report came from one of the advertiser's own hosts, or was signed by it.
-    #[n(6)]
-    pub proven: bool,
-    /// Where the report came from, truncated; `None` for server calls.
-    #[n(7)]
-    pub network: Option<Network>,
-    /// The client's `User-Agent`, reduced to a class.
-    #[n(8)]
-    pub agent: AgentClass,
-}
-
-/// How a landing was reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum LandingVia {
-    /// An image, where there is no script. It proves nothing.
-    #[n(0)]
-    Image,
-    /// The snippet's beacon.
-    #[n(1)]
-    Snippet,
-    /// A signed call of the advertiser's server.
-    #[n(2)]
-    Server,
-}
-
-/// A landing was decided on. One for each click and mail at most, and one lead for each visitor of a site.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct LeadDecided {
-    /// The mail.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose mail: the publisher.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// The offer.
-    #[n(2)]
-    pub campaign: CampaignNumber,
-    /// Whose site was reached.
-    #[n(3)]
-    pub advertiser: ShopNumber,
-    /// The click.
-    #[n(4)]
-    pub click: EventId,
-    /// The event of the landing.
-    #[n(5)]
-    pub landing: EventId,
-    /// A lead, or why not.
-    #[n(6)]
-    pub verdict: LeadVerdict,
-}
-
-/// Whether a landing is a lead.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum LeadVerdict {
-    /// It is, until the final verdict on its click says otherwise.
-    #[n(0)]
-    Claimed(#[n(0)] LeadClaim),
-    /// It is not.
-    #[n(1)]
-    Refused(#[n(0)] LeadRefusal),
-}
-
-/// A lead, with what is paid for it and why it is believed.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct LeadClaim {
-    /// The same for whatever repeats it.
-    #[n(0)]
-    pub lead: LeadId,
-    /// The person, as this advertiser may know them.
-    #[n(1)]
-    pub visitor: VisitorKey,
-    /// How many leads of this visitor were voided before.
-    #[n(2)]
-    pub generation: u16,
-    /// What it costs: frozen when the offer was chosen.
-    #[n(3)]
-    pub price: Money,
-    /// What speaks for it.
-    #[n(4)]
-    pub evidence: EvidenceGrade,
-}
+use super::Telling;
+use crate::id::{CampaignNumber, ShopNumber};
+use crate::text::Slug;
 
 /// What speaks for a first visit (the network's own history always does).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, Serialize)]
@@ -131,6 +22,21 @@ pub enum EvidenceGrade {
     /// The advertiser's server says that the visitor is new.
     #[n(2)]
     HistoryAndServer,
+}
+
+impl EvidenceGrade {
+    /// Returns what speaks for a first visit, for people.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::History => "the network never sent the person there before",
+            Self::HistoryAndBrowser => {
+                "the network never sent the person there before, and the browser holds no trace of an earlier visit"
+            }
+            Self::HistoryAndServer => {
+                "the network never sent the person there before, and the advertiser's server says that the visitor is new"
+            }
+        }
+    }
 }
 
 /// Why a landing is no lead. Stable codes, seen in API answers and metrics.
@@ -206,44 +112,22 @@ impl LeadRefusal {
             Self::NoClick => "no_click",
         }
     }
-}
 
-/// A claimed lead was confirmed or voided. Final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct LeadSettled {
-    /// Which.
-    #[n(0)]
-    pub lead: LeadId,
-    /// The mail it came from.
-    #[n(1)]
-    pub message: MessageId,
-    /// Whose mail: the publisher.
-    #[n(2)]
-    pub shop: ShopNumber,
-    /// The offer.
-    #[n(3)]
-    pub campaign: CampaignNumber,
-    /// Whose site was reached.
-    #[n(4)]
-    pub advertiser: ShopNumber,
-    /// The event that claimed it.
-    #[n(5)]
-    pub claimed: EventId,
-    /// What became of it.
-    #[n(6)]
-    pub outcome: LeadOutcome,
-}
-
-/// What became of a claimed lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
-pub enum LeadOutcome {
-    /// The final verdict on its click says: a person.
-    #[n(0)]
-    Confirmed,
-    /// It is not to be paid; the visitor's next first visit may be a lead.
-    #[n(1)]
-    Voided(#[n(0)] VoidReason),
+    /// Returns why a landing is no lead, as a sentence. The mail's shop reads it, too, and must not learn what its customer did
+    /// elsewhere.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Machine => "The click was a machine's.",
+            Self::Test => "The click was a test.",
+            Self::VisitedBefore | Self::KnownToSite => "Why is told to the advertiser.",
+            Self::OutOfWindow => "The landing came too long after its click.",
+            Self::OfferOver => "The click came when the offer was over, or too long after the mail.",
+            Self::OwnShop => "The shop advertises in its own mail.",
+            Self::Withdrawn => "The person withdrew.",
+            Self::Unproven => "Only an image, or a host that is not the advertiser's, reported the landing.",
+            Self::NoClick => "No such click was recorded.",
+        }
+    }
 }
 
 /// Why a claimed lead is not paid.
@@ -267,5 +151,34 @@ impl VoidReason {
     /// Returns whether the reason says what the person did elsewhere: the mail's shop must not learn that.
     pub const fn tells_of_other_visits(self) -> bool {
         matches!(self, Self::KnownToSite)
+    }
+
+    /// Returns why a lead is not paid, for people, without a full stop.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Machine => "its click was a machine's after all",
+            Self::KnownToSite => "why is told to the advertiser",
+            Self::Erased => "the person was erased before the final verdict on its click",
+        }
+    }
+}
+
+/// What a lead is about, as the outside sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicLeadOf {
+    /// The offer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<Slug>,
+    /// Whose site was reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertiser: Option<Slug>,
+}
+
+impl PublicLeadOf {
+    pub(super) fn new(campaign: CampaignNumber, advertiser: ShopNumber, telling: &Telling<'_>) -> Self {
+        Self {
+            campaign: telling.campaign(campaign),
+            advertiser: telling.slug(advertiser),
+        }
     }
 }

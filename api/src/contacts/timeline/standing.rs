@@ -13,7 +13,6 @@ use types::text::Slug;
 use super::{ScanError, Told};
 use crate::app::App;
 use crate::carts::{CartView, NextView};
-use crate::detail;
 
 /// How a contact stands with one workflow.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -233,7 +232,7 @@ impl Told {
             entered: live.stage == Stage::Entered,
             step: waits.step.clone(),
             waits_for: waits.on,
-            detail: format!("It waits {}.", detail::automation::waiting(&waits)),
+            detail: waits.sentence(),
             since,
             counted_from: waits.base.to_string(),
             due: waits.due.map(|due| due.to_string()),
@@ -271,7 +270,7 @@ impl Told {
                     CartVerdict::WouldRemind { .. } => "would_remind",
                     CartVerdict::Ordered { .. } => "ordered",
                 },
-                detail: detail::of(&stored.event),
+                detail: stored.event.sentence(),
             }),
             _ => None,
         });

@@ -7,6 +7,7 @@ use data_encoding::HEXLOWER;
 use redis::Connection;
 use store::{Position, Store, TailError};
 use tokio::time::{Instant, sleep};
+use types::event::{Notice, Telling, Viewer};
 use types::id::{CampaignNumber, PublicId, ShopNumber, Slot};
 use types::order::Stream;
 use types::tally::{Dimensions, Hour};
@@ -185,7 +186,14 @@ async fn events(store: &Store) -> BTreeMap<String, Vec<(u64, String)>> {
         };
         for record in records {
             at = record.position.0;
-            if let Some(notice) = store.state().notice(&record, &catalogue).unwrap() {
+            let telling = Telling {
+                id: record.public_id(),
+                at: record.wall,
+                shop: store.state().whose(&record).unwrap(),
+                catalogue: &catalogue,
+                viewer: Viewer::Operator,
+            };
+            if let Some(notice) = Notice::of(&record.event, &telling) {
                 let stream = streams.entry(format!("{{s{:02}}}:events", Slot::of(record.partition).number()));
                 stream.or_default().push((at, serde_json::to_string(&notice).unwrap()));
             }

@@ -2,8 +2,10 @@
 
 use minicbor::{Decode, Encode};
 
+use super::Telling;
+use super::payload::{About, Payload, Silent};
 use crate::cart::CartSpec;
-use crate::catalogue::{ApiKey, CampaignSpec, ShopSpec, TemplateSpec};
+use crate::catalogue::{ApiKey, CampaignSpec, Scope, ShopSpec, TemplateSpec};
 use crate::contact::{FieldSpec, GroupSpec};
 use crate::id::ShopNumber;
 use crate::text::Slug;
@@ -182,4 +184,48 @@ pub enum CatalogueChanged {
         #[n(1)]
         spec: CartSpec,
     },
+}
+
+impl Payload for CatalogueChanged {
+    /// It is between the operator, the shop and the API.
+    type Public = Silent;
+
+    const IS_PUBLIC: bool = false;
+
+    fn about(&self) -> About {
+        About::default()
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            Self::ShopPut { id, .. } => format!("Shop {id} was put."),
+            Self::ShopDeleted { id } => format!("Shop {id} was deleted, and its keys with it."),
+            Self::CampaignPut { id, .. } => format!("Campaign {id} was put."),
+            Self::CampaignDeleted { id } => format!("Campaign {id} was deleted."),
+            Self::TemplatePut { id, .. } => format!("Template {id} was put."),
+            Self::TemplateDeleted { id, .. } => format!("Template {id} was deleted."),
+            Self::KeyPut { key } => {
+                let scopes: Vec<_> = key.scopes.iter().copied().map(Scope::as_str).collect();
+                format!(
+                    "API key {} of shop {} was made with {}.",
+                    key.id,
+                    key.shop,
+                    scopes.join(", ")
+                )
+            }
+            Self::KeyRevoked { shop, id } => format!("API key {id} of shop {shop} was revoked."),
+            Self::FieldPut { id, .. } => format!("Field {id} was put."),
+            Self::FieldDeleted { id, .. } => format!("Field {id} was deleted."),
+            Self::GroupPut { id, .. } => format!("Group {id} was put."),
+            Self::GroupDeleted { id, .. } => format!("Group {id} was deleted."),
+            Self::WorkflowPut { id, .. } => format!("Workflow {id} was put."),
+            Self::WorkflowSwitched { id, state, .. } => format!("Workflow {id} was switched {}.", state.as_str()),
+            Self::WorkflowDeleted { id, .. } => format!("Workflow {id} was deleted."),
+            Self::CartsPut { .. } => "The settings of carts were put.".to_owned(),
+        }
+    }
+
+    fn public(&self, _telling: &Telling<'_>) -> Option<Silent> {
+        None
+    }
 }

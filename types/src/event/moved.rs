@@ -1,11 +1,13 @@
-//! How contacts go through workflows.
+//! A contact went on in a workflow.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
-use super::Refusal;
+use super::notice::{optional_text, text};
+use super::payload::{About, Payload};
+use super::{Did, PublicDid, Telling};
 use crate::calendar::Zone;
-use crate::id::{EventId, MessageId, PersonKey, ShopNumber, WorkflowNumber};
+use crate::id::{EventId, PersonKey, PublicId, ShopNumber, WorkflowNumber};
 use crate::text::{Line, Slug};
 use crate::time::Timestamp;
 
@@ -66,135 +68,6 @@ pub enum MoveCause {
     Fault,
 }
 
-/// One thing that an instance did.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-pub enum Did {
-    /// It began its way.
-    #[n(0)]
-    Entered,
-    /// It came to a step.
-    #[n(1)]
-    Reached {
-        /// Which.
-        #[n(0)]
-        step: Slug,
-    },
-    /// A mail was decided for it.
-    #[n(2)]
-    Sent {
-        /// At which step.
-        #[n(0)]
-        step: Slug,
-        /// The accepted event that stands for the step's request.
-        #[n(1)]
-        accepted: EventId,
-        /// The mail.
-        #[n(2)]
-        message: MessageId,
-        /// The moment that was chosen for it, if it left a little later: waits are counted from it.
-        #[n(3)]
-        moment: Option<Timestamp>,
-    },
-    /// A mail was not sent.
-    #[n(3)]
-    Suppressed {
-        /// At which step.
-        #[n(0)]
-        step: Slug,
-        /// Why.
-        #[n(1)]
-        reason: Suppressed,
-        /// What policy answered, if it was asked.
-        #[n(2)]
-        refusals: Vec<Refusal>,
-    },
-    /// A step was put off.
-    #[n(4)]
-    Delayed {
-        /// Which.
-        #[n(0)]
-        step: Slug,
-        /// To when.
-        #[n(1)]
-        until: Timestamp,
-        /// By which rules, in the order in which they moved it: `send_at`, `quiet`, `weekday` and so on, or `off`, `busy`.
-        #[n(2)]
-        rules: Vec<Line<32>>,
-    },
-    /// A branch was taken.
-    #[n(5)]
-    Branched {
-        /// Which.
-        #[n(0)]
-        step: Slug,
-        /// Whether its filter held.
-        #[n(1)]
-        held: bool,
-    },
-    /// A wait ended.
-    #[n(6)]
-    Waited {
-        /// Which.
-        #[n(0)]
-        step: Slug,
-        /// How.
-        #[n(1)]
-        ended: WaitEnded,
-    },
-    /// The contact's groups changed.
-    #[n(7)]
-    Grouped {
-        /// By which step; `None` by leaving.
-        #[n(0)]
-        step: Option<Slug>,
-        /// Into this one.
-        #[n(1)]
-        join: Option<Slug>,
-        /// Out of this one.
-        #[n(2)]
-        leave: Option<Slug>,
-    },
-    /// The shop's page was called and answered.
-    #[n(8)]
-    Called {
-        /// By which step.
-        #[n(0)]
-        step: Slug,
-        /// The HTTP status; `None` if there was no answer.
-        #[n(1)]
-        status: Option<u16>,
-        /// Which attempt, from 1.
-        #[n(2)]
-        attempt: u8,
-    },
-    /// It could not go on.
-    #[n(9)]
-    Broke {
-        /// At which step, if at one.
-        #[n(0)]
-        step: Option<Slug>,
-        /// What went wrong, for people.
-        #[n(1)]
-        fault: Line<500>,
-    },
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum WaitEnded {
-    /// Its time was over.
-    #[n(0)]
-    Elapsed,
-    /// The mail was opened or clicked.
-    #[n(1)]
-    Engaged,
-    /// The mail was not opened or clicked within its limit.
-    #[n(2)]
-    NotEngaged,
-}
-
 /// Where an instance stands.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Place {
@@ -204,6 +77,16 @@ pub enum Place {
     /// It is over.
     #[n(1)]
     Left(#[n(0)] Leave),
+}
+
+impl Place {
+    /// Returns where an instance stands, as a sentence for people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Waits(waits) => waits.sentence(),
+            Self::Left(leave) => format!("It is over: {}.", leave.sentence()),
+        }
+    }
 }
 
 /// What an instance waits for: the instant at which it goes on, and beside it the rule that the instant was made of.
@@ -225,6 +108,29 @@ pub struct Waits {
     /// The zone that it was counted in.
     #[n(4)]
     pub zone: Zone,
+}
+
+impl Waits {
+    /// Returns for what an instance waits, as a sentence for people.
+    pub fn sentence(&self) -> String {
+        let at = self
+            .step
+            .as_ref()
+            .map(|step| format!("at step {step} "))
+            .unwrap_or_default();
+        let until = self.due.map(|due| format!(", until {due}")).unwrap_or_default();
+        let on = match self.on {
+            WaitsOn::Start => "for its start",
+            WaitsOn::Time => "for its time",
+            WaitsOn::Engagement => "for an open or a click",
+            WaitsOn::NoEngagement => "unless the mail is opened or clicked",
+            WaitsOn::Slot => "for a moment at which mails may go",
+            WaitsOn::Webhook => "for the answer of the shop's page",
+            WaitsOn::On => "for the workflow to be switched on",
+            WaitsOn::Verdict => "for a verdict on an open or a click",
+        };
+        format!("It waits {at}{on}{until}.")
+    }
 }
 
 /// What an instance waits for.
@@ -350,106 +256,117 @@ impl Leave {
     pub fn of_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|leave| leave.code() == code)
     }
-}
 
-/// Why a step's mail was not sent. Each has a stable code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
-#[cbor(index_only)]
-pub enum Suppressed {
-    /// Policy refused it; the refusals say why. Consent and suppression end the way, all else skips the step.
-    #[n(0)]
-    Refused,
-    /// The contact is not among those whom the workflow is for.
-    #[n(1)]
-    NotWho,
-    /// No moment to send was left.
-    #[n(2)]
-    NoSlot,
-    /// It came too late.
-    #[n(3)]
-    Late,
-    /// The workflow is off; it waits until it is on again.
-    #[n(4)]
-    Off,
-    /// The template is gone, or does not render.
-    #[n(5)]
-    Template,
-}
-
-impl Suppressed {
-    /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 6] = [
-        Self::Refused,
-        Self::NotWho,
-        Self::NoSlot,
-        Self::Late,
-        Self::Off,
-        Self::Template,
-    ];
-
-    /// Returns the stable code.
-    pub const fn code(self) -> &'static str {
+    /// Returns why an instance is over, for people, without a full stop.
+    pub const fn sentence(self) -> &'static str {
         match self {
-            Self::Refused => "refused",
-            Self::NotWho => "not_who",
-            Self::NoSlot => "no_slot",
-            Self::Late => "late",
-            Self::Off => "off",
-            Self::Template => "template",
+            Self::Finished => "it came to the end",
+            Self::Goal => "it reached the goal",
+            Self::Ordered => "the contact ordered",
+            Self::ExitFilter => "the exit filter held",
+            Self::NotWho => "the contact is not among those whom the workflow is for any more",
+            Self::NoConsent => "the contact's consent is missing or withdrawn, or it is suppressed",
+            Self::Engaged => "the mail was opened or clicked",
+            Self::NotEngaged => "the mail was not opened or clicked in time",
+            Self::NoSlot => "no moment to send was left",
+            Self::Late => "the step came too late",
+            Self::ExitStep => "an exit step",
+            Self::StartGone => "the start's date or condition was gone before it came",
+            Self::Deleted => "the workflow or the shop was deleted",
+            Self::Broken => "it could not go on and was set aside",
         }
     }
 }
 
-/// The answer of a webhook, or that there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct WebhookEnded {
-    /// Which instance called.
-    #[n(0)]
-    pub instance: EventId,
-    /// Its epoch then: an answer to an earlier call changes nothing.
-    #[n(1)]
-    pub epoch: u32,
-    /// The HTTP status; `None` if there was no answer.
-    #[n(2)]
-    pub status: Option<u16>,
+/// What the outside sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicMove {
+    /// The workflow's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<Slug>,
+    /// The version with which the contact entered.
+    pub version: u32,
+    /// The instance: the same in all that is told of it.
+    #[serde(serialize_with = "text")]
+    pub instance: PublicId,
+    /// Why now: `event`, `timer`, `activation`, `zone` or `fault`.
+    pub cause: &'static str,
+    /// The event that did it.
+    #[serde(serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
+    pub event: Option<PublicId>,
+    /// What happened, in order.
+    pub did: Vec<PublicDid>,
+    /// For what it waits now; missing if it is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<PublicWaits>,
+    /// Why it is over; missing if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
 }
 
-/// All contacts of a shop in one slot were looked at for a workflow that was switched on. It stands in the slot's first partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Swept {
-    /// Whose.
-    #[n(0)]
-    pub shop: ShopNumber,
-    /// Which workflow.
-    #[n(1)]
-    pub workflow: WorkflowNumber,
-    /// The version of the catalogue that switched it on; the greatest number once it is deleted.
-    #[n(2)]
-    pub activation: u64,
-    /// How many entered by it.
-    #[n(3)]
-    pub entered: u32,
-}
-
-/// Something could not be done after several tries, and was set aside for people to look at.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct SetAside {
-    /// Whose it was, if known.
-    #[n(0)]
-    pub shop: Option<ShopNumber>,
-    /// The instance or cart whose turn it was.
-    #[n(1)]
-    pub object: EventId,
-    /// The timer that brought it, if one did.
-    #[n(2)]
+/// For what an instance waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PublicWaits {
+    /// At which step; missing before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<Slug>,
+    /// For what.
+    pub on: WaitsOn,
+    /// When it goes on by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,
-    /// What went wrong, for people.
-    #[n(3)]
-    pub fault: Line<500>,
-    /// How often it was tried.
-    #[n(4)]
-    pub tries: u32,
+}
+
+impl Payload for Moved {
+    type Public = PublicMove;
+
+    fn name(&self) -> &'static str {
+        match &self.place {
+            Place::Left(_) => "workflow.left",
+            Place::Waits(_) if self.did.contains(&Did::Entered) => "workflow.entered",
+            Place::Waits(_) => "workflow.moved",
+        }
+    }
+
+    fn about(&self) -> About {
+        About::person(self.shop, self.person)
+    }
+
+    fn sentence(&self) -> String {
+        let did = self.did.iter().map(Did::sentence);
+        let sentences: Vec<_> = did.chain([self.place.sentence()]).collect();
+        sentences.join(" ")
+    }
+
+    fn public(&self, telling: &Telling<'_>) -> Option<PublicMove> {
+        let (cause, event) = match self.cause {
+            MoveCause::Event(event) => ("event", Some(telling.public(event))),
+            MoveCause::Timer(_) => ("timer", None),
+            MoveCause::Activation(_) => ("activation", None),
+            MoveCause::Zone => ("zone", None),
+            MoveCause::Fault => ("fault", None),
+        };
+        let (waits, reason) = match &self.place {
+            Place::Waits(waits) => {
+                let waits = PublicWaits {
+                    step: waits.step.clone(),
+                    on: waits.on,
+                    due: waits.due,
+                };
+                (Some(waits), None)
+            }
+            Place::Left(leave) => (None, Some(leave.code())),
+        };
+        let workflow = telling.catalogue.workflow_by_number(self.workflow);
+        Some(PublicMove {
+            workflow: workflow.map(|workflow| workflow.id.clone()),
+            version: self.version,
+            instance: telling.public(self.instance.unwrap_or(telling.id.event)),
+            cause,
+            event,
+            did: self.did.iter().map(|did| did.public(telling)).collect(),
+            waits,
+            reason,
+        })
+    }
 }

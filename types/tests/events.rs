@@ -1,4 +1,5 @@
-//! Notices: each event kind is told as `docs/formats/events.md` says, and nothing about a person is in any of them.
+//! The table of events and its pages: each public name is told as `docs/formats/events.md` says, nothing about a person is in any
+//! of them, each payload has its line in `docs/formats/journal.md`.
 
 #![allow(
     unreachable_pub,
@@ -8,28 +9,28 @@
     reason = "tests state expectations"
 )]
 
-mod common;
-
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 
-use bytes::Bytes;
-use common::{append, open, partition, raw, scratch, settle, turn};
 use serde_json::{Value, json};
-use store::{Notice, Position, Put, Record, notice_of};
 use types::cart::Reminder;
 use types::catalogue::Catalogue;
 use types::contact::{Channel, ChannelConsent, ContactChange, ContactSource, FieldValue};
 use types::event::{
     AgentClass, AggregateCounted, AggregateHit, AttemptClaimed, AttemptEnded, CartChanged, CartDecided, CartReason,
-    CartVerdict, CatalogueChanged, Claim, Clicked, ContactChanged, Decided, Did, Event, EventReported, EvidenceGrade,
-    FailureClass, HitClass, HitKind, HitReason, HitVerdict, Judged, Landed, LandingVia, LeadClaim, LeadDecided,
-    LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict, Leave, MessageAccepted, MoveCause, Moved, NextReminder, Offer,
-    Opened, OrderAccepted, Outcome, PersonErased, Place, Plan, Preference, PreferenceChanged, Recovery, Refusal, Round,
-    Suppressed, SuppressionCause, SuppressionChanged, Tracking, UnsubscribeScope, Unsubscribed, UnsubscribedBy,
-    Verdict, Visit, VoidReason, WaitEnded, Waits, WaitsOn,
+    CartVerdict, CatalogueChanged, Claim, Clicked, ContactChanged, Decided, Did, Event, EventError, EventReported,
+    EvidenceGrade, FailureClass, HitClass, HitKind, HitReason, HitVerdict, Judged, Landed, LandingVia, LeadClaim,
+    LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict, Leave, MessageAccepted, MoveCause, Moved,
+    NextReminder, Notice, Offer, Opened, OrderAccepted, Outcome, PersonErased, Place, Plan, Preference,
+    PreferenceChanged, Recovery, Refusal, Round, SetAside, Suppressed, SuppressionCause, SuppressionChanged, Swept,
+    Telling, Tracking, UnsubscribeScope, Unsubscribed, UnsubscribedBy, Verdict, Viewer, Visit, VoidReason, WaitEnded,
+    Waits, WaitsOn, WebhookEnded,
 };
-use types::id::{Attempt, CampaignNumber, LeadId, MessageId, PersonKey, ShopNumber, VisitorKey, WorkflowNumber};
+use types::id::{
+    Attempt, CampaignNumber, EventId, LeadId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber, VisitorKey,
+    WorkflowNumber,
+};
 use types::network::Network;
 use types::order::Stream;
 use types::text::Slug;
@@ -84,16 +85,8 @@ fn catalogue() -> Catalogue {
     catalogue
 }
 
-fn record(event: Event) -> Record {
-    Record {
-        position: Position(1),
-        id: raw(0x0380_0000_0000_3000),
-        partition: partition(77),
-        wall: Timestamp::from_millis(1_795_291_200_000),
-        kind: event.kind(),
-        event,
-        payload: Bytes::new(),
-    }
+fn raw(id: u64) -> EventId {
+    EventId::from_raw(id)
 }
 
 fn ended(outcome: Outcome) -> Event {
@@ -481,8 +474,25 @@ fn moves() -> Vec<Event> {
     ]
 }
 
-fn tell(event: Event) -> Option<Notice> {
-    notice_of(&record(event), &catalogue())
+/// Tells an event as the operator sees it, or a shop. Whose mail was attempted is looked up by who asks.
+fn seen(event: &Event, viewer: Viewer) -> Option<Notice> {
+    let about = event.about();
+    let is_looked_up = about.shop.is_none() && about.mail.is_some();
+    let telling = Telling {
+        id: PublicId {
+            partition: PartitionId::new(77).unwrap(),
+            event: raw(0x0380_0000_0000_3000),
+        },
+        at: Timestamp::from_millis(1_795_291_200_000),
+        shop: about.shop.or(is_looked_up.then_some(SHOP)),
+        catalogue: &catalogue(),
+        viewer,
+    };
+    Notice::of(event, &telling)
+}
+
+fn tell(event: &Event) -> Option<Notice> {
+    seen(event, Viewer::Operator)
 }
 
 #[test]
@@ -493,15 +503,10 @@ fn each_type_is_told_as_the_page_says() {
         .skip(1)
         .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
         .collect();
-    let mut expected: Vec<_> = examples().into_iter().map(|event| tell(event).unwrap()).collect();
-    // Whose mail was attempted is looked up in state.
-    let attempts = expected
-        .iter_mut()
-        .filter(|notice| notice.kind().starts_with("message."));
-    attempts.for_each(|notice| notice.shop = Some(slug("scarpe-roma")));
+    let expected: Vec<_> = examples().iter().map(|event| tell(event).unwrap()).collect();
     for (n, notice) in expected.iter().enumerate() {
         let json = serde_json::to_value(notice).unwrap();
-        assert_eq!(json["type"], notice.kind());
+        assert_eq!(json["type"], notice.name);
         assert_eq!(told.get(n), Some(&json), "{}", serde_json::to_string(notice).unwrap());
     }
     assert_eq!(told.len(), expected.len());
@@ -510,7 +515,7 @@ fn each_type_is_told_as_the_page_says() {
 #[test]
 fn nothing_about_a_person_is_told() {
     for event in examples() {
-        let json = serde_json::to_string(&tell(event).unwrap()).unwrap().to_lowercase();
+        let json = serde_json::to_string(&tell(&event).unwrap()).unwrap().to_lowercase();
         for secret in [
             "rossi",
             "mario",
@@ -528,68 +533,131 @@ fn nothing_about_a_person_is_told() {
     }
 }
 
-#[test]
-fn claims_and_changes_of_the_catalogue_are_not_told() {
-    let claimed = Event::AttemptClaimed(AttemptClaimed {
-        message: message(),
-        attempt: Attempt(1),
-    });
-    assert_eq!(tell(claimed), None);
+/// One event of each kind that the outside does not see.
+fn silent() -> Vec<Event> {
     let id = slug("scarpe-roma");
-    assert_eq!(
-        tell(Event::CatalogueChanged(Box::new(CatalogueChanged::ShopDeleted { id }))),
-        None
-    );
+    vec![
+        Event::AttemptClaimed(AttemptClaimed {
+            message: message(),
+            attempt: Attempt(1),
+        }),
+        Event::CatalogueChanged(Box::new(CatalogueChanged::ShopDeleted { id })),
+        Event::WebhookEnded(WebhookEnded {
+            instance: raw(0x0380_0000_0000_2400),
+            epoch: 1,
+            status: Some(200),
+        }),
+        Event::Swept(Swept {
+            shop: SHOP,
+            workflow: WorkflowNumber(1),
+            activation: 1,
+            entered: 0,
+        }),
+        Event::SetAside(Box::new(SetAside {
+            shop: Some(SHOP),
+            object: raw(0x0380_0000_0000_2400),
+            due: None,
+            fault: "a template of Mario Rossi's is gone".try_into().unwrap(),
+            tries: 3,
+        })),
+    ]
+}
+
+#[test]
+fn every_name_of_the_table_has_an_example_and_every_event_one_of_its_names() {
+    let all: Vec<Event> = examples().into_iter().chain(silent()).collect();
+    let mut shown = BTreeSet::new();
+    for event in &all {
+        let line = Event::TABLE.iter().find(|line| line.kind == event.kind()).unwrap();
+        assert!(
+            line.names.contains(&event.name()),
+            "{} is none of {:?}",
+            event.name(),
+            line.names
+        );
+        assert_eq!(line.is_public, tell(event).is_some(), "{}", event.name());
+        assert!(
+            event
+                .sentence()
+                .ends_with(|end: char| end == '.' || end.is_ascii_alphanumeric()),
+            "{event:?}"
+        );
+        shown.insert(event.name());
+    }
+    let named: BTreeSet<_> = Event::TABLE
+        .iter()
+        .flat_map(|line| line.names.iter().copied())
+        .collect();
+    assert_eq!(shown, named);
+    let lines = Event::TABLE.iter().map(|line| line.names.len());
+    assert_eq!(named.len(), lines.sum::<usize>(), "no name stands twice");
+    let public: BTreeSet<_> = examples().iter().map(Event::name).collect();
+    assert_eq!(Event::public_names().collect::<BTreeSet<_>>(), public);
+}
+
+#[test]
+fn kinds_are_numbered_without_gaps_and_survive_their_bytes() {
+    let kinds: Vec<_> = Event::TABLE.iter().map(|line| line.kind).collect();
+    assert_eq!(kinds, (1..=kinds.len() as u16).collect::<Vec<_>>());
+    for event in examples().into_iter().chain(silent()) {
+        let mut payload = Vec::new();
+        event.encode(&mut payload);
+        assert_eq!(Event::decode(event.kind(), &payload).unwrap(), event);
+    }
+    let unknown = kinds.len() as u16 + 1;
+    assert!(matches!(Event::decode(unknown, &[0xa0]), Err(EventError::UnknownKind(kind)) if kind == unknown));
+}
+
+#[test]
+fn each_payload_has_its_line_in_the_journals_page() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats/journal.md")).unwrap();
+    for line in Event::TABLE {
+        let row = format!("| {} | `{}` |", line.kind, line.payload);
+        assert!(
+            page.contains(&row),
+            "docs/formats/journal.md has no line that begins with {row}"
+        );
+    }
 }
 
 #[test]
 fn a_shop_sees_its_own_and_an_advertiser_what_it_pays_for() {
-    let (own, advertiser) = (slug("scarpe-roma"), slug("vini-toscani"));
-    let open = tell(examples().swap_remove(15)).unwrap();
-    assert_eq!(open.for_shop(&own).as_ref(), Some(&open));
-    assert_eq!(open.for_shop(&advertiser), None);
-    let lead = tell(lead_settled(LeadOutcome::Confirmed)).unwrap();
-    assert_eq!(lead.for_shop(&own).as_ref(), Some(&lead));
-    let seen = lead.for_shop(&advertiser).unwrap();
-    assert_eq!((seen.message, &seen.what), (None, &lead.what));
-    assert_eq!(lead.for_shop(&slug("other")), None);
-    let voided = tell(lead_settled(LeadOutcome::Voided(VoidReason::KnownToSite))).unwrap();
-    let reason = |shop| serde_json::to_value(voided.for_shop(shop).unwrap()).unwrap()["reason"].clone();
-    assert_eq!(reason(&advertiser), json!("known_to_site"));
-    assert_eq!(
-        reason(&own),
-        json!(null),
-        "what a customer did elsewhere is not the shop's to know"
+    let (own, advertiser, other) = (
+        Viewer::Shop(SHOP),
+        Viewer::Shop(ADVERTISER),
+        Viewer::Shop(ShopNumber(3)),
     );
-    let seen = serde_json::to_value(tell(aggregate()).unwrap().for_shop(&advertiser).unwrap()).unwrap();
-    assert_eq!(seen["hits"].as_array().unwrap().len(), 1);
+    let open = examples().swap_remove(15);
+    assert_eq!(seen(&open, own), tell(&open));
+    assert_eq!(seen(&open, advertiser), None);
+    let lead = lead_settled(LeadOutcome::Confirmed);
+    assert_eq!(seen(&lead, own), tell(&lead));
+    let told = seen(&lead, advertiser).unwrap();
     assert_eq!(
-        (&seen["hits"][0]["count"], &seen["shop"]),
+        (told.message, Some(told.what)),
+        (None, tell(&lead).map(|notice| notice.what))
+    );
+    assert_eq!(seen(&lead, other), None);
+    let voided = lead_settled(LeadOutcome::Voided(VoidReason::KnownToSite));
+    let refused = lead_decided(LeadVerdict::Refused(LeadRefusal::VisitedBefore));
+    let reason = |event, viewer| serde_json::to_value(seen(event, viewer).unwrap()).unwrap()["reason"].clone();
+    for (event, why) in [(&voided, "known_to_site"), (&refused, "visited_before")] {
+        assert_eq!(reason(event, advertiser), json!(why));
+        assert_eq!(reason(event, Viewer::Operator), json!(why));
+        assert_eq!(
+            reason(event, own),
+            json!(null),
+            "what a customer did elsewhere is not the shop's to know"
+        );
+    }
+    let sums = serde_json::to_value(seen(&aggregate(), advertiser).unwrap()).unwrap();
+    assert_eq!(sums["hits"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&sums["hits"][0]["count"], &sums["shop"]),
         (&json!(5), &json!("vini-toscani"))
     );
-}
-
-#[tokio::test]
-async fn state_knows_whose_mail_was_attempted() {
-    let dir = scratch();
-    let (store, _) = open(dir.path());
-    let record = record(ended(Outcome::Delivered));
-    let shop = |store: &store::Store| store.state().notice(&record, &catalogue()).unwrap().unwrap().shop;
-    assert_eq!(shop(&store), None);
-    let decision = decided(Verdict::Send(plan()));
-    let mut payload = Vec::new();
-    decision.encode(&mut payload);
-    let mut turn = turn(append(&store, 1));
-    turn.puts = vec![Put::Timeline {
-        partition: record.partition,
-        object: message().event(),
-        id: raw(5),
-        wall: record.wall,
-        kind: decision.kind(),
-        payload: payload.into(),
-    }];
-    store.state().submit(turn);
-    settle(&store).unwrap();
-    assert!(store.fold_reached(std::time::Duration::from_secs(10)).await);
-    assert_eq!(shop(&store), Some(slug("scarpe-roma")));
+    assert_eq!(seen(&aggregate(), other), None);
+    let landing = examples().swap_remove(19);
+    assert_eq!(seen(&landing, advertiser).unwrap().message, None);
+    assert_eq!(seen(&landing, other), None);
 }

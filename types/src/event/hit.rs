@@ -1,75 +1,7 @@
-//! What recipients, and the machines between us and them, did with a mail, and what was made of it.
+//! What an open or a click is: who asks, for what, and what that is taken for.
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
-
-use crate::id::{CampaignNumber, EventId, MessageId, ShopNumber};
-use crate::network::Network;
-
-/// A mail's pixel was fetched by someone or something.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Opened {
-    /// Which mail.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose mail.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// The client's `User-Agent`, reduced to a class.
-    #[n(2)]
-    pub agent: AgentClass,
-    /// Where the request came from, truncated.
-    #[n(3)]
-    pub network: Option<Network>,
-    /// Whether anything was shown.
-    #[n(4)]
-    #[cbor(default)]
-    pub visit: Visit,
-    /// Whether forged or damaged tokens came from the same network shortly before.
-    #[n(5)]
-    #[cbor(default)]
-    pub suspect: bool,
-}
-
-/// A mail's link was followed by someone or something.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Clicked {
-    /// Which mail.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose mail.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// Which offer; [`CampaignNumber::NONE`] for a link to the shop's own site.
-    #[n(2)]
-    pub campaign: CampaignNumber,
-    /// The offer's place in the mail, from 0.
-    #[n(3)]
-    pub slot: u8,
-    /// The client's `User-Agent`, reduced to a class.
-    #[n(4)]
-    pub agent: AgentClass,
-    /// The click's own id, minted at the redirect and handed to the landing page, encrypted. Missing in old records.
-    #[n(5)]
-    pub click: Option<EventId>,
-    /// Where the request came from, truncated.
-    #[n(6)]
-    pub network: Option<Network>,
-    /// Whether anything was followed.
-    #[n(7)]
-    #[cbor(default)]
-    pub visit: Visit,
-    /// Whether forged or damaged tokens came from the same network shortly before.
-    #[n(8)]
-    #[cbor(default)]
-    pub suspect: bool,
-    /// Whether the token was signed with a key that is known to others: it leads on, and counts for nothing.
-    #[n(9)]
-    #[cbor(default)]
-    pub untrusted: bool,
-}
 
 /// Whether a request shows that something was seen or followed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
@@ -86,6 +18,17 @@ pub enum Visit {
     /// A GET that says it was made in advance (prefetch, prerender, preview).
     #[n(2)]
     Prefetch,
+}
+
+impl Visit {
+    /// Returns what a request that shows nothing adds to its sentence.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Real => "",
+            Self::Head => ", which asked for the head alone",
+            Self::Prefetch => ", which says that it did so in advance",
+        }
+    }
 }
 
 /// What a `User-Agent` says about who asks; a first guess, judged later.
@@ -111,6 +54,20 @@ pub enum AgentClass {
     /// Gmail's image proxy, which fetches when the mail is first shown.
     #[n(5)]
     GmailProxy,
+}
+
+impl AgentClass {
+    /// Returns who asked, for people.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Client => "a browser or mail client",
+            Self::Proxy => "a provider's image proxy",
+            Self::ApplePrivacy => "Apple's Mail Privacy Protection",
+            Self::GmailProxy => "Gmail's image proxy",
+            Self::Machine => "a program",
+            Self::Unknown => "something that does not say what it is",
+        }
+    }
 }
 
 /// What kind of thing a hit is.
@@ -192,55 +149,19 @@ impl HitClass {
     pub const fn is_machine(self) -> bool {
         matches!(self, Self::AppleMpp | Self::Scanner)
     }
-}
 
-/// Which look at a mail's hits a verdict comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum Round {
-    /// Two minutes after the hit; may still change.
-    #[n(0)]
-    Provisional,
-    /// Thirty minutes after the hit.
-    #[n(1)]
-    Final,
-}
-
-/// A mail's opens and clicks were judged, by one version of the rules.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct Judged {
-    /// Which mail.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose mail.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// The version of the rules.
-    #[n(2)]
-    pub rules: u32,
-    /// What each hit was taken for: only hits whose verdict is new or has changed.
-    #[n(3)]
-    pub hits: Vec<HitVerdict>,
-}
-
-/// What one hit was taken for.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct HitVerdict {
-    /// The event of the open or click.
-    #[n(0)]
-    pub hit: EventId,
-    /// Whether it may still change.
-    #[n(1)]
-    pub round: Round,
-    /// Who or what it was.
-    #[n(2)]
-    pub class: HitClass,
-    /// Why; empty for people.
-    #[n(3)]
-    pub reasons: Vec<HitReason>,
+    /// Returns whose a hit is, for people.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Human => "a person's",
+            Self::AppleMpp => "Apple's Mail Privacy Protection's, which fetches whether or not anybody looks,",
+            Self::GmailProxy => "a person's, through Gmail's image proxy,",
+            Self::OtherProxy => "a person's, through a provider's image proxy,",
+            Self::Scanner => "a scanner's",
+            Self::Prefetch => "one made in advance",
+            Self::Test => "a test",
+        }
+    }
 }
 
 /// What spoke for a machine. Stable codes, seen in API answers and metrics.
@@ -301,62 +222,21 @@ impl HitReason {
             Self::UntrustedKey => "untrusted_key",
         }
     }
-}
 
-/// Hits that name nobody, added up over a moment, so that statistics hold them without anything about a person.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct AggregateCounted {
-    /// By shop, campaign, kind and class; each combination once.
-    #[n(0)]
-    pub hits: Vec<AggregateHit>,
-}
-
-/// How many hits of one kind there were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct AggregateHit {
-    /// Whose mails.
-    #[n(0)]
-    pub shop: ShopNumber,
-    /// Which offer; `None` for opens.
-    #[n(1)]
-    pub campaign: Option<CampaignNumber>,
-    /// What kind.
-    #[n(2)]
-    pub kind: HitKind,
-    /// What the agents said; there is no more to judge by.
-    #[n(3)]
-    pub class: HitClass,
-    /// How many.
-    #[n(4)]
-    pub count: u32,
-}
-
-/// A person changed a preference on a mail's page. Unsubscribing is an event of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct PreferenceChanged {
-    /// The mail it came from; the runner finds the person by it.
-    #[n(0)]
-    pub message: MessageId,
-    /// At which shop.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// What changed.
-    #[n(2)]
-    pub preference: Preference,
-}
-
-/// What a person can choose on a mail's page, beside unsubscribing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[cbor(index_only)]
-pub enum Preference {
-    /// Opens and clicks of this shop's mails are not recorded any more, those of mails already sent included.
-    #[n(0)]
-    StopTracking,
-    /// Unsubscribing, from shop or network, was a mistake: offers in mails of this shop are welcome again.
-    #[n(1)]
-    ResumeOffers,
+    /// Returns what spoke for a machine, for people.
+    pub(super) const fn sentence(self) -> &'static str {
+        match self {
+            Self::OwnPeople => "the recipient belongs to the shop or an advertiser",
+            Self::InAdvance => "the request asked for the head alone, or was made in advance",
+            Self::ProxyAgent => "the agent names a provider's proxy",
+            Self::MachineAgent => "the agent names a program, or nothing",
+            Self::ScannerNetwork => "the network is known to belong to scanners",
+            Self::BadTokens => "forged or damaged tokens came from the same network",
+            Self::TooSoon => "it came too soon after the mail was delivered",
+            Self::Burst => "several links of the mail were followed within seconds",
+            Self::SecondNetwork => "the same link was followed from another network within seconds",
+            Self::ProbedBefore => "the same network had just asked for the head of the same link",
+            Self::UntrustedKey => "the link was signed with a key that others know",
+        }
+    }
 }
