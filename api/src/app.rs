@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use types::address::PersonKeyer;
 use types::catalogue::{Catalogue, ShopSpec};
-use types::port::Queues;
+use types::port::{Health, Queues};
 use types::time::{Clock, Timestamp};
 use types::token::TokenKeys;
 
@@ -58,6 +58,8 @@ pub struct Deps {
     pub shop_hook: ShopHook,
     /// The mail engine's queues.
     pub queues: Arc<dyn Queues>,
+    /// Every part that knows whether it is well; `/healthz` answers from them.
+    pub health: Vec<Arc<dyn Health>>,
     /// Whether the service is ready; `/readyz` answers from it.
     pub ready: watch::Receiver<bool>,
 }
@@ -76,6 +78,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) shop_hook: ShopHook,
     pub(crate) queues: Arc<dyn Queues>,
+    pub(crate) health: Vec<Arc<dyn Health>>,
     pub(crate) ready: watch::Receiver<bool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) limits: Limits,
@@ -127,6 +130,7 @@ impl App {
             registry: deps.registry,
             shop_hook: deps.shop_hook,
             queues: deps.queues,
+            health: deps.health,
             ready: deps.ready,
         }))
     }

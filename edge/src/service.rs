@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use types::catalogue::ShopSpec;
-use types::port::{Outbox, Queues};
+use types::port::{Health, Outbox, Queues};
 use types::time::Clock;
 use types::token::{TokenKeys, VerpKey};
 use types::withdrawals::Withdrawals;
@@ -45,6 +45,7 @@ pub struct Service {
     pub operator_key: Option<String>,
     settings: Settings,
     store: Store,
+    projector: Option<projection::Projector>,
     mta: mta::Mta,
     scheduler: scheduler::Scheduler,
     ready: watch::Sender<bool>,
@@ -136,6 +137,7 @@ impl Service {
         let opened = tokio::task::spawn_blocking(move || store::open(opening.0, opening.1, &opening.2)).await?;
         let (store, replay) =
             opened.with_context(|| format!("opening the data in {}", settings.store.data_dir.display()))?;
+        let projector = project(&settings, &store, &clock, &registry)?;
         let operator_key = api::auth::ensure_operator_key(store.secrets())?;
         let tokens = TokenKeys::new(&store.secrets().token_secrets()).distrust(store.secrets().distrusted_tokens());
         let tokens = Arc::new(tokens);
@@ -183,6 +185,9 @@ impl Service {
                 registry: registry.clone(),
                 shop_hook: dns_records(&settings, &store),
                 queues,
+                health: std::iter::once(Arc::new(store.clone()) as Arc<dyn Health>)
+                    .chain(projector.as_ref().map(projection::Projector::health))
+                    .collect(),
                 ready: readiness,
             },
         );
@@ -218,6 +223,7 @@ impl Service {
             operator_key,
             settings,
             store,
+            projector,
             mta,
             scheduler,
             ready,
@@ -234,6 +240,7 @@ impl Service {
         let Self {
             settings,
             store,
+            projector,
             mta,
             scheduler,
             ready,
@@ -255,6 +262,11 @@ impl Service {
                 tracing::error!(%error, "the runners could not be drained");
             }
             store.close().await;
+            // The journal has ended: what Redis takes at once still goes there.
+            let shipped = tokio::task::spawn_blocking(|| projector.map(projection::Projector::close)).await;
+            if let Err(error) = shipped {
+                tracing::error!(%error, "the projection to Redis could not be ended");
+            }
             stop_admin.cancel();
             if let Err(error) = admin.await {
                 tracing::error!(%error, "the admin listener ended badly");
@@ -266,6 +278,20 @@ impl Service {
             tracing::warn!("the drain took longer than its grace; what is unfinished stays spooled");
         }
     }
+}
+
+/// Starts the projection to Redis, if there is to be one.
+fn project(
+    settings: &Settings,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+) -> anyhow::Result<Option<projection::Projector>> {
+    let started = settings
+        .redis
+        .clone()
+        .map(|redis| projection::Projector::start(redis, store.clone(), Arc::clone(clock), registry));
+    started.transpose().context("starting the projection to Redis")
 }
 
 /// The listeners' sockets, bound.

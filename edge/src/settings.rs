@@ -20,6 +20,8 @@ pub struct Settings {
     pub drain_grace: Duration,
     /// Where data is, and how it is kept.
     pub store: store::Settings,
+    /// The projection to Redis, if there is to be one.
+    pub redis: Option<projection::Settings>,
     /// The API and admin listeners.
     pub api: api::Settings,
     /// The public listener.
@@ -72,7 +74,7 @@ pub struct Config {
     delivery: mta::Config,
     webhooks: mta::webhook::Config,
     policy: policy::Config,
-    redis: store::redis::Config,
+    redis: projection::Config,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -194,8 +196,8 @@ impl Config {
         if listen.tracker_tls.is_some() && tracker.certificates.is_none() {
             faults.push("tracker.certificates: is missing: listen.tracker_tls needs certificates".to_owned());
         }
-        let mut store = section("store", faults, |faults| self.store.resolve(faults));
-        store.redis = section("redis", faults, |faults| self.redis.resolve(faults));
+        let store = section("store", faults, |faults| self.store.resolve(faults));
+        let redis = section("redis", faults, |faults| self.redis.resolve(faults));
         let delivery = section("delivery", faults, |faults| self.delivery.resolve(faults));
         let scheduler = scheduler::Settings {
             policy: section("policy", faults, |faults| self.policy.resolve(faults)),
@@ -216,6 +218,7 @@ impl Config {
                 faults,
             ),
             store,
+            redis,
             api: section("api", faults, |faults| self.api.resolve(faults)),
             tracker,
             submit: section("submit", faults, |faults| self.submit.resolve(faults)),

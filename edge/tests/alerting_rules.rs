@@ -318,7 +318,7 @@ async fn bounds_metrics_and_thresholds_are_those_of_the_service() {
                         .filter(|base| code.contains(&format!("\"{base}\"")))
                 })
                 .unwrap_or(&name);
-            // `store_redis_` stands for all that begin so.
+            // `projection_` stands for all that begin so.
             let end = if base.ends_with('_') { "" } else { "\"" };
             if !code.contains(&format!("\"{base}{end}")) && !scraped.contains(&format!("# TYPE {base} ")) {
                 unknown.insert(format!("{name} in {}", file.display()));

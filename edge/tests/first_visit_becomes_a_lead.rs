@@ -28,11 +28,11 @@ async fn one_click_of_a_person_is_one_lead_everywhere() {
     let redis = Redis::start();
     let folder = tempfile::tempdir().unwrap();
     let mut stage = Stage::start(folder.path(), |settings| {
-        let written = store::redis::Config {
+        let written = projection::Config {
             url: Some(redis.url()),
-            ..store::redis::Config::default()
+            ..projection::Config::default()
         };
-        settings.store.redis = written.resolve(&mut Vec::new());
+        settings.redis = written.resolve(&mut Vec::new());
     })
     .await;
     let advertiser = stage.key_of("caffe-etna").await;

@@ -55,7 +55,7 @@ async fn every_query_of_boards_and_rules_has_an_answer() {
     prometheus
         .reaches("sum(scheduler_leads_total{verdict='confirmed'})", 1.0)
         .await;
-    prometheus.reaches("sum(store_redis_records_total)", 1.0).await;
+    prometheus.reaches("sum(projection_records_total)", 1.0).await;
     let took = prometheus
         .query("max_over_time(scrape_duration_seconds[10m])")
         .await
@@ -138,11 +138,11 @@ async fn start(folder: &Path, redis: &Redis) -> Stage {
         _ => Manner::Accept,
     }));
     Stage::start_before(sink.await.unwrap(), folder, |settings| {
-        let written = store::redis::Config {
+        let written = projection::Config {
             url: Some(redis.url()),
-            ..store::redis::Config::default()
+            ..projection::Config::default()
         };
-        settings.store.redis = written.resolve(&mut Vec::new());
+        settings.redis = written.resolve(&mut Vec::new());
         settings.listen.tracker_tls = Some(([127, 0, 0, 1], port).into());
         settings.tracker.certificates = Some(certificates);
         settings.webhooks.ca_file = Some(trusted);

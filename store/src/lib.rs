@@ -33,7 +33,6 @@ mod medium;
 mod metrics;
 mod open;
 mod recovery;
-pub mod redis;
 mod secrets;
 mod segment;
 mod settings;
@@ -58,7 +57,8 @@ pub use secrets::Secrets;
 pub use settings::{Config, Settings};
 pub use spool::{Spool, SpoolError, Spooled};
 pub use state::{
-    OutboxEntry, Put, State, StateError, StoredChange, StoredClaim, StoredEvent, Suppression, SuppressionList, Turn,
+    Observer, OutboxEntry, Put, State, StateError, StoredChange, StoredClaim, StoredEvent, Suppression,
+    SuppressionList, Turn,
 };
 pub use store::Store;
 pub use tail::{Tail, TailError};

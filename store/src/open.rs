@@ -28,7 +28,6 @@ use crate::keeper::Keeper;
 use crate::medium::{Medium, replace};
 use crate::metrics::Metrics;
 use crate::recovery::{Files, Replay, Tail, read_tail};
-use crate::redis::{Changes, Projector, Sources};
 use crate::secrets::Secrets;
 use crate::segment::Kind;
 use crate::settings::Settings;
@@ -100,7 +99,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
     let (disk, intake) = entrance(&settings, &dirs, &metrics);
     let imports = Imports::open_in(dirs.data.join("imports"), Arc::clone(&settings.medium))
         .doing(|| "opening the imports".to_owned())?;
-    let mut parts = Parts {
+    let parts = Parts {
         journal: Arc::new(Journal {
             commits: Arc::clone(&commits),
             mint: IdMint::new(settings.node, meta.last_id.max(tail.last_id)),
@@ -122,7 +121,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         incarnation,
         makers: [Arc::clone(&journal_track.maker), Arc::clone(&spool_track.maker)],
         bell: Arc::default(),
-        redis: None,
+        observer: Arc::default(),
         threads: Mutex::default(),
         _lock: lock,
     };
@@ -146,37 +145,16 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         sweeping: 0,
     };
     let threads = start(
-        &mut parts,
+        &parts,
         &settings,
         (journal_track, spool_track),
         (segments, shelf),
         keeper,
         metrics,
-        registry,
     )
     .doing(|| "starting threads".to_owned())?;
     *crate::sync::lock(&parts.threads) = threads;
     Ok((Store(Arc::new(parts)), replay))
-}
-
-/// Returns what is projected to Redis.
-fn sources(parts: &Parts, clock: Arc<dyn Clock>) -> Sources {
-    let state = &parts.state;
-    let (turns, commits, applied) = (&state.turns, &parts.commits, &state.applied);
-    Sources {
-        state: State::new(
-            Arc::clone(&state.tables),
-            Arc::clone(turns),
-            Arc::clone(commits),
-            Arc::clone(applied),
-        ),
-        commits: Arc::clone(commits),
-        applied: Arc::clone(applied),
-        segments: Arc::clone(&parts.segments),
-        catalogue: Arc::clone(&parts.catalogue),
-        clock,
-        incarnation: parts.incarnation,
-    }
 }
 
 /// Makes what lets work in.
@@ -251,13 +229,12 @@ fn survey(settings: &Settings) -> Result<Survey, OpenError> {
 
 /// Starts all threads; the commit thread's handle is the first.
 fn start(
-    parts: &mut Parts,
+    parts: &Parts,
     settings: &Settings,
     (journal, spool): (Track, Track),
     (segments, shelf): (Arc<Segments>, Arc<Shelf>),
     keeper: Keeper,
     metrics: Metrics,
-    registry: &Registry,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     let (syncer, sync) = Syncer::new(Arc::clone(&spool.maker));
     let committer = Committer {
@@ -269,7 +246,6 @@ fn start(
         syncer,
         segment_life: settings.journal_retention / SEGMENTS_A_RETENTION,
     };
-    let changes = settings.redis.as_ref().map(|_| Arc::<Changes>::default());
     let writer = Writer {
         tables: Arc::clone(&parts.state.tables),
         turns: Arc::clone(&parts.state.turns),
@@ -278,14 +254,13 @@ fn start(
         journal: Arc::clone(&parts.journal),
         spool: Arc::clone(&parts.spool),
         claims: parts.claims.clone(),
-        changes: changes.clone(),
+        observer: Arc::clone(&parts.observer),
         metrics,
     };
     let [journal_maker, spool_maker] = parts.makers.clone();
     let (disk, poll) = (Arc::clone(&parts.disk), settings.disk_poll);
-    let sources = sources(parts, Arc::clone(&keeper.clock));
     let commits = &parts.commits;
-    let mut threads = vec![
+    let threads = vec![
         spawn("store-commit", commits, move || committer.run())?,
         spawn("store-spool-sync", commits, sync)?,
         spawn("store-journal-files", commits, move || journal_maker.run())?,
@@ -294,11 +269,6 @@ fn start(
         spawn("store-keeper", commits, move || keeper.run())?,
         spawn("store-disk", commits, move || disk.run(poll))?,
     ];
-    if let Some((redis, changes)) = settings.redis.clone().zip(changes) {
-        let (projector, thread) = Projector::start(redis, sources, changes, registry)?;
-        parts.redis = Some(projector);
-        threads.push(thread);
-    }
     Ok(threads)
 }
 

@@ -9,7 +9,6 @@ use serde::Deserialize;
 use types::setting::{bytes_or, duration_or};
 
 use crate::medium::{Medium, RealMedium};
-use crate::redis;
 
 /// The smallest segment that makes sense; smaller ones are for tests of rotation.
 const SEGMENT_BYTES_MIN: u64 = 4 << 10;
@@ -57,8 +56,6 @@ pub struct Settings {
     pub history_kept: Duration,
     /// Claims at once whose accept is under way or not yet in state.
     pub claims_pending_max: usize,
-    /// Where events and counts are shipped for others to read; `None`: nowhere.
-    pub redis: Option<redis::Settings>,
     /// Where bytes go; tests put a failing medium here.
     pub medium: Arc<dyn Medium>,
 }
@@ -84,7 +81,6 @@ impl Default for Settings {
             claims_kept: CLAIMS_KEPT_MIN,
             history_kept: Duration::from_hours(400 * 24),
             claims_pending_max: 262_144,
-            redis: None,
             medium: Arc::new(RealMedium),
         }
     }

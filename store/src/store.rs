@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
 use types::id::PartitionId;
+use types::port::Health;
 
 use crate::catalogue::CatalogueHandle;
 use crate::claims::Claims;
@@ -16,13 +17,12 @@ use crate::commit::Commits;
 use crate::disk::Disk;
 use crate::imports::Imports;
 use crate::intake::Intake;
-use crate::journal::{Journal, Segments};
+use crate::journal::{Journal, Position, Record, Segments};
 use crate::keeper::Bell;
-use crate::redis::Projector;
 use crate::secrets::Secrets;
 use crate::segment::Maker;
 use crate::spool::Spool;
-use crate::state::State;
+use crate::state::{Observer, State};
 use crate::sync::lock;
 
 /// An open data directory. Clones share it; when the last is dropped it is closed without a last sync of state.
@@ -44,7 +44,7 @@ pub(crate) struct Parts {
     pub(crate) incarnation: [u8; 16],
     pub(crate) makers: [Arc<Maker>; 2],
     pub(crate) bell: Arc<Bell>,
-    pub(crate) redis: Option<Projector>,
+    pub(crate) observer: Arc<OnceLock<Arc<dyn Observer>>>,
     /// The threads that write, in the order in which they end, and those that help them.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held for as long as the directory is ours.
@@ -56,6 +56,29 @@ impl fmt::Debug for Parts {
         f.debug_struct("Store")
             .field("commits", &self.commits)
             .finish_non_exhaustive()
+    }
+}
+
+impl Health for Store {
+    fn findings(&self) -> Vec<(&'static str, String)> {
+        let mut findings = Vec::new();
+        if *self.0.commits.failed().borrow() {
+            let what = "a write, a sync or a read of state failed: nothing is accepted until a restart has recovered";
+            findings.push(("store", what.to_owned()));
+        }
+        if !self.0.disk.accepts() {
+            let free = self.0.disk.free_bytes();
+            findings.push((
+                "disk",
+                format!("{free} bytes are free, below the floor: new work is refused"),
+            ));
+        }
+        let damaged = self.0.segments.metrics().spool_damaged.get();
+        if damaged > 0 {
+            let what = format!("{damaged} records of the spool were found damaged: look at the disk");
+            findings.push(("spool", what));
+        }
+        findings
     }
 }
 
@@ -122,58 +145,66 @@ impl Store {
         self.0.commits.fail(what, cause);
     }
 
-    /// Returns what an operator must look at, each as the part concerned and what is wrong with it; empty when healthy.
+    /// Lets somebody see what is written to state from now on. One observer a store, for its life.
     ///
-    /// What mends itself by waiting is none of it: that Redis is away is a metric.
-    pub fn health(&self) -> Vec<(&'static str, String)> {
-        let mut findings = Vec::new();
-        if *self.0.commits.failed().borrow() {
-            let what = "a write, a sync or a read of state failed: nothing is accepted until a restart has recovered";
-            findings.push(("store", what.to_owned()));
-        }
-        if !self.0.disk.accepts() {
-            let free = self.0.disk.free_bytes();
-            findings.push((
-                "disk",
-                format!("{free} bytes are free, below the floor: new work is refused"),
-            ));
-        }
-        let damaged = self.0.segments.metrics().spool_damaged.get();
-        if damaged > 0 {
-            let what = format!("{damaged} records of the spool were found damaged: look at the disk");
-            findings.push(("spool", what));
-        }
-        let redis = self.0.redis.as_ref().and_then(Projector::finding);
-        findings.extend(redis.map(|finding| ("redis", finding)));
-        findings
+    /// # Panics
+    ///
+    /// When there is one already.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        let is_first = self.0.observer.set(observer).is_ok();
+        assert!(is_first, "a store has one observer");
+    }
+
+    /// Returns the position of the oldest record that the journal still holds, or of the first to come.
+    pub fn journal_begins(&self) -> Position {
+        Position(self.0.segments.first())
+    }
+
+    /// Asks that records after `position` be kept beyond their retention, though not beyond the bound of all segments.
+    /// Position 0 keeps all.
+    pub fn hold_journal_after(&self, position: Position) {
+        self.0.segments.hold_after(position.0);
     }
 
     /// Waits until state holds all that was appended when this was called. False if `limit` was over before, or the store
     /// has failed.
     pub async fn fold_reached(&self, limit: Duration) -> bool {
         let (_, last) = self.0.commits.heads();
+        timeout(limit, self.folded_up_to(&last)).await.unwrap_or(false)
+    }
+
+    /// Waits until state holds some records. False if the store has failed.
+    pub async fn folded(&self, records: &[Record]) -> bool {
+        let mut last = vec![0; PartitionId::COUNT];
+        for record in records {
+            if let Some(last) = last.get_mut(usize::from(record.partition.number())) {
+                *last = record.position.0;
+            }
+        }
+        self.folded_up_to(&last).await
+    }
+
+    /// Waits until state has come to a position in each partition. False if the store has failed.
+    async fn folded_up_to(&self, last: &[u64]) -> bool {
         let applied = &self.0.state.applied;
         let (mut changed, mut failed) = (applied.changed(), self.failed());
         let reached = || {
             let numbers = 0..=PartitionId::CATALOGUE.number();
             numbers
                 .filter_map(PartitionId::new)
-                .zip(&last)
+                .zip(last)
                 .all(|(partition, last)| applied.of(partition) >= *last)
         };
-        let wait = async {
-            while !reached() {
-                tokio::select! {
-                    changed = changed.changed() => if changed.is_err() {
-                        return false;
-                    },
-                    // State gets nothing more.
-                    _ = failed.wait_for(|failed| *failed) => return false,
-                }
+        while !reached() {
+            tokio::select! {
+                changed = changed.changed() => if changed.is_err() {
+                    return false;
+                },
+                // State gets nothing more.
+                _ = failed.wait_for(|failed| *failed) => return false,
             }
-            true
-        };
-        timeout(limit, wait).await.unwrap_or(false)
+        }
+        true
     }
 
     /// Ends everything in order: no more submissions; what was appended is committed; turns handed in are written; state
@@ -203,9 +234,6 @@ impl Parts {
         self.state.turns.close();
         self.disk.stop();
         self.bell.stop();
-        if let Some(redis) = &self.redis {
-            redis.stop();
-        }
         let this = thread::current().id();
         for (i, thread) in threads.into_iter().enumerate() {
             // A callback may hold the last handle, and runs on the commit thread, which cannot wait for itself.

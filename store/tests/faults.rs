@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use common::{Failing, append, event, numbers, open, open_with, partition, scratch, settings, settle, spooled};
 use store::{Batch, CommitFailed, SubmitError};
+use types::port::Health;
 
 /// Lets the n-th call fail after the store is open, sends until something fails, and restarts.
 fn check(n: u64, arm: impl Fn(&Failing, u64)) {
@@ -178,11 +179,11 @@ fn health_tells_what_an_operator_must_look_at() {
     with.disk_poll = Duration::from_millis(1);
     with.medium = medium.clone();
     let (store, _) = open_with(with).unwrap();
-    let parts = || store.health().into_iter().map(|(part, _)| part).collect::<Vec<_>>();
+    let parts = || store.findings().into_iter().map(|(part, _)| part).collect::<Vec<_>>();
     let wait_for = |expected: &[&str]| {
         let began = std::time::Instant::now();
         while parts() != expected {
-            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", store.health());
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", store.findings());
             std::thread::sleep(Duration::from_millis(1));
         }
     };

@@ -165,3 +165,11 @@ pub struct SiteLimits {
     /// Messages a second, over all connections.
     pub messages_per_second_max: Option<f64>,
 }
+
+/// A part of the service that knows whether it is well.
+pub trait Health: Send + Sync {
+    /// Returns what an operator must look at, each as the part concerned and what is wrong with it; empty when healthy.
+    ///
+    /// What mends itself by waiting is none of it: that Redis is away is a metric.
+    fn findings(&self) -> Vec<(&'static str, String)>;
+}

@@ -145,6 +145,7 @@ impl World {
                         value: "v=DKIM1; p=…".to_owned(),
                     }])
                 }),
+                health: vec![Arc::new(store.clone())],
                 queues: Arc::clone(&queues) as Arc<dyn Queues>,
                 ready: readiness,
             },

@@ -8,6 +8,7 @@
 
 mod automation;
 pub(crate) mod cells;
+mod scan;
 mod sweep;
 pub(crate) mod tables;
 pub(crate) mod tracked;
@@ -30,6 +31,7 @@ pub use tables::StoredClaim;
 pub(crate) use tables::Tables;
 pub use tracked::{StoredLead, TrackedPut, Visit};
 pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
+pub use writer::Observer;
 use writer::Turns;
 
 use crate::commit::Commits;

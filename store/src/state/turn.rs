@@ -169,7 +169,7 @@ pub struct OutboxEntry {
 
 impl Turn {
     /// Returns whether the turn erases what earlier ones wrote.
-    pub(crate) fn erases(&self) -> bool {
+    pub fn erases(&self) -> bool {
         let erases = |put: &Put| matches!(put, Put::Tracked(TrackedPut::Erase { .. }));
         self.puts.iter().any(erases)
     }

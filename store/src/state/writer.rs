@@ -1,7 +1,7 @@
 //! The state writer: takes turns whose position is durable and writes them, several as one batch.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::turn::{Put, Turn};
@@ -10,9 +10,16 @@ use crate::claims::Claims;
 use crate::commit::Commits;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
-use crate::redis::Changes;
 use crate::spool::Spool;
 use crate::sync::{lock, wait};
+
+/// Sees each batch of turns after it is in state, and before state says so: whoever waits for that finds it seen.
+///
+/// It is called on the state writer's thread, which everyone's state waits for: it must not wait.
+pub trait Observer: Send + Sync {
+    /// Takes note of turns that were written.
+    fn written(&self, turns: &[Turn]);
+}
 
 /// Turns of one batch. More would make one slow write of many.
 const TURNS_MAX: usize = 256;
@@ -117,8 +124,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Arc<Journal>,
     pub(crate) spool: Arc<Spool>,
     pub(crate) claims: Claims,
-    /// Told what changed, if anyone wants to know.
-    pub(crate) changes: Option<Arc<Changes>>,
+    /// Sees what changed, if anyone wants to know.
+    pub(crate) observer: Arc<OnceLock<Arc<dyn Observer>>>,
     pub(crate) metrics: Metrics,
 }
 
@@ -167,8 +174,8 @@ impl Writer {
             _ => None,
         }));
         // Before it is said that they are in state: whoever waits for that finds them noted.
-        if let Some(changes) = &self.changes {
-            changes.note(turns);
+        if let Some(observer) = self.observer.get() {
+            observer.written(turns);
         }
         self.applied.raise(turns);
         Ok(())

@@ -29,7 +29,7 @@ async fn lose(rig: &mut Rig, master: &mut Server, replica: &Server) {
     master.command::<u64>("CLIENT KILL TYPE replica");
     rig.load.make(20_000);
     rig.load.folded().await;
-    until("the master has it", || rig.metric("store_redis_lag_records") < 0.5).await;
+    until("the master has it", || rig.metric("projection_lag_records") < 0.5).await;
     master.kill();
     rig.load.make(1000);
     replica.signal("-CONT");
@@ -47,7 +47,7 @@ async fn a_replica_is_promoted_by_hand() {
     let nodes = || -> Vec<Connection> { vec![replica.connect()] };
     rig.exact(nodes).await;
     assert!(lost < 23_000, "nothing was lost: {lost}");
-    assert!(rig.metric("store_redis_lost_records_total") > 1000.0);
+    assert!(rig.metric("projection_lost_records_total") > 1000.0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,7 +62,7 @@ async fn a_replica_is_promoted_by_a_sentinel() {
     let mut rig = Rig::open(format!("redis+sentinel://127.0.0.1:{}/main", sentinel.port));
     lose(&mut rig, &mut master, &replica).await;
     rig.exact(|| vec![replica.connect()]).await;
-    assert!(rig.metric("store_redis_lost_records_total") > 1000.0);
+    assert!(rig.metric("projection_lost_records_total") > 1000.0);
 }
 
 /// Returns how many events a server holds.

@@ -22,13 +22,13 @@ async fn redis_hangs() {
     }
     // Nobody who appends waits for Redis, which would have taken all of the time.
     assert!(longest < Duration::from_secs(seconds) / 2, "{longest:?}");
-    until("it is told that redis is down", || rig.metric("store_redis_up") < 0.5).await;
-    assert!(rig.metric("store_redis_lag_records") > 1000.0);
-    assert!(rig.metric("store_redis_in_flight_bytes") < f64::from(17 << 20));
+    until("it is told that redis is down", || rig.metric("projection_up") < 0.5).await;
+    assert!(rig.metric("projection_lag_records") > 1000.0);
+    assert!(rig.metric("projection_in_flight_bytes") < f64::from(17 << 20));
     server.signal("-CONT");
     rig.exact(|| vec![server.connect()]).await;
     assert!(rig.retries("timeout") > 0.5);
-    until("the lag is gone", || rig.metric("store_redis_lag_records") < 0.5).await;
+    until("the lag is gone", || rig.metric("projection_lag_records") < 0.5).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,9 +38,9 @@ async fn redis_is_far_away() {
     let proxy = Proxy::start(server.port, delay).await;
     let mut rig = Rig::open_with(
         format!("redis://127.0.0.1:{}", proxy.port),
-        store::redis::Config {
+        projection::Config {
             timeout: Some("5s".to_owned()),
-            ..store::redis::Config::default()
+            ..projection::Config::default()
         },
     );
     rig.load.make(100);
@@ -50,10 +50,10 @@ async fn redis_is_far_away() {
     let mut lagged = 0.0_f64;
     for _ in 0..100 {
         rig.load.make(200);
-        lagged = lagged.max(rig.metric("store_redis_lag_records"));
+        lagged = lagged.max(rig.metric("projection_lag_records"));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    until("all has arrived", || rig.metric("store_redis_lag_records") < 0.5).await;
+    until("all has arrived", || rig.metric("projection_lag_records") < 0.5).await;
     assert!(lagged > 200.0, "the lag rose to {lagged} only");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     rig.exact(|| vec![server.connect()]).await;

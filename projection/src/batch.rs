@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ::redis::Cmd;
+use redis::Cmd;
 use types::id::Slot;
 
-use super::keys::{Cell, Key};
+use crate::keys::{Cell, Key};
 
 /// Applies a batch; see there.
-pub(super) const SCRIPT: &str = include_str!("apply.lua");
+pub(crate) const SCRIPT: &str = include_str!("apply.lua");
 
 /// Fields of one operation: Lua's stack bounds what `unpack` takes.
 const FIELDS_MAX: usize = 1000;
 
 /// What one slot gets in one step.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(crate) struct Batch {
     /// By position, rising.
     events: Vec<(u64, Vec<u8>)>,
     hashes: BTreeMap<Key, Hash>,
@@ -31,13 +31,13 @@ struct Hash {
 }
 
 impl Batch {
-    pub(super) fn event(&mut self, position: u64, json: Vec<u8>) {
+    pub(crate) fn event(&mut self, position: u64, json: Vec<u8>) {
         self.bytes += json.len() + 48;
         self.events.push((position, json));
     }
 
     /// Puts a field's value; the last of several stays.
-    pub(super) fn put(&mut self, cell: Cell) {
+    pub(crate) fn put(&mut self, cell: Cell) {
         self.bytes += cell.field.len() + cell.value.as_ref().map_or(0, String::len) + 32;
         let hash = self.hashes.entry(cell.key).or_default();
         hash.ttl = cell.ttl.max(hash.ttl);
@@ -45,13 +45,13 @@ impl Batch {
     }
 
     /// Returns the bytes that it takes, about.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Returns the call of the script.
-    pub(super) fn call(self, slot: Slot, sha: &str, expected: &str, next: &str, stream_len: u64) -> Cmd {
-        let mut call = ::redis::cmd("EVALSHA");
+    pub(crate) fn call(self, slot: Slot, sha: &str, expected: &str, next: &str, stream_len: u64) -> Cmd {
+        let mut call = redis::cmd("EVALSHA");
         call.arg(sha).arg(2 + self.hashes.len());
         call.arg(watermark_key(slot)).arg(stream_key(slot));
         for key in self.hashes.keys() {
@@ -87,7 +87,7 @@ impl Batch {
 }
 
 /// Returns the key of a slot's watermark.
-pub(super) fn watermark_key(slot: Slot) -> String {
+pub(crate) fn watermark_key(slot: Slot) -> String {
     format!("{{s{:02}}}:watermark", slot.number())
 }
 

@@ -73,10 +73,10 @@ async fn tls_and_a_user_with_few_rights() {
     } = secured();
     let password = dir.path().join("password");
     fs::write(&password, "hunter2\n").unwrap();
-    let section = store::redis::Config {
+    let section = projection::Config {
         ca_file: Some(dir.path().join("ca.pem")),
         password_file: Some(password),
-        ..store::redis::Config::default()
+        ..projection::Config::default()
     };
     let mut rig = Rig::open_with(format!("rediss://staffetta@localhost:{tls}"), section);
     let nodes = || -> Vec<Connection> {

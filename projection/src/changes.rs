@@ -10,9 +10,10 @@ use foldhash::fast::RandomState;
 use types::id::{MessageId, PartitionId, PersonKey, ShopNumber, Slot};
 use types::tally::{CellKey, Counts, MailCounts};
 
-use super::keys::{Cell, Naming};
-use crate::state::{Put, TrackedPut, Turn, Visit};
-use crate::sync::lock;
+use crate::keys::{Cell, Naming};
+use crate::lock;
+use store::Observer;
+use store::state::{Put, TrackedPut, Turn, Visit};
 
 /// Values held for all slots together: some 16 MiB.
 const HELD_MAX: usize = 1 << 17;
@@ -30,7 +31,7 @@ struct Held {
 
 /// New values of one slot.
 #[derive(Debug, Default)]
-pub(super) struct Fresh {
+pub(crate) struct Fresh {
     cells: HashMap<CellKey, Counts, RandomState>,
     mails: HashMap<(PartitionId, MessageId), MailCounts, RandomState>,
     visits: HashMap<(PartitionId, PersonKey, ShopNumber), Visit, RandomState>,
@@ -38,7 +39,7 @@ pub(super) struct Fresh {
 
 /// More changed than is held: what it was is found in the journal.
 #[derive(Debug)]
-pub(super) struct Overflowed;
+pub(crate) struct Overflowed;
 
 impl Default for Changes {
     fn default() -> Self {
@@ -56,9 +57,9 @@ impl Held {
     }
 }
 
-impl Changes {
+impl Observer for Changes {
     /// Notes what a batch of turns has put into state.
-    pub(crate) fn note(&self, turns: &[Turn]) {
+    fn written(&self, turns: &[Turn]) {
         let mut held = lock(&self.0);
         for turn in turns {
             let erases = turn.erases();
@@ -107,14 +108,16 @@ impl Changes {
             }
         }
     }
+}
 
+impl Changes {
     /// Forgets everything: what changes from now on is noted again.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *lock(&self.0) = Held::new();
     }
 
     /// Takes what a slot has. Err: it is not known any more, of no slot.
-    pub(super) fn take(&self, slot: Slot) -> Result<Fresh, Overflowed> {
+    pub(crate) fn take(&self, slot: Slot) -> Result<Fresh, Overflowed> {
         let mut held = lock(&self.0);
         if held.overflowed {
             return Err(Overflowed);
@@ -134,7 +137,7 @@ impl Held {
 
 impl Fresh {
     /// Returns the values as Redis has them.
-    pub(super) fn cells<'a>(&'a self, naming: &'a Naming<'a>) -> impl Iterator<Item = Cell> + 'a {
+    pub(crate) fn cells<'a>(&'a self, naming: &'a Naming<'a>) -> impl Iterator<Item = Cell> + 'a {
         let counts = self.cells.iter().flat_map(|(key, counts)| naming.counts(key, counts));
         let mails = self.mails.iter();
         let mails = mails.filter_map(|((partition, message), counts)| naming.mail(*partition, *message, *counts));
@@ -150,7 +153,7 @@ mod tests {
     use types::tally::{Dimensions, Hour, Measure};
 
     use super::*;
-    use crate::journal::Position;
+    use store::Position;
 
     fn turn(cells: std::ops::Range<u32>, count: i64) -> Turn {
         let slot = Slot::new(7).expect("a slot");
@@ -180,7 +183,7 @@ mod tests {
     #[test]
     fn the_last_value_is_taken_once() {
         let changes = Changes::default();
-        changes.note(&[turn(0..2, 1), turn(0..1, 5)]);
+        changes.written(&[turn(0..2, 1), turn(0..1, 5)]);
         let slot = Slot::new(7).expect("a slot");
         let fresh = changes.take(slot).expect("few");
         let mut values: Vec<_> = fresh
@@ -198,11 +201,11 @@ mod tests {
         let changes = Changes::default();
         let slot = Slot::new(7).expect("a slot");
         let many = u32::try_from(HELD_MAX).expect("fits") + 1;
-        changes.note(&[turn(0..many, 1), turn(0..5, 2)]);
+        changes.written(&[turn(0..many, 1), turn(0..5, 2)]);
         changes.take(slot).expect_err("too many");
         assert!(lock(&changes.0).slots.iter().all(|fresh| fresh.cells.is_empty()));
         changes.clear();
-        changes.note(&[turn(0..5, 2)]);
+        changes.written(&[turn(0..5, 2)]);
         assert_eq!(changes.take(slot).expect("few").cells.len(), 5);
     }
 }

@@ -7,24 +7,24 @@ use std::time::Duration;
 use serde::Deserialize;
 use types::setting::{bytes_or, duration_or};
 
-use super::address::Address;
+use crate::address::Address;
 
 /// The projector's settings as meant.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    pub(super) address: Address,
+    pub(crate) address: Address,
     /// Authorities to trust, PEM; the system's if `None`.
-    pub(super) authorities: Option<Vec<u8>>,
+    pub(crate) authorities: Option<Vec<u8>>,
     /// How long an answer may take.
-    pub(super) timeout: Duration,
+    pub(crate) timeout: Duration,
     /// The longest wait between two tries.
-    pub(super) retry_max: Duration,
+    pub(crate) retry_max: Duration,
     /// Events kept in each slot's stream, about.
-    pub(super) stream_len: u64,
+    pub(crate) stream_len: u64,
     /// How long counts are kept after the hour, or the mail, that they belong to.
-    pub(super) counts_kept: Duration,
+    pub(crate) counts_kept: Duration,
     /// Bytes of batches on their way at once.
-    pub(super) window_bytes: usize,
+    pub(crate) window_bytes: usize,
 }
 
 /// The section `[redis]` of the settings file, as written.

@@ -7,25 +7,22 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
+use store::{Store, TailError};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use types::catalogue::Catalogue;
-use types::id::{PartitionId, Slot};
-use types::time::Clock;
+use types::id::Slot;
+use types::port::Health;
+use types::time::{Clock, Timestamp};
 
-use super::changes::Changes;
-use super::fault::Fault;
-use super::keys::Naming;
-use super::link::Eviction;
-use super::metrics::Metrics;
-use super::session::{Passed, Session};
-use super::settings::Settings;
-use crate::catalogue::CatalogueHandle;
-use crate::commit::Commits;
-use crate::journal::{Record, Segments};
-use crate::state::{Applied, State, StateError};
-use crate::sync::lock;
-use crate::tail::TailError;
+use crate::changes::Changes;
+use crate::fault::Fault;
+use crate::keys::Naming;
+use crate::link::Eviction;
+use crate::lock;
+use crate::metrics::Metrics;
+use crate::session::{Passed, Session};
+use crate::settings::Settings;
 
 /// The first wait after a failure; it doubles up to the setting `retry_max`.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -35,11 +32,12 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How long it is told that another node was seen at the same Redis; the two meet about each time that one waits.
 const SHARED_TOLD: Duration = Duration::from_mins(10);
 
-/// The store's handle on the projector.
+/// The projector. Dropped, it ends as soon as it may.
 #[derive(Debug)]
-pub(crate) struct Projector {
+pub struct Projector {
     findings: Arc<Mutex<Findings>>,
     stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
 }
 
 /// What an operator must change in the settings of Redis, or in ours.
@@ -50,28 +48,18 @@ struct Findings {
     shared: Option<Instant>,
 }
 
-/// What is projected.
-pub(crate) struct Sources {
-    pub(crate) state: State,
-    pub(crate) commits: Arc<Commits>,
-    pub(crate) applied: Arc<Applied>,
-    pub(crate) segments: Arc<Segments>,
-    pub(crate) catalogue: Arc<CatalogueHandle>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) incarnation: [u8; 16],
-}
-
 /// What outlives sessions.
-pub(super) struct Projection {
-    pub(super) sources: Sources,
-    pub(super) settings: Settings,
-    pub(super) metrics: Metrics,
-    pub(super) changes: Arc<Changes>,
+pub(crate) struct Projection {
+    pub(crate) store: Store,
+    clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) metrics: Metrics,
+    pub(crate) changes: Arc<Changes>,
     findings: Arc<Mutex<Findings>>,
     /// Slots that hold something of others, to be emptied.
-    pub(super) foreign: Vec<Slot>,
+    pub(crate) foreign: Vec<Slot>,
     /// Whether something of all slots was evicted, so that they are to be sent again.
-    pub(super) evicted: bool,
+    pub(crate) evicted: bool,
     /// Keys that Redis had evicted when it was last asked, and whether some went under an evicting policy.
     evicted_seen: Option<u64>,
     tainted: bool,
@@ -82,20 +70,23 @@ pub(super) struct Projection {
 }
 
 impl Projector {
-    /// Starts the thread. Err: the metrics' names are taken.
-    pub(crate) fn start(
-        settings: Settings,
-        sources: Sources,
-        changes: Arc<Changes>,
-        registry: &Registry,
-    ) -> io::Result<(Self, JoinHandle<()>)> {
+    /// Starts the thread, which ships what a store makes durable from now on, and what Redis lacks of what it holds. Err: the
+    /// metrics' names are taken, or the system makes no thread.
+    ///
+    /// # Panics
+    ///
+    /// When the store has an observer already: a store has one projector.
+    pub fn start(settings: Settings, store: Store, clock: Arc<dyn Clock>, registry: &Registry) -> io::Result<Self> {
+        let changes = Arc::<Changes>::default();
+        store.observe(Arc::clone(&changes) as Arc<dyn store::Observer>);
         let metrics = Metrics::register(registry).map_err(io::Error::other)?;
         // The client takes the process's provider. Whoever has chosen one before has chosen the same.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (stop, stopped) = watch::channel(false);
         let findings = Arc::<Mutex<Findings>>::default();
         let mut projection = Projection {
-            sources,
+            store,
+            clock,
             settings,
             metrics,
             changes,
@@ -117,26 +108,37 @@ impl Projector {
             }
             projection.metrics.up.set(0);
         };
-        let thread = thread::Builder::new().name("store-redis".to_owned()).spawn(run)?;
-        let projector = Self { findings, stop };
-        Ok((projector, thread))
+        let thread = thread::Builder::new().name("projection".to_owned()).spawn(run)?;
+        Ok(Self { findings, stop, thread })
     }
 
-    /// Returns what an operator must change, if anything.
-    pub(crate) fn finding(&self) -> Option<String> {
-        let findings = lock(&self.findings);
-        if findings.is_shared() {
-            return Some(
-                "another node ships to the same redis, and each undoes what the other did; set a url of its own"
-                    .to_owned(),
-            );
-        }
-        findings.eviction.clone()
-    }
-
-    /// Lets the thread end: soon if Redis takes what is left, or at once if it takes nothing.
-    pub(crate) fn stop(&self) {
+    /// Ends the thread: soon if Redis takes what is left, or at once if it takes nothing. Blocks; the store is closed before.
+    pub fn close(self) {
         self.stop.send_replace(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the projector's thread panicked");
+        }
+    }
+
+    /// Returns what an operator is to be told of it, for as long as it runs.
+    pub fn health(&self) -> Arc<dyn Health> {
+        Arc::new(Told(Arc::clone(&self.findings)))
+    }
+}
+
+/// What an operator is told.
+struct Told(Arc<Mutex<Findings>>);
+
+impl Health for Told {
+    fn findings(&self) -> Vec<(&'static str, String)> {
+        let findings = lock(&self.0);
+        let finding = if findings.is_shared() {
+            let what = "another node ships to the same redis, and each undoes what the other did; set a url of its own";
+            Some(what.to_owned())
+        } else {
+            findings.eviction.clone()
+        };
+        finding.map(|finding| ("redis", finding)).into_iter().collect()
     }
 }
 
@@ -193,12 +195,12 @@ impl Projection {
     }
 
     /// Takes note of where Redis was found.
-    pub(super) fn found(&mut self, position: u64) {
+    pub(crate) fn found(&mut self, position: u64) {
         if let Some(confirmed) = &mut self.confirmed {
             self.metrics.lost.inc_by(confirmed.position.saturating_sub(position));
             confirmed.position = position;
         } else {
-            let wall = self.sources.clock.now();
+            let wall = self.clock.now();
             self.confirmed = Some(Passed {
                 records: 0,
                 position,
@@ -209,22 +211,22 @@ impl Projection {
     }
 
     /// Takes note of another data directory's watermark. At the first start with a Redis it is what an older one left.
-    pub(super) fn found_another(&mut self) {
+    pub(crate) fn found_another(&mut self) {
         if self.confirmed.is_some() {
             lock(&self.findings).shared = Some(Instant::now());
         }
     }
 
     /// Takes note of what has arrived.
-    pub(super) fn confirmed(&mut self, passed: Passed) {
+    pub(crate) fn confirmed(&mut self, passed: Passed) {
         self.metrics.records.inc_by(passed.records);
         self.metrics.up.set(1);
         self.confirmed = Some(passed);
     }
 
     /// Tells how far Redis is behind.
-    pub(super) fn observe(&mut self) {
-        let durable = self.sources.commits.durable().borrow().0;
+    pub(crate) fn observe(&mut self) {
+        let durable = self.store.journal().durable().borrow().0;
         let Some(confirmed) = self.confirmed else { return };
         let lag = durable.saturating_sub(confirmed.position);
         self.metrics.lag_records.set(i64::try_from(lag).unwrap_or(i64::MAX));
@@ -232,14 +234,14 @@ impl Projection {
             self.caught_up = Instant::now();
         }
         // After a quiet hour the newest record that Redis has is old, and Redis is not behind.
-        let age = self.sources.clock.now().since(confirmed.wall);
+        let age = self.clock.now().since(confirmed.wall);
         self.metrics
             .lag_seconds
             .set(age.min(self.caught_up.elapsed()).as_secs_f64());
     }
 
     /// Takes note of what nodes say about eviction. True: keys were evicted, and are not any more.
-    pub(super) fn evictions(&mut self, nodes: &[Eviction]) -> bool {
+    pub(crate) fn evictions(&mut self, nodes: &[Eviction]) -> bool {
         let evicting = nodes.iter().find(|node| node.policy != "noeviction");
         lock(&self.findings).eviction = evicting.map(|node| {
             format!(
@@ -258,10 +260,14 @@ impl Projection {
         self.evicted
     }
 
-    pub(super) fn naming<'a>(&self, catalogue: &'a Catalogue) -> Naming<'a> {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn naming<'a>(&self, catalogue: &'a Catalogue) -> Naming<'a> {
         Naming {
             catalogue,
-            now: self.sources.clock.now(),
+            now: self.clock.now(),
             kept: self.settings.counts_kept,
         }
     }
@@ -270,44 +276,6 @@ impl Projection {
 impl Findings {
     fn is_shared(&self) -> bool {
         self.shared.is_some_and(|seen| seen.elapsed() < SHARED_TOLD)
-    }
-}
-
-impl Sources {
-    /// Waits until state holds all that has been appended.
-    pub(super) async fn folded_all(&self) {
-        let (_, last) = self.commits.heads();
-        self.folded_up_to(&last).await;
-    }
-
-    /// Waits until state holds some records.
-    pub(super) async fn folded(&self, records: &[Record]) {
-        let mut last = vec![0; PartitionId::COUNT];
-        for record in records {
-            if let Some(last) = last.get_mut(usize::from(record.partition.number())) {
-                *last = record.position.0;
-            }
-        }
-        self.folded_up_to(&last).await;
-    }
-
-    async fn folded_up_to(&self, last: &[u64]) {
-        let mut changed = self.applied.changed();
-        let partitions = || (0..=PartitionId::CATALOGUE.number()).filter_map(PartitionId::new);
-        while !partitions()
-            .zip(last)
-            .all(|(partition, last)| self.applied.of(partition) >= *last)
-        {
-            if changed.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Fails the store, whose state cannot be read.
-    pub(super) fn fail(&self, error: &StateError) -> Fault {
-        self.commits.fail("reading state", error);
-        Fault::State
     }
 }
 

@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
+use projection::Projector;
 use prometheus::Registry;
 use store::{OpenError, Settings, Store};
 use tempfile::TempDir;
@@ -20,6 +21,7 @@ pub use load::Load;
 pub use proxy::Proxy;
 pub use server::{Server, sentinel};
 
+use types::port::Health;
 use types::time::Clock;
 
 use crate::common::{self, SetClock};
@@ -28,26 +30,29 @@ use crate::common::{self, SetClock};
 pub struct Rig {
     pub dir: TempDir,
     pub load: Load,
+    projector: Option<Projector>,
     pub registry: Registry,
-    section: store::redis::Config,
+    section: projection::Config,
     url: String,
 }
 
 impl Rig {
     /// Opens a store whose projector ships to `url`.
     pub fn open(url: impl Display) -> Self {
-        Self::open_with(url, store::redis::Config::default())
+        Self::open_with(url, projection::Config::default())
     }
 
     /// The same, with other settings.
-    pub fn open_with(url: impl Display, section: store::redis::Config) -> Self {
+    pub fn open_with(url: impl Display, section: projection::Config) -> Self {
         let dir = common::scratch();
         let section = self::section(section);
         let clock = load::clock();
-        let (store, registry) = open(&dir, &url.to_string(), &section, &clock);
+        let (store, registry) = open(&dir, &clock, |_| ());
+        let projector = project(&store, &url.to_string(), &section, &clock, &registry);
         Self {
             load: Load::new(store, clock),
             dir,
+            projector: Some(projector),
             registry,
             section,
             url: url.to_string(),
@@ -61,17 +66,18 @@ impl Rig {
     /// The same, with a store that keeps little of its journal.
     pub fn open_small(url: impl Display) -> Self {
         let dir = common::scratch();
-        let section = section(store::redis::Config::default());
+        let section = section(projection::Config::default());
         let clock = load::clock();
-        let mut settings = settings(&dir, &url.to_string(), &section);
-        settings.segment_bytes = 64 << 10;
-        settings.journal_bytes_max = 256 << 10;
-        settings.checkpoint_interval = Duration::from_millis(50);
-        let registry = Registry::new();
-        let (store, _) = store::open(settings, Arc::clone(&clock) as Arc<dyn Clock>, &registry).unwrap();
+        let (store, registry) = open(&dir, &clock, |settings| {
+            settings.segment_bytes = 64 << 10;
+            settings.journal_bytes_max = 256 << 10;
+            settings.checkpoint_interval = Duration::from_millis(50);
+        });
+        let projector = project(&store, &url.to_string(), &section, &clock, &registry);
         Self {
             load: Load::new(store, clock),
             dir,
+            projector: Some(projector),
             registry,
             section,
             url: url.to_string(),
@@ -88,10 +94,29 @@ impl Rig {
     /// Closes the store and opens it again; what state lacks is folded again.
     pub async fn reopen(&mut self) {
         self.load.folded().await;
-        self.load.store.take().unwrap().close().await;
-        let (store, registry) = open(&self.dir, &self.url, &self.section, &self.load.clock);
+        self.close().await;
+        let (store, registry) = open(&self.dir, &self.load.clock, |_| ());
+        self.projector = Some(project(&store, &self.url, &self.section, &self.load.clock, &registry));
         self.load.adopt(store);
         self.registry = registry;
+    }
+
+    /// Closes the store, and the projector after it.
+    pub async fn close(&mut self) {
+        self.load.store.take().unwrap().close().await;
+        let projector = self.projector.take().unwrap();
+        tokio::task::spawn_blocking(|| projector.close()).await.unwrap();
+    }
+
+    /// Returns what an operator is told.
+    pub fn health(&self) -> Vec<(&'static str, String)> {
+        let mut findings = self.store().findings();
+        findings.extend(
+            self.projector
+                .iter()
+                .flat_map(|projector| projector.health().findings()),
+        );
+        findings
     }
 
     /// Returns the value of a metric without labels, or the sum over its labels.
@@ -108,7 +133,7 @@ impl Rig {
         let families = self.registry.gather();
         let family = families
             .iter()
-            .find(|family| family.name() == "store_redis_retries_total")
+            .find(|family| family.name() == "projection_retries_total")
             .unwrap();
         let of_kind = |metric: &&prometheus::proto::Metric| metric.get_label()[0].value() == kind;
         family
@@ -120,8 +145,8 @@ impl Rig {
 }
 
 /// Fills in what makes tests short. The streams hold all that a test appends.
-fn section(section: store::redis::Config) -> store::redis::Config {
-    store::redis::Config {
+fn section(section: projection::Config) -> projection::Config {
+    projection::Config {
         timeout: Some(section.timeout.unwrap_or("1s".to_owned())),
         retry_max: Some("300ms".to_owned()),
         stream_len: Some(section.stream_len.unwrap_or(1_000_000)),
@@ -129,29 +154,15 @@ fn section(section: store::redis::Config) -> store::redis::Config {
     }
 }
 
-fn settings(dir: &TempDir, url: &str, section: &store::redis::Config) -> Settings {
-    let mut faults = Vec::new();
-    let section = store::redis::Config {
-        url: Some(url.to_owned()),
-        ..section.clone()
-    };
-    let redis = section.resolve(&mut faults);
-    assert!(faults.is_empty(), "{faults:?}");
-    Settings {
-        redis,
-        segment_bytes: 4 << 20,
-        ..common::settings(dir.path())
-    }
-}
-
-fn open(dir: &TempDir, url: &str, section: &store::redis::Config, clock: &Arc<SetClock>) -> (Store, Registry) {
+fn open(dir: &TempDir, clock: &Arc<SetClock>, change: impl Fn(&mut Settings)) -> (Store, Registry) {
     loop {
         let registry = Registry::new();
-        match store::open(
-            settings(dir, url, section),
-            Arc::clone(clock) as Arc<dyn Clock>,
-            &registry,
-        ) {
+        let mut settings = Settings {
+            segment_bytes: 4 << 20,
+            ..common::settings(dir.path())
+        };
+        change(&mut settings);
+        match store::open(settings, Arc::clone(clock) as Arc<dyn Clock>, &registry) {
             Ok((store, replay)) => {
                 // The load's turns are in state before the store is closed.
                 assert_eq!(replay.count(), 0);
@@ -162,6 +173,25 @@ fn open(dir: &TempDir, url: &str, section: &store::redis::Config, clock: &Arc<Se
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Starts a projector that ships to `url`.
+fn project(
+    store: &Store,
+    url: &str,
+    section: &projection::Config,
+    clock: &Arc<SetClock>,
+    registry: &Registry,
+) -> Projector {
+    let mut faults = Vec::new();
+    let section = projection::Config {
+        url: Some(url.to_owned()),
+        ..section.clone()
+    };
+    let settings = section.resolve(&mut faults);
+    assert!(faults.is_empty(), "{faults:?}");
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    Projector::start(settings.unwrap(), store.clone(), clock, registry).unwrap()
 }
 
 /// Waits until something is so.

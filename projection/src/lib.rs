@@ -8,7 +8,7 @@
 //! Two things go out. Events, each once and in order: a stream for each slot. Counts, absolute, so that sending one twice
 //! changes nothing: of cells, mails and first visits. While all goes well, `changes.rs` tells what changed, with its new
 //! values. After a restart, a failover or an outage that is not known any more, and is found again from the journal
-//! (`touched.rs`) and read from state (`rescan.rs`).
+//! (`touched.rs`, by what each event declares) and read from state (`rescan.rs`).
 //!
 //! Every failure ends the session, and the next begins with the watermarks (`session.rs`). Nobody waits for any of this.
 //!
@@ -29,7 +29,12 @@ mod settings;
 mod touched;
 mod watermark;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use projector::Projector;
 pub use settings::{Config, Settings};
 
-pub(crate) use changes::Changes;
-pub(crate) use projector::{Projector, Sources};
+/// Locks; what a panicked holder left is as good as before, since every change here is one assignment or insertion.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

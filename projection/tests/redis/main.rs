@@ -12,7 +12,7 @@
     reason = "tests state expectations"
 )]
 
-#[path = "../common/mod.rs"]
+#[path = "../../../store/tests/common/mod.rs"]
 mod common;
 mod support;
 

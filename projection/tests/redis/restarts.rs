@@ -8,11 +8,11 @@ async fn redis_is_absent_at_the_start() {
     let mut rig = Rig::open(format!("redis://127.0.0.1:{port}"));
     rig.load.make(10_000);
     rig.load.folded().await;
-    assert!(rig.metric("store_redis_up") < 0.5);
+    assert!(rig.metric("projection_up") < 0.5);
     let server = Server::spawn(port, crate::common::scratch(), &[]);
     server.ready();
     rig.exact(|| vec![server.connect()]).await;
-    assert!(rig.metric("store_redis_up") > 0.5);
+    assert!(rig.metric("projection_up") > 0.5);
     rig.load.make(500);
     rig.exact(|| vec![server.connect()]).await;
 }
@@ -44,7 +44,7 @@ async fn the_service_is_restarted() {
     rig.load.make(100);
     rig.exact(|| vec![server.connect()]).await;
     // Nothing was begun anew: what was missing was found in the journal.
-    assert!(rig.metric("store_redis_rebuilds_total") < 0.5);
+    assert!(rig.metric("projection_rebuilds_total") < 0.5);
     server.signal("-STOP");
     rig.load.rest();
     rig.load.make(3000);

@@ -9,7 +9,6 @@
 //! the feed, and what it forgets is in state before the journal is read, so nothing falls between.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet, yield_now};
@@ -18,17 +17,16 @@ use types::event::{Notice, Telling, Viewer};
 use types::id::{MessageId, PartitionId, Slot};
 use types::time::Timestamp;
 
-use super::batch::Batch;
-use super::changes::Overflowed;
-use super::fault::Fault;
-use super::keys::Cell;
-use super::link::Link;
-use super::projector::Projection;
-use super::rescan;
-use super::touched::Touched;
-use super::watermark::Watermark;
-use crate::journal::{Position, Record};
-use crate::tail::{Tail, TailError};
+use crate::batch::Batch;
+use crate::changes::Overflowed;
+use crate::fault::Fault;
+use crate::keys::Cell;
+use crate::link::Link;
+use crate::projector::Projection;
+use crate::rescan;
+use crate::touched::Touched;
+use crate::watermark::Watermark;
+use store::{Position, Record, TailError};
 
 /// Records of one round; the journal's answer is bounded by bytes as well.
 const RECORDS_MAX: usize = 4096;
@@ -42,7 +40,7 @@ const BEAT: Duration = Duration::from_secs(1);
 const EVICTION_CHECK: Duration = Duration::from_secs(5);
 
 /// A session.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     projection: &'a mut Projection,
     link: Link,
     /// By slot.
@@ -69,11 +67,11 @@ struct Round {
 
 /// A stretch of the journal that a round brings to its end.
 #[derive(Clone, Copy)]
-pub(super) struct Passed {
-    pub(super) records: u64,
+pub(crate) struct Passed {
+    pub(crate) records: u64,
     /// The last record, and when that was appended.
-    pub(super) position: u64,
-    pub(super) wall: Timestamp,
+    pub(crate) position: u64,
+    pub(crate) wall: Timestamp,
 }
 
 impl Passed {
@@ -107,15 +105,15 @@ impl Batches {
 
 impl<'a> Session<'a> {
     /// Connects, and finds out where each slot stands.
-    pub(super) async fn begin(projection: &'a mut Projection) -> Result<Self, Fault> {
+    pub(crate) async fn begin(projection: &'a mut Projection) -> Result<Self, Fault> {
         let mut link = Link::open(&projection.settings).await?;
         link.clear(&projection.foreign).await?;
         projection.foreign.clear();
         let stored = link.watermarks().await?;
         projection.changes.clear();
         // In this order: whatever was forgotten is durable by now, and so at or before this position.
-        let begun_at = projection.sources.commits.durable().borrow().0;
-        projection.sources.folded_all().await;
+        let begun_at = projection.store.journal().durable().borrow().0;
+        projection.store.fold_reached(Duration::MAX).await;
         let mut session = Self {
             projection,
             link,
@@ -130,7 +128,7 @@ impl<'a> Session<'a> {
     }
 
     /// Brings Redis up to date, and keeps it so. Returns when the journal has ended and all of it has arrived.
-    pub(super) async fn run(mut self) -> Result<(), Fault> {
+    pub(crate) async fn run(mut self) -> Result<(), Fault> {
         self.build().await?;
         self.replay().await?;
         self.follow().await
@@ -138,13 +136,13 @@ impl<'a> Session<'a> {
 
     /// Makes out of what is stored where to go on. Slots that hold something of unknown origin are emptied.
     async fn settle_marks(&mut self, stored: Vec<Option<String>>) -> Result<(), Fault> {
-        let sources = &self.projection.sources;
-        let first = sources.segments.first();
+        let store = &self.projection.store;
+        let (incarnation, first) = (store.incarnation(), store.journal_begins().0);
         let mut id = [0; 8];
         // Only to differ; what it falls back to does as well.
         let _ = aws_lc_rs::rand::fill(&mut id);
         let session = u64::from_le_bytes(id) ^ self.begun_at;
-        let wall = sources.clock.now();
+        let wall = self.projection.now();
         let streamed = self
             .projection
             .settings
@@ -155,9 +153,9 @@ impl<'a> Session<'a> {
         for (slot, stored) in Slot::all().zip(stored) {
             let stored = stored.unwrap_or_default();
             let parsed = stored.parse::<Watermark>().ok();
-            shared |= parsed.is_some_and(|mark| mark.incarnation != sources.incarnation);
+            shared |= parsed.is_some_and(|mark| mark.incarnation != incarnation);
             let known = parsed.filter(|mark| {
-                mark.incarnation == sources.incarnation
+                mark.incarnation == incarnation
                     && mark.position <= self.begun_at
                     && mark.counts.is_none_or(|counts| counts <= self.begun_at)
                     && !self.projection.evicted
@@ -174,7 +172,7 @@ impl<'a> Session<'a> {
             } else {
                 unknown.push(slot);
                 let at = Watermark {
-                    incarnation: sources.incarnation,
+                    incarnation,
                     position: fresh_from,
                     wall,
                     counts: None,
@@ -196,14 +194,14 @@ impl<'a> Session<'a> {
         let position = self.marks.iter().map(|mark| mark.at.position).min().unwrap_or(0);
         let counts = self.marks.iter().filter_map(|mark| mark.at.counts).min();
         let needed = position.min(counts.unwrap_or(u64::MAX));
-        self.projection.sources.segments.hold_after(needed);
+        self.projection.store.hold_journal_after(Position(needed));
         self.projection.found(position);
         Ok(())
     }
 
     /// Fills slots whose counts are not known to be whole from state.
     async fn build(&mut self) -> Result<(), Fault> {
-        let catalogue = self.projection.sources.catalogue.load();
+        let catalogue = self.projection.store.catalogue().load();
         let oldest = self.projection.naming(&catalogue).oldest();
         let mut touched = Touched::nothing();
         for (slot, mark) in Slot::all().zip(&self.marks) {
@@ -226,8 +224,7 @@ impl<'a> Session<'a> {
     async fn replay(&mut self) -> Result<(), Fault> {
         let behind = |mark: &Mark| mark.at.position.min(mark.at.counts.unwrap_or(0));
         let from = self.marks.iter().map(behind).min().unwrap_or(0) + 1;
-        let sources = &self.projection.sources;
-        let mut tail = Tail::new(&sources.commits, &sources.segments, Position(from));
+        let mut tail = self.projection.store.tail(Position(from));
         let mut touched = Touched::nothing();
         let (mut at, mut lap) = (from - 1, from);
         while at < self.begun_at {
@@ -266,12 +263,12 @@ impl<'a> Session<'a> {
                 self.add_event(&mut batches, record)?;
             }
         }
-        let catalogue = self.projection.sources.catalogue.load();
+        let catalogue = self.projection.store.catalogue().load();
         let naming = self.projection.naming(&catalogue);
         for (number, message) in mails {
             let partition = PartitionId::new(number).expect("it came from a record");
             let message = MessageId::from_raw(message);
-            let counts = self.projection.sources.state.mail(partition, message);
+            let counts = self.projection.store.state().mail(partition, message);
             let Some((counts, _)) = counts.map_err(|_| Fault::State)? else {
                 continue;
             };
@@ -291,16 +288,16 @@ impl<'a> Session<'a> {
 
     /// Sends what was touched, as it is in state now.
     async fn rescan(&mut self, touched: &Touched) -> Result<(), Fault> {
-        let catalogue = self.projection.sources.catalogue.load();
+        let catalogue = self.projection.store.catalogue().load();
         let naming = self.projection.naming(&catalogue);
-        let tables = Arc::clone(&self.projection.sources.state.tables);
-        let mut fields = rescan::fields(&tables, touched, &naming);
+        let store = self.projection.store.clone();
+        let mut fields = rescan::fields(store.state(), touched, &naming);
         let mut more = true;
         while more {
             let mut batches = Batches::new();
             more = false;
             for field in fields.by_ref() {
-                let (slot, cell): (Slot, Cell) = field.map_err(|error| self.projection.sources.fail(&error))?;
+                let (slot, cell): (Slot, Cell) = field.map_err(|_| Fault::State)?;
                 batches.of(slot).put(cell);
                 if batches.bytes() >= RESCAN_BYTES {
                     more = true;
@@ -315,8 +312,7 @@ impl<'a> Session<'a> {
 
     /// Follows the journal, and the feed with it.
     async fn follow(&mut self) -> Result<(), Fault> {
-        let sources = &self.projection.sources;
-        let mut tail = Tail::new(&sources.commits, &sources.segments, Position(self.begun_at + 1));
+        let mut tail = self.projection.store.tail(Position(self.begun_at + 1));
         let mut beat = Instant::now() + BEAT;
         let mut check = Instant::now() + EVICTION_CHECK;
         self.projection.metrics.up.set(1);
@@ -351,7 +347,7 @@ impl<'a> Session<'a> {
 
     /// Sends records, and what their slots' counts have become with them.
     async fn forward(&mut self, records: &[Record]) -> Result<(), Fault> {
-        self.projection.sources.folded(records).await;
+        self.projection.store.folded(records).await;
         let mut batches = Batches::new();
         for record in records {
             self.add_event(&mut batches, record)?;
@@ -377,7 +373,7 @@ impl<'a> Session<'a> {
     }
 
     fn add_fresh(&mut self, batches: &mut Batches, slots: impl Iterator<Item = Slot>) -> Result<(), Fault> {
-        let catalogue = self.projection.sources.catalogue.load();
+        let catalogue = self.projection.store.catalogue().load();
         let naming = self.projection.naming(&catalogue);
         for slot in slots {
             let fresh = self.projection.changes.take(slot);
@@ -389,8 +385,8 @@ impl<'a> Session<'a> {
     }
 
     fn add_event(&mut self, batches: &mut Batches, record: &Record) -> Result<(), Fault> {
-        let catalogue = self.projection.sources.catalogue.load();
-        let shop = self.projection.sources.state.whose(record).map_err(|_| Fault::State)?;
+        let catalogue = self.projection.store.catalogue().load();
+        let shop = self.projection.store.state().whose(record).map_err(|_| Fault::State)?;
         let telling = Telling {
             id: record.public_id(),
             at: record.wall,
@@ -450,8 +446,8 @@ impl<'a> Session<'a> {
         self.under_way.spawn(async move {
             for (slot, answer) in sending.answers().await? {
                 match answer {
-                    ::redis::Value::Int(1) => {}
-                    ::redis::Value::BulkString(stored) => {
+                    redis::Value::Int(1) => {}
+                    redis::Value::BulkString(stored) => {
                         let stored = String::from_utf8_lossy(&stored).into_owned();
                         return Err(Fault::Stale { slot, stored });
                     }
@@ -490,7 +486,7 @@ impl<'a> Session<'a> {
         if let Some(passed) = round.passed {
             self.projection.confirmed(passed);
             if passed.position > self.begun_at {
-                self.projection.sources.segments.hold_after(passed.position);
+                self.projection.store.hold_journal_after(Position(passed.position));
             }
         }
         Ok(())

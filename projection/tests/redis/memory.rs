@@ -14,10 +14,7 @@ async fn redis_is_full() {
         rig.retries("memory") > 0.5
     })
     .await;
-    assert!(
-        rig.store().health().is_empty(),
-        "a full redis is no fault of the settings"
-    );
+    assert!(rig.health().is_empty(), "a full redis is no fault of the settings");
     rig.load.make(2000);
     server.command::<String>("CONFIG SET maxmemory 0");
     rig.exact(|| vec![server.connect()]).await;
@@ -28,7 +25,7 @@ async fn redis_evicts() {
     let server = Server::start(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
     let mut rig = Rig::open(server.url());
     until("health is red", || {
-        let health = rig.store().health();
+        let health = rig.health();
         health
             .iter()
             .any(|(part, what)| *part == "redis" && what.contains("allkeys-lru"))
@@ -51,6 +48,6 @@ async fn redis_evicts() {
     .await;
     server.command::<String>("CONFIG SET maxmemory 0");
     server.command::<String>("CONFIG SET maxmemory-policy noeviction");
-    until("health is green again", || rig.store().health().is_empty()).await;
+    until("health is green again", || rig.health().is_empty()).await;
     rig.exact(|| vec![server.connect()]).await;
 }

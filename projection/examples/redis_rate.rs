@@ -1,4 +1,4 @@
-//! Measures the projector: `cargo run --release -p store --example redis_rate -- DIR [OUTAGE_SECONDS [RATE [EVENTS]]]`.
+//! Measures the projector: `cargo run --release -p projection --example redis_rate -- DIR [OUTAGE_SECONDS [RATE [EVENTS]]]`.
 //!
 //! Starts a redis-server of its own in DIR and prints, one line each: what redis-benchmark's pipelined XADD of events of the same
 //! size takes; how many events a second go through journal and state to Redis while they are made, and when a backlog is
@@ -17,7 +17,7 @@
     reason = "it measures, with what the tests are made of"
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../../store/tests/common/mod.rs"]
 mod common;
 #[path = "../tests/redis/support/load.rs"]
 mod load;
@@ -30,6 +30,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use load::Load;
+use projection::Projector;
 use prometheus::Registry;
 use store::Settings;
 use tokio::time::sleep;
@@ -55,24 +56,25 @@ async fn main() {
 
     let registry = Registry::new();
     let mut faults = Vec::new();
-    let section = store::redis::Config {
+    let section = projection::Config {
         url: Some(format!("redis://127.0.0.1:{port}")),
         stream_len: Some(1_000_000),
-        ..store::redis::Config::default()
+        ..projection::Config::default()
     };
     let settings = Settings {
-        redis: section.resolve(&mut faults),
         data_dir: dir.join("data"),
         disk_floor_bytes: 0,
         ..Settings::default()
     };
     let clock = load::clock();
     let (store, _) = store::open(settings, clock.clone(), &registry).expect("a directory of its own");
+    let section = section.resolve(&mut faults).expect("a Redis");
+    let _projector = Projector::start(section, store.clone(), clock.clone(), &registry).expect("a thread");
     let mut load = Load::new(store, clock);
     // As many mails for each hash as 1,000 events a second bring.
     load.step = 1;
-    let lag = || gauge(&registry, "store_redis_lag_records");
-    let arrived = || gauge(&registry, "store_redis_records_total");
+    let lag = || gauge(&registry, "projection_lag_records");
+    let arrived = || gauge(&registry, "projection_records_total");
     until(|| arrived() >= 1.0 && lag() < 1.0).await;
 
     let (began, before) = (Instant::now(), arrived());

@@ -10,7 +10,7 @@ use types::tally::{CellKey, Counts, Dimensions, Hour, MailCounts, Measure};
 use types::text::Slug;
 use types::time::Timestamp;
 
-use crate::state::Visit;
+use store::state::Visit;
 
 /// Characters of a mail's id that name its hash; the others name its field. Eight hold the partition and all but the last
 /// 18 bits of the millisecond: a hash has the mails of some four minutes of one partition.
@@ -24,42 +24,42 @@ const VISITOR_FIELD: usize = 14;
 
 /// A hash of a slot, but for the slot's own name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key(String);
+pub(crate) struct Key(String);
 
 impl Key {
     /// Returns the whole key.
-    pub(super) fn text(&self, slot: Slot) -> String {
+    pub(crate) fn text(&self, slot: Slot) -> String {
         format!("{{s{:02}}}:{}", slot.number(), self.0)
     }
 }
 
 /// One field of one hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Cell {
-    pub(super) key: Key,
-    pub(super) field: String,
+pub(crate) struct Cell {
+    pub(crate) key: Key,
+    pub(crate) field: String,
     /// `None` is none.
-    pub(super) value: Option<String>,
+    pub(crate) value: Option<String>,
     /// Seconds that the key has to live from now; 0 is for ever.
-    pub(super) ttl: u64,
+    pub(crate) ttl: u64,
 }
 
 /// What names are made with.
 #[derive(Clone, Copy)]
-pub(super) struct Naming<'a> {
-    pub(super) catalogue: &'a Catalogue,
-    pub(super) now: Timestamp,
-    pub(super) kept: Duration,
+pub(crate) struct Naming<'a> {
+    pub(crate) catalogue: &'a Catalogue,
+    pub(crate) now: Timestamp,
+    pub(crate) kept: Duration,
 }
 
 impl Naming<'_> {
     /// Returns the oldest hour whose counts are kept.
-    pub(super) fn oldest(&self) -> Hour {
+    pub(crate) fn oldest(&self) -> Hour {
         Hour::of(self.now - self.kept)
     }
 
     /// Returns the fields of a cell, one for each measure; none if it is too old to be kept.
-    pub(super) fn counts(&self, cell: &CellKey, counts: &Counts) -> Vec<Cell> {
+    pub(crate) fn counts(&self, cell: &CellKey, counts: &Counts) -> Vec<Cell> {
         let Some(ttl) = self.ttl(cell.hour.begins() + Duration::from_hours(1)) else {
             return Vec::new();
         };
@@ -121,7 +121,7 @@ impl Naming<'_> {
     }
 
     /// Returns the field of a mail; none if it is too old to be kept.
-    pub(super) fn mail(&self, partition: PartitionId, message: MessageId, counts: MailCounts) -> Option<Cell> {
+    pub(crate) fn mail(&self, partition: PartitionId, message: MessageId, counts: MailCounts) -> Option<Cell> {
         let event = message.event();
         let ttl = self.ttl(event.time() + MAIL_SPAN)?;
         let id = PublicId { partition, event }.to_string();
@@ -143,7 +143,7 @@ impl Naming<'_> {
     }
 
     /// Returns the field of a first visit.
-    pub(super) fn visit(&self, partition: PartitionId, advertiser: ShopNumber, visit: &Visit) -> Cell {
+    pub(crate) fn visit(&self, partition: PartitionId, advertiser: ShopNumber, visit: &Visit) -> Cell {
         let click = || {
             let event: EventId = visit.click;
             format!("click:{}", PublicId { partition, event })

@@ -13,18 +13,18 @@ const SENTINEL_PORT: u16 = 26379;
 
 /// What a URL says. Its `Debug` leaves the password out.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Address {
-    pub(super) kind: Kind,
+pub(crate) struct Address {
+    pub(crate) kind: Kind,
     /// Redis, or the Sentinels, or some nodes of the Cluster; at least one.
-    pub(super) hosts: Vec<Host>,
-    pub(super) tls: bool,
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) tls: bool,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
 }
 
 /// How Redis is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// One server, and the number of a database in it.
     Standalone { database: i64 },
     /// A master that Sentinels know by this name.
@@ -35,9 +35,9 @@ pub(super) enum Kind {
 
 /// One host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Host {
-    pub(super) name: String,
-    pub(super) port: u16,
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) port: u16,
 }
 
 impl fmt::Display for Host {
@@ -59,7 +59,7 @@ impl fmt::Debug for Address {
 
 impl Address {
     /// Reads a URL. Err: all that is wrong with it, without the password.
-    pub(super) fn parse(url: &str) -> Result<Self, Vec<String>> {
+    pub(crate) fn parse(url: &str) -> Result<Self, Vec<String>> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(vec!["is not a URL such as redis://localhost:6379".to_owned()]);
         };

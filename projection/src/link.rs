@@ -6,18 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{
+use redis::aio::MultiplexedConnection;
+use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
     TlsCertificates, Value, from_redis_value,
 };
 use tokio::task::JoinSet;
 use types::id::Slot;
 
-use super::address::{Host, Kind};
-use super::batch::{SCRIPT, watermark_key};
-use super::fault::Fault;
-use super::settings::Settings;
+use crate::address::{Host, Kind};
+use crate::batch::{SCRIPT, watermark_key};
+use crate::fault::Fault;
+use crate::settings::Settings;
 
 /// Pipelines that wait for one connection's writer; the window bounds them long before.
 const PIPELINES: usize = 1024;
@@ -25,12 +25,12 @@ const PIPELINES: usize = 1024;
 const SCANNED: usize = 1000;
 
 /// Connections to all nodes that have slots of ours.
-pub(super) struct Link {
+pub(crate) struct Link {
     nodes: Vec<Node>,
     /// By slot: which node.
     routes: Vec<usize>,
     /// The script's name, the same everywhere.
-    pub(super) script: Arc<str>,
+    pub(crate) script: Arc<str>,
 }
 
 struct Node {
@@ -39,19 +39,19 @@ struct Node {
 }
 
 /// Commands on their way. Dropped, nobody waits for their answers any more; they may be carried out all the same.
-pub(super) struct Sending(JoinSet<Result<Vec<(Slot, Value)>, RedisError>>);
+pub(crate) struct Sending(JoinSet<Result<Vec<(Slot, Value)>, RedisError>>);
 
 /// What one node says about eviction.
-pub(super) struct Eviction {
+pub(crate) struct Eviction {
     /// The `maxmemory-policy`.
-    pub(super) policy: String,
+    pub(crate) policy: String,
     /// Keys evicted since it was started.
-    pub(super) evicted: u64,
+    pub(crate) evicted: u64,
 }
 
 impl Link {
     /// Connects to all nodes, and teaches them the script.
-    pub(super) async fn open(settings: &Settings) -> Result<Self, Fault> {
+    pub(crate) async fn open(settings: &Settings) -> Result<Self, Fault> {
         let (mut nodes, routes) = match &settings.address.kind {
             Kind::Standalone { database } => {
                 let host = settings.address.hosts.first().expect("an address has a host");
@@ -62,7 +62,7 @@ impl Link {
         };
         let mut script = None;
         for node in &mut nodes {
-            let sha: String = node.ask(::redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT)).await?;
+            let sha: String = node.ask(redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT)).await?;
             script = Some(sha);
         }
         Ok(Self {
@@ -73,8 +73,8 @@ impl Link {
     }
 
     /// Reads the watermarks of all slots as they are stored.
-    pub(super) async fn watermarks(&mut self) -> Result<Vec<Option<String>>, Fault> {
-        let calls = Slot::all().map(|slot| (slot, ::redis::cmd("GET").arg(watermark_key(slot)).clone()));
+    pub(crate) async fn watermarks(&mut self) -> Result<Vec<Option<String>>, Fault> {
+        let calls = Slot::all().map(|slot| (slot, redis::cmd("GET").arg(watermark_key(slot)).clone()));
         let mut found = vec![None; usize::from(Slot::COUNT)];
         for (slot, value) in self.send(calls.collect()).answers().await? {
             if let Some(found) = found.get_mut(usize::from(slot.number())) {
@@ -85,7 +85,7 @@ impl Link {
     }
 
     /// Sends one command for each of some slots, in one pipeline for each node, in the order of the calls of this function.
-    pub(super) fn send(&self, calls: Vec<(Slot, Cmd)>) -> Sending {
+    pub(crate) fn send(&self, calls: Vec<(Slot, Cmd)>) -> Sending {
         let mut pipelines: Vec<(Vec<Slot>, Pipeline)> = Vec::new();
         pipelines.resize_with(self.nodes.len(), Default::default);
         for (slot, call) in calls {
@@ -110,11 +110,11 @@ impl Link {
     }
 
     /// Returns what each node says about eviction.
-    pub(super) async fn evictions(&mut self) -> Result<Vec<Eviction>, Fault> {
+    pub(crate) async fn evictions(&mut self) -> Result<Vec<Eviction>, Fault> {
         let mut all = Vec::new();
         for node in &mut self.nodes {
-            let memory: String = node.ask(::redis::cmd("INFO").arg("memory")).await?;
-            let stats: String = node.ask(::redis::cmd("INFO").arg("stats")).await?;
+            let memory: String = node.ask(redis::cmd("INFO").arg("memory")).await?;
+            let stats: String = node.ask(redis::cmd("INFO").arg("stats")).await?;
             all.push(Eviction {
                 policy: field(&memory, "maxmemory_policy").unwrap_or("noeviction").to_owned(),
                 evicted: field(&stats, "evicted_keys").and_then(|n| n.parse().ok()).unwrap_or(0),
@@ -124,7 +124,7 @@ impl Link {
     }
 
     /// Removes all keys of some slots.
-    pub(super) async fn clear(&mut self, slots: &[Slot]) -> Result<(), Fault> {
+    pub(crate) async fn clear(&mut self, slots: &[Slot]) -> Result<(), Fault> {
         if slots.is_empty() {
             return Ok(());
         }
@@ -132,7 +132,7 @@ impl Link {
         for node in &mut self.nodes {
             let mut cursor = "0".to_owned();
             loop {
-                let mut scan = ::redis::cmd("SCAN");
+                let mut scan = redis::cmd("SCAN");
                 scan.arg(&cursor)
                     .arg("MATCH")
                     .arg("{s[0-9][0-9]}:*")
@@ -164,7 +164,7 @@ impl Link {
 
 impl Sending {
     /// Waits for all answers. Err: at least one of the commands failed.
-    pub(super) async fn answers(mut self) -> Result<Vec<(Slot, Value)>, Fault> {
+    pub(crate) async fn answers(mut self) -> Result<Vec<(Slot, Value)>, Fault> {
         let mut all = Vec::new();
         while let Some(answers) = self.0.join_next().await {
             for (slot, answer) in answers.map_err(|_| closed())?? {
@@ -227,7 +227,7 @@ impl Node {
         })
     }
 
-    async fn ask<T: ::redis::FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Fault> {
+    async fn ask<T: redis::FromRedisValue>(&mut self, command: &Cmd) -> Result<T, Fault> {
         let answer = self.connection.send_packed_command(command).await?.extract_error()?;
         let parsed = from_redis_value(answer).map_err(RedisError::from)?;
         Ok(parsed)
@@ -235,7 +235,7 @@ impl Node {
 
     /// Returns whether the node says that it is a master.
     async fn is_master(&mut self) -> Result<bool, Fault> {
-        let replication: String = self.ask(::redis::cmd("INFO").arg("replication")).await?;
+        let replication: String = self.ask(redis::cmd("INFO").arg("replication")).await?;
         Ok(field(&replication, "role") == Some("master"))
     }
 }
@@ -248,7 +248,7 @@ async fn find_master(settings: &Settings, master: &str) -> Result<Node, Fault> {
         let login = RedisConnectionInfo::default().set_skip_set_lib_name();
         let found = async {
             let mut sentinel = Node::connect(settings, host, login).await?;
-            let mut ask = ::redis::cmd("SENTINEL");
+            let mut ask = redis::cmd("SENTINEL");
             let named: Option<(String, u16)> = sentinel.ask(ask.arg("get-master-addr-by-name").arg(master)).await?;
             let (name, port) = named.ok_or_else(|| Fault::NoMaster(master.to_owned()))?;
             let mut node = Node::open(settings, &Host { name, port }, 0).await?;
@@ -299,7 +299,7 @@ async fn owners(node: &mut Node) -> Result<Vec<Host>, Fault> {
     }
     let count = usize::from(Slot::COUNT);
     let numbers = node.connection.send_packed_commands(&keyslots, 0, count).await?;
-    let ranges: Vec<Value> = node.ask(::redis::cmd("CLUSTER").arg("SLOTS")).await?;
+    let ranges: Vec<Value> = node.ask(redis::cmd("CLUSTER").arg("SLOTS")).await?;
     let ranges: Option<Vec<_>> = ranges.iter().map(|range| read_range(range, &node.host)).collect();
     let ranges = ranges.ok_or_else(|| Fault::Answer {
         command: "CLUSTER SLOTS",

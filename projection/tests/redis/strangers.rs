@@ -21,7 +21,7 @@ async fn what_others_put_in_the_place_of_ours_has_its_slots_built_anew() {
     rig.exact(|| vec![server.connect()]).await;
     assert!(rig.retries("foreign") > 2.5);
     assert!(
-        rig.metric("store_redis_rebuilds_total") < 64.0 + 8.0,
+        rig.metric("projection_rebuilds_total") < 64.0 + 8.0,
         "the other slots go on"
     );
 }
@@ -31,7 +31,7 @@ async fn two_nodes_at_one_redis_are_told() {
     let server = Server::start(&[]);
     let (mut first, mut second) = (Rig::open(server.url()), Rig::open(server.url()));
     let red = |rig: &Rig| {
-        let health = rig.store().health();
+        let health = rig.health();
         health
             .iter()
             .any(|(part, what)| *part == "redis" && what.contains("another node"))
@@ -43,7 +43,7 @@ async fn two_nodes_at_one_redis_are_told() {
     })
     .await;
     second.load.folded().await;
-    second.load.store.take().unwrap().close().await;
+    second.close().await;
     first.load.make(1000);
     first.exact(|| vec![server.connect()]).await;
 }

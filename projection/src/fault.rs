@@ -1,13 +1,13 @@
 //! What goes wrong on the way to Redis, by the label under which it is counted. All of it is tried again.
 
-use ::redis::{ErrorKind, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind, RedisError, ServerErrorKind, Value};
 use types::id::Slot;
 
-use crate::tail::TailError;
+use store::TailError;
 
 /// Why a session ended.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Redis, or the way to it.
     #[error("redis: {0}")]
     Redis(#[from] RedisError),
@@ -44,7 +44,7 @@ pub(super) enum Fault {
 }
 
 /// The labels of [`Fault::label`].
-pub(super) const LABELS: [&str; 16] = [
+pub(crate) const LABELS: [&str; 16] = [
     "busy",
     "cluster",
     "connection",
@@ -65,7 +65,7 @@ pub(super) const LABELS: [&str; 16] = [
 
 impl Fault {
     /// Tells what one slot alone suffers from what Redis does.
-    pub(super) fn of(slot: Slot, error: RedisError) -> Self {
+    pub(crate) fn of(slot: Slot, error: RedisError) -> Self {
         let detail = error.detail().unwrap_or_default();
         let told = |text| detail.contains(text);
         // Redis before 7 tells the code of what fails within a script in its text.
@@ -81,7 +81,7 @@ impl Fault {
     }
 
     /// Returns what kind of fault it is.
-    pub(super) fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Redis(error) => label(error),
             Self::Stale { .. } => "stale",
@@ -96,7 +96,7 @@ impl Fault {
     }
 
     /// Returns whether the next session may begin at once: Redis answers, and stands elsewhere than it was thought to.
-    pub(super) const fn at_once(&self) -> bool {
+    pub(crate) const fn at_once(&self) -> bool {
         matches!(self, Self::Stale { .. } | Self::Overflowed | Self::Evicted)
     }
 }

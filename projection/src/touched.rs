@@ -9,27 +9,27 @@ use std::collections::BTreeSet;
 use types::id::Slot;
 use types::tally::Hour;
 
-use crate::journal::Record;
+use store::Record;
 
 /// Hours by which the wall clock may have been set back.
 const CLOCK_HOURS: u32 = 2;
 
 /// What is to be read from state once the stretch is at its end.
 #[derive(Debug)]
-pub(super) struct Touched {
+pub(crate) struct Touched {
     /// By slot: cells of this hour and later ones.
     cells: Vec<Option<Hour>>,
     /// Partitions whose first visits may have changed.
-    pub(super) visits: BTreeSet<PartitionNumber>,
+    pub(crate) visits: BTreeSet<PartitionNumber>,
     /// Partitions of which any mail may have changed.
-    pub(super) mails: BTreeSet<PartitionNumber>,
+    pub(crate) mails: BTreeSet<PartitionNumber>,
 }
 
 /// A partition's number: partitions do not sort.
-pub(super) type PartitionNumber = u16;
+pub(crate) type PartitionNumber = u16;
 
 impl Touched {
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self {
             cells: vec![None; usize::from(Slot::COUNT)],
             visits: BTreeSet::new(),
@@ -37,12 +37,12 @@ impl Touched {
         }
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.visits.is_empty() && self.mails.is_empty() && self.first_hour().is_none()
     }
 
     /// Adds all that a slot has from an hour on.
-    pub(super) fn everything(&mut self, slot: Slot, from: Hour) {
+    pub(crate) fn everything(&mut self, slot: Slot, from: Hour) {
         self.hour(slot, from);
         let first = u16::from(slot.number()) * Slot::PARTITIONS;
         self.visits.extend(first..first + Slot::PARTITIONS);
@@ -50,7 +50,7 @@ impl Touched {
     }
 
     /// Adds what a record may have changed, beside the mail that it names.
-    pub(super) fn record(&mut self, record: &Record) {
+    pub(crate) fn record(&mut self, record: &Record) {
         let slot = Slot::of(record.partition);
         self.hour(slot, Hour::of(record.wall));
         let touched = record.event.touches();
@@ -68,12 +68,12 @@ impl Touched {
     }
 
     /// Returns the hour from which on a slot's cells may have changed.
-    pub(super) fn hour_of(&self, slot: Slot) -> Option<Hour> {
+    pub(crate) fn hour_of(&self, slot: Slot) -> Option<Hour> {
         self.cells.get(usize::from(slot.number())).copied().flatten()
     }
 
     /// Returns the first hour of any slot.
-    pub(super) fn first_hour(&self) -> Option<Hour> {
+    pub(crate) fn first_hour(&self) -> Option<Hour> {
         self.cells.iter().flatten().copied().min()
     }
 

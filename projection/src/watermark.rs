@@ -16,19 +16,19 @@ use types::time::Timestamp;
 
 /// A slot's watermark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Watermark {
+pub(crate) struct Watermark {
     /// Which data directory's journal.
-    pub(super) incarnation: [u8; 16],
+    pub(crate) incarnation: [u8; 16],
     /// The last record of the journal whose event is in the stream, if it is of this slot.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// When that record was appended.
-    pub(super) wall: Timestamp,
+    pub(crate) wall: Timestamp,
     /// The last record whose effect on counts is in Redis; `None` while they are built.
-    pub(super) counts: Option<u64>,
+    pub(crate) counts: Option<u64>,
     /// The session that wrote it.
-    pub(super) session: u64,
+    pub(crate) session: u64,
     /// Its batches of this slot, this one included.
-    pub(super) batch: u64,
+    pub(crate) batch: u64,
 }
 
 impl fmt::Display for Watermark {
@@ -45,7 +45,7 @@ impl fmt::Display for Watermark {
 
 /// The text is not a watermark: whatever the slot holds, it is not known what it is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotAWatermark;
+pub(crate) struct NotAWatermark;
 
 impl FromStr for Watermark {
     type Err = NotAWatermark;

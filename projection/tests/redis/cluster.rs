@@ -47,7 +47,7 @@ async fn a_master_of_a_cluster_is_killed_and_comes_back() {
     rig.exact(|| nodes.iter().map(Server::connect).collect()).await;
     nodes[0].kill();
     rig.load.make_at(2000, 4000).await;
-    until("it is told that redis is down", || rig.metric("store_redis_up") < 0.5).await;
+    until("it is told that redis is down", || rig.metric("projection_up") < 0.5).await;
     nodes[0].restart();
     rig.exact(|| nodes.iter().map(Server::connect).collect()).await;
 }
