@@ -107,6 +107,42 @@ fn a_loop_bomb_runs_out_of_fuel_or_space() {
 }
 
 #[test]
+fn filters_over_long_texts_run_out_of_bytes() {
+    let long = "x".repeat(10_000);
+    for filter in [
+        "upper",
+        "lower",
+        "title",
+        "capitalize",
+        "trim",
+        "trim('x')",
+        "length",
+        "replace('y', 'z')",
+        "join",
+    ] {
+        let html = format!("{{% for c in vars.a %}}{{% if vars.a|{filter} == 'y' %}}{{% endif %}}{{% endfor %}}");
+        let template = Template::compile(&TemplateSource {
+            text: String::new(),
+            ..source(&html)
+        })
+        .unwrap();
+        let fault = check_vars(&template, [("a", long.as_str())]).expect_err(filter);
+        assert!(
+            fault.message.starts_with("runs too long: its filters"),
+            "{filter}: {fault}"
+        );
+        // A few over the same text are nothing.
+        let html = format!("{{% if vars.a|{filter} == 'y' %}}{{% endif %}}").repeat(20);
+        let template = Template::compile(&TemplateSource {
+            text: String::new(),
+            ..source(&html)
+        })
+        .unwrap();
+        check_vars(&template, [("a", long.as_str())]).expect(filter);
+    }
+}
+
+#[test]
 fn what_is_inserted_into_html_is_escaped_and_links_stay_links() {
     let html = "<a href=\"{{ vars.link }}\">{{ vars.name }}</a>{{ vars.name|upper }}{{ unsubscribe_url }}";
     let template = Template::compile(&TemplateSource {

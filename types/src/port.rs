@@ -65,7 +65,7 @@ pub struct Mail {
     pub shop: crate::id::ShopNumber,
     /// When the cause was accepted: the start of the clock for the time from POST to the remote 250.
     pub accepted_at: Timestamp,
-    /// What of our own asked for it; `None` if the shop did. Such mails never stand before those that a shop asks for.
+    /// What of our own asked for it; `None` if the shop did. Such mails go behind those that a shop asks for.
     pub origin: Option<Origin>,
     /// The place this mail holds until its bytes are in the spool; dropped, it lets another accept in.
     pub admission: Admission,

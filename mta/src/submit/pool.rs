@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use std::{fmt, io};
 
 use prometheus::Registry;
@@ -10,7 +11,7 @@ use store::{Spooled, Store};
 use tokio::runtime::Handle;
 use types::event::{AttemptEnded, Event, FailureClass, Outcome};
 use types::id::Attempt;
-use types::port::Mail;
+use types::port::{Mail, Request};
 use types::text::Line;
 use types::token::{TokenKeys, VerpKey};
 
@@ -120,14 +121,13 @@ impl Submit {
         }
     }
 
-    /// Takes a mail to be made, behind all others if it is of our own making. Never waits: the mail's admission bounds how
-    /// many are here.
+    /// Takes a mail to be made: orders' mails first, then messages, then what is of our own making, and within each the
+    /// shops by turns. Never waits: the mail's admission bounds how many are here.
     ///
     /// After [`Submit::close`] the mail is dropped: its decision is in the journal, and the next start makes it.
     pub fn submit(&self, mail: Mail) {
-        let lane = if mail.origin.is_some() { Lane::Bulk } else { Lane::First };
         self.shared.metrics.queued.inc();
-        if self.shared.queue.push(lane, mail).is_err() {
+        if self.shared.queue.push(lane(&mail), mail.shop, mail).is_err() {
             self.shared.metrics.queued.dec();
         }
     }
@@ -152,8 +152,9 @@ impl Drop for Submit {
 
 impl Shared {
     fn run(&self, mut composer: Composer) {
-        while let Some(mail) = self.queue.pop() {
+        while let Some((turn, mail)) = self.queue.pop() {
             self.metrics.queued.dec();
+            let taken = Instant::now();
             // A mail that breaks the renderer must not take the thread, and with it everybody's mail.
             let made = catch_unwind(AssertUnwindSafe(|| self.make(&mut composer, &mail)));
             match made {
@@ -164,6 +165,7 @@ impl Shared {
                     self.fail(&mail, "panic", "the renderer panicked");
                 }
             }
+            self.queue.done(turn, taken.elapsed());
         }
     }
 
@@ -234,6 +236,15 @@ impl Shared {
             // The next start makes the mail again, and fails again.
             tracing::warn!(mail = ?mail.plan.message, %error, "the failure was not recorded");
         }
+    }
+}
+
+/// Returns where a mail waits.
+const fn lane(mail: &Mail) -> Lane {
+    match (&mail.origin, &mail.request) {
+        (Some(_), _) => Lane::Own,
+        (None, Request::Order(_)) => Lane::Orders,
+        (None, Request::Message(_)) => Lane::Messages,
     }
 }
 

@@ -1,7 +1,8 @@
 //! The signing threads over a real store.
 
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use mta::ready::Ready;
@@ -10,10 +11,11 @@ use prometheus::Registry;
 use serde_json::json;
 use store::Store;
 use types::cart::Reminder;
+use types::catalogue::Catalogue;
 use types::event::{Event, FailureClass, Outcome, ReminderPurpose};
-use types::id::MessageId;
+use types::id::{MessageId, ShopNumber};
 use types::locale::Language;
-use types::port::{Admission, Place};
+use types::port::{Admission, Mail, Place};
 use types::time::{Clock, Timestamp};
 use types::token::{TokenKeys, VerpKey};
 
@@ -48,10 +50,17 @@ struct World {
     ready: mpsc::Receiver<Ready>,
     registry: Registry,
     runtime: tokio::runtime::Runtime,
+    /// While it is locked, each thread makes the mail that it has and takes no other.
+    gate: Arc<Mutex<()>>,
     _dir: tempfile::TempDir,
 }
 
 fn world() -> World {
+    world_of(Settings::default())
+}
+
+fn world_of(settings: Settings) -> World {
+    let submit = settings;
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -65,14 +74,19 @@ fn world() -> World {
     };
     let (store, _replay) = store::open(settings, Arc::new(Still), &registry).unwrap();
     let (send, ready) = mpsc::channel();
+    let gate = Arc::new(Mutex::new(()));
+    let passed = Arc::clone(&gate);
     let submit = Submit::start(Deps {
-        settings: Settings::default(),
+        settings: submit,
         store: store.clone(),
         tokens: TokenKeys::new(&store.secrets().token_secrets()).into(),
         verp: VerpKey::new(&store.secrets().verp_secret()).into(),
         runtime: runtime.handle().clone(),
         registry: registry.clone(),
-        ready: Box::new(move |ready| drop(send.send(ready))),
+        ready: Box::new(move |ready| {
+            drop(passed.lock().unwrap());
+            drop(send.send(ready));
+        }),
     })
     .unwrap();
     World {
@@ -81,6 +95,7 @@ fn world() -> World {
         ready,
         registry,
         runtime,
+        gate,
         _dir: dir,
     }
 }
@@ -166,6 +181,81 @@ fn an_order_s_mail_goes_before_a_storm_of_reminders() {
     let place = made.iter().position(|made| *made == message).unwrap();
     // What the threads had taken by then is before it, while the key is made; by far not the half.
     assert!(place < 100, "number {place} of 201");
+    world.runtime.block_on(world.store.close());
+}
+
+/// A world with so many threads.
+fn world_with(threads: usize) -> World {
+    world_of(Settings {
+        threads: NonZeroUsize::new(threads).unwrap(),
+        ..Settings::default()
+    })
+}
+
+/// A message with HTML of 240 KB on one line.
+fn heavy(catalogue: &Arc<Catalogue>) -> Mail {
+    let content = json!({"subject": "s", "html": "<td>x</td>".repeat(24_000)});
+    message_mail(
+        catalogue,
+        json!({"to": {"email": "a@example.it"}, "body": {"content": content}}),
+    )
+}
+
+/// Submits a mail of a shop under a number.
+fn submit(world: &World, shop: u32, number: u64, mail: &Mail) {
+    let mut mail = mail.clone();
+    mail.shop = ShopNumber(shop);
+    mail.plan.message = MessageId::from_raw(1_000 + number);
+    world.submit.submit(mail);
+}
+
+/// Returns the numbers of the mails in the order in which they were made.
+fn made(world: &World) -> Vec<u64> {
+    world.submit.close();
+    let ready = world.ready.try_iter();
+    ready.map(|ready| ready.message.raw() - 1_000).collect()
+}
+
+#[test]
+fn orders_go_before_another_shop_s_batch_of_long_lines() {
+    let threads = 2;
+    let world = world_with(threads);
+    let catalogue = catalogue(shop(), &[]);
+    let closed = world.gate.lock().unwrap();
+    for number in 0..32 {
+        submit(&world, 1, number, &heavy(&catalogue));
+    }
+    for number in 100..104 {
+        submit(&world, 2, number, &offer_mail(&catalogue, order(), 1));
+    }
+    drop(closed);
+    let made = made(&world);
+    assert_eq!(made.len(), 36);
+    let last = made.iter().rposition(|made| *made >= 100).unwrap();
+    let before = made.iter().take(last).filter(|made| **made < 100).count();
+    // Each thread had one before the first order came, and one is lent to the messages while orders are made.
+    assert!(before <= threads + 1, "{made:?}");
+    world.runtime.block_on(world.store.close());
+}
+
+#[test]
+fn a_message_goes_before_the_rest_of_another_shop_s_batch() {
+    let world = world_with(1);
+    let catalogue = catalogue(shop(), &[]);
+    let closed = world.gate.lock().unwrap();
+    for number in 0..32 {
+        submit(&world, 1, number, &heavy(&catalogue));
+    }
+    let content = json!({"subject": "s", "text": "hello"});
+    let light = message_mail(
+        &catalogue,
+        json!({"to": {"email": "a@example.it"}, "body": {"content": content}}),
+    );
+    submit(&world, 2, 100, &light);
+    drop(closed);
+    let made = made(&world);
+    assert_eq!(made.get(..3), Some(&[0, 100, 1][..]), "{made:?}");
+    assert_eq!(made.len(), 33);
     world.runtime.block_on(world.store.close());
 }
 

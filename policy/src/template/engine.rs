@@ -1,13 +1,15 @@
 //! minijinja, set up so that a stranger's template can be run.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
-use minijinja::value::ValueKind;
+use minijinja::value::{Kwargs, StringInput, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, filters, tests};
 use types::catalogue::TemplateSource;
 
 use super::context::Context;
-use super::{FUEL, OUTPUT_BYTES_MAX, Part, TemplateFault};
+use super::{FILTERED_BYTES_MAX, FUEL, OUTPUT_BYTES_MAX, Part, TemplateFault};
 
 /// Compiles the three parts of a source into one environment, each under its part's name.
 pub(super) fn compile(source: &TemplateSource) -> Result<Environment<'static>, TemplateFault> {
@@ -76,21 +78,21 @@ fn environment() -> Environment<'static> {
     engine.set_auto_escape_callback(|_| AutoEscape::None);
     engine.set_formatter(format);
 
-    engine.add_filter("capitalize", filters::capitalize);
-    engine.add_filter("count", filters::length);
+    engine.add_filter("capitalize", capitalize);
+    engine.add_filter("count", length);
     engine.add_filter("d", filters::default);
     engine.add_filter("default", filters::default);
     engine.add_filter("first", filters::first);
-    engine.add_filter("int", filters::int);
+    engine.add_filter("int", int);
     engine.add_filter("join", join);
     engine.add_filter("last", filters::last);
-    engine.add_filter("length", filters::length);
-    engine.add_filter("lower", filters::lower);
+    engine.add_filter("length", length);
+    engine.add_filter("lower", lower);
     engine.add_filter("replace", replace);
     engine.add_filter("round", filters::round);
-    engine.add_filter("title", filters::title);
-    engine.add_filter("trim", filters::trim);
-    engine.add_filter("upper", filters::upper);
+    engine.add_filter("title", title);
+    engine.add_filter("trim", trim);
+    engine.add_filter("upper", upper);
 
     engine.add_test("defined", tests::is_defined);
     engine.add_test("undefined", tests::is_undefined);
@@ -146,8 +148,74 @@ fn write_out(out: &mut Output, text: &str) -> Result<(), Error> {
     out.write_str(text).map_err(Error::from)
 }
 
+/// How many bytes the filters of one part have read and written.
+///
+/// Fuel counts instructions, and a filter is one, whatever its text: a loop of short instructions over a long text would
+/// keep a thread for seconds.
+#[derive(Default)]
+struct Filtered(usize);
+
+/// Takes note that a filter reads or writes so many bytes.
+fn filtered(state: &mut State<'_, '_>, bytes: usize) -> Result<(), Error> {
+    let Filtered(all) = state.get_or_insert_extension(Filtered::default());
+    *all = all.saturating_add(bytes);
+    if *all > FILTERED_BYTES_MAX {
+        return Err(invalid(format!(
+            "runs too long: its filters read more than {FILTERED_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(())
+}
+
+fn capitalize(state: &mut State<'_, '_>, text: StringInput<'_>) -> Result<Value, Error> {
+    filtered(state, text.as_str().len())?;
+    Ok(filters::capitalize(text))
+}
+
+fn int(
+    state: &mut State<'_, '_>,
+    value: &Value,
+    default: Option<Value>,
+    base: Option<u32>,
+    kwargs: Kwargs,
+) -> Result<Value, Error> {
+    filtered(state, value.as_str().map_or(0, str::len))?;
+    filters::int(state, value, default, base, kwargs)
+}
+
+fn length(state: &mut State<'_, '_>, value: &Value) -> Result<usize, Error> {
+    filtered(state, value.as_str().map_or(0, str::len))?;
+    filters::length(value)
+}
+
+fn lower(state: &mut State<'_, '_>, text: StringInput<'_>) -> Result<Value, Error> {
+    filtered(state, text.as_str().len())?;
+    Ok(filters::lower(text))
+}
+
+fn title(state: &mut State<'_, '_>, text: Cow<'_, str>) -> Result<String, Error> {
+    filtered(state, text.len())?;
+    Ok(filters::title(text))
+}
+
+fn upper(state: &mut State<'_, '_>, text: StringInput<'_>) -> Result<Value, Error> {
+    filtered(state, text.as_str().len())?;
+    Ok(filters::upper(text))
+}
+
+/// Takes blanks, or the characters given, off both ends. The engine's own looks through all of them at each character.
+fn trim(state: &mut State<'_, '_>, text: StringInput<'_>, chars: Option<Cow<'_, str>>) -> Result<Value, Error> {
+    filtered(state, text.as_str().len() + chars.as_deref().map_or(0, str::len))?;
+    let Some(chars) = chars else {
+        return Ok(filters::trim(text, None));
+    };
+    let chars: HashSet<char> = chars.chars().collect();
+    let trimmed = text.as_str().trim_matches(|c| chars.contains(&c)).to_owned();
+    Ok(text.preserve_safety(trimmed))
+}
+
 /// Joins texts and numbers, up to the bound of the output.
-fn join(values: &Value, separator: Option<&str>) -> Result<String, Error> {
+fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> Result<String, Error> {
     let mut joined = String::new();
     for (index, value) in values.try_iter()?.enumerate() {
         if index > 0 {
@@ -160,14 +228,18 @@ fn join(values: &Value, separator: Option<&str>) -> Result<String, Error> {
         }
         bounded(joined.len())?;
     }
+    filtered(state, joined.len())?;
     Ok(joined)
 }
 
 /// Replaces every `from` by `to`, up to the bound of the output.
-fn replace(text: &str, from: &str, to: &str) -> Result<String, Error> {
+fn replace(state: &mut State<'_, '_>, text: &str, from: &str, to: &str) -> Result<String, Error> {
+    filtered(state, text.len())?;
     let grown = text.matches(from).count().saturating_mul(to.len());
     bounded(grown.saturating_add(text.len()))?;
-    Ok(text.replace(from, to))
+    let replaced = text.replace(from, to);
+    filtered(state, replaced.len())?;
+    Ok(replaced)
 }
 
 fn bounded(bytes: usize) -> Result<(), Error> {
@@ -254,5 +326,23 @@ fn fault(part: Part, source: &str, error: &Error) -> TemplateFault {
     match error.line() {
         Some(line) => fault_at(part, source, line, error.range().map(|range| range.start), message),
         None => plain_fault(part, message),
+    }
+}
+
+#[cfg(test)]
+mod trimming {
+    use minijinja::context;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn characters_are_trimmed_as_one_by_one(text in "[ab .è]{0,20}", chars in "[ab.è]{0,4}") {
+            let wanted: Vec<char> = chars.chars().collect();
+            let expected = text.trim_matches(&wanted[..]).to_owned();
+            let trimmed = environment().render_str("{{ text|trim(chars) }}", context! { text, chars });
+            prop_assert_eq!(trimmed.unwrap(), expected);
+        }
     }
 }

@@ -11,7 +11,8 @@
 //! - What it inserts into HTML is escaped (`& < > " '`), always: there is no `safe` filter and no `autoescape` tag.
 //! - It reads its variables and nothing else: no files, no includes, and of functions only `track`. Reading a variable that does not exist
 //!   is an error, so a typo is found when the template is put and not when a mail goes out.
-//! - It cannot run or grow without end: every instruction burns fuel, the output stops at [`OUTPUT_BYTES_MAX`], and
+//! - It cannot run or grow without end: every instruction burns fuel, filters read a bounded number of bytes in time linear
+//!   in them, the output stops at [`OUTPUT_BYTES_MAX`], and
 //!   whatever could double a value again and again (`~`, `+`, `*`, lists, captured blocks) is not in the language here.
 //!   Texts are put side by side instead.
 //!
@@ -45,6 +46,9 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// How many instructions one part may run: a thousand times what the built-in offer needs, a few milliseconds.
 const FUEL: u64 = 200_000;
+
+/// How many bytes the filters of one part may read and write: thirty-two times what the part may come to.
+const FILTERED_BYTES_MAX: usize = 32 * OUTPUT_BYTES_MAX;
 
 /// A part of a template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

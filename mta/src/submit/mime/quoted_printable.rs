@@ -31,10 +31,14 @@ fn encode_line(line: &[u8], out: &mut Vec<u8>) {
     while let Some(&first) = rest.first() {
         // At the start of an encoded line, a dot and "From " are escaped whatever comes before them in the text.
         let hidden = column == 0 && (first == b'.' || rest.starts_with(b"From "));
+        // What this line has room for, and one more to see whether the text ends there: a text without line ends is
+        // looked at once, not once a line.
+        let room = LINE_MAX - column;
+        let near = rest.get(..=room).unwrap_or(rest);
         let run = if hidden {
             0
         } else {
-            rest.iter().position(|&b| !is_plain(b)).unwrap_or(rest.len())
+            near.iter().position(|&b| !is_plain(b)).unwrap_or(near.len())
         };
         if run == 0 {
             let last = rest.len() == 1;
@@ -48,7 +52,6 @@ fn encode_line(line: &[u8], out: &mut Vec<u8>) {
             continue;
         }
         // A line may be full to the last column only if nothing, not even the soft break's `=`, follows.
-        let room = LINE_MAX - column;
         let take = if run == rest.len() && run <= room {
             run
         } else {
@@ -92,6 +95,8 @@ const fn is_plain(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(text: &str, expected: &str) {
@@ -124,5 +129,101 @@ mod tests {
             &format!("{}.From", "x".repeat(75)),
             &format!("{}=\r\n=2EFrom\r\n", "x".repeat(75)),
         );
+    }
+
+    /// Encodes a line by looking for the end of plain text in all that is left of it, once for each line that comes out.
+    fn slow_line(line: &[u8], out: &mut Vec<u8>) {
+        let mut column = 0;
+        let mut rest = line;
+        while let Some(&first) = rest.first() {
+            // At the start of an encoded line, a dot and "From " are escaped whatever comes before them in the text.
+            let hidden = column == 0 && (first == b'.' || rest.starts_with(b"From "));
+            let run = if hidden {
+                0
+            } else {
+                rest.iter().position(|&b| !is_plain(b)).unwrap_or(rest.len())
+            };
+            if run == 0 {
+                let last = rest.len() == 1;
+                if column + 3 > LINE_MAX - usize::from(!last) {
+                    soft_break(out, &mut column);
+                    continue;
+                }
+                escape(first, out);
+                column += 3;
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            // A line may be full to the last column only if nothing, not even the soft break's `=`, follows.
+            let room = LINE_MAX - column;
+            let take = if run == rest.len() && run <= room {
+                run
+            } else {
+                run.min(room - 1)
+            };
+            if take == 0 {
+                soft_break(out, &mut column);
+                continue;
+            }
+            let (plain, after) = rest.split_at(take);
+            out.extend_from_slice(plain);
+            column += take;
+            rest = after;
+        }
+        // Blanks at the end of a line get lost on the way (rule 3).
+        if let Some(&blank @ (b' ' | b'\t')) = line.last()
+            && out.last() == Some(&blank)
+        {
+            out.pop();
+            if column + 2 > LINE_MAX {
+                out.extend_from_slice(b"=\r\n");
+            }
+            escape(blank, out);
+        }
+    }
+
+    fn slow(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let lines = text.replace("\r\n", "\n").replace('\r', "\n");
+        for line in lines.split_terminator('\n') {
+            slow_line(line.as_bytes(), &mut out);
+            out.extend_from_slice(b"\r\n");
+        }
+        out
+    }
+
+    fn fast(text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        encode(text, &mut out);
+        out
+    }
+
+    #[test]
+    fn every_length_around_a_full_line_is_encoded_as_before() {
+        for end in ["", " ", "\t", "=", "è", ".", "From ", "x="] {
+            for length in 0..240 {
+                for plain in ["x", ".", " ", "From "] {
+                    let text = format!("{}{end}", plain.repeat(length));
+                    assert_eq!(fast(&text), slow(&text), "{text:?}");
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn lines_are_encoded_as_before(
+            runs in prop::collection::vec((prop::sample::select(&["x", ".", " ", "\t", "=", "è", "From ", "\r", "\n", "\0"][..]), 1..90_usize), 0..12),
+        ) {
+            let text: String = runs.iter().map(|(piece, times)| piece.repeat(*times)).collect();
+            prop_assert_eq!(fast(&text), slow(&text));
+        }
+
+        #[test]
+        fn any_text_is_encoded_as_before(text in "[ -~\t\r\nè]{0,400}") {
+            prop_assert_eq!(fast(&text), slow(&text));
+        }
     }
 }
