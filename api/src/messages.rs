@@ -165,7 +165,11 @@ impl Sender {
         let name = (used.id.to_string(), language);
         let template = match self.templates.entry(name) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Template::compile(source).map_err(|_| missing())?),
+            Entry::Vacant(place) => place.insert(Template::compile(source).map_err(|fault| {
+                // It was put before a bound was there that it passes.
+                let fault = format!("cannot be used: {fault}");
+                Problem::invalid(vec![Fault::new("/body/template/id", fault)])
+            })?),
         };
         let vars = used.vars.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         check_vars(template, vars).map_err(|fault| {

@@ -68,6 +68,8 @@ pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("tokio")
+        // The API checks shops' templates and filters on these threads, of both kinds.
+        .thread_stack_size(policy::STACK_BYTES)
         .build()
         .context("starting the runtime")
 }

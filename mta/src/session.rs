@@ -4,17 +4,20 @@
 //! of [`smtp::client`] say MAIL, RCPT, DATA and the body. Each claim that becomes durable frees its message's final dot. If
 //! a claim cannot be recorded, the connection is dropped: without the dot nothing was sent.
 
+mod broken;
 mod connect;
 mod link;
 mod outcome;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use smtp::body::Body;
 use smtp::client::{Closing, End, Event, Proof};
@@ -53,6 +56,8 @@ struct Session {
     link: Link,
     notify: Arc<Notify>,
     messages: HashMap<u64, InFlight>,
+    /// Messages of the last batch that are not begun.
+    batch: VecDeque<Taken>,
     claims: FuturesUnordered<Recorded>,
     /// Messages that were taken so far.
     taken: u32,
@@ -79,7 +84,9 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
         return;
     };
     let opened = tokio::select! {
-        opened = connect::open(&shared, &target) => opened,
+        opened = AssertUnwindSafe(connect::open(&shared, &target)).catch_unwind() => {
+            opened.unwrap_or_else(|_| Err(connect::OpenFault::new(FailureClass::Internal, broken::WHY)))
+        }
         () = shared.stop.cancelled() => Err(connect::OpenFault::aborted()),
     };
     match opened {
@@ -102,6 +109,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
                 link,
                 notify: Arc::clone(&notify),
                 messages: HashMap::new(),
+                batch: VecDeque::new(),
                 claims: FuturesUnordered::new(),
                 taken: 0,
                 served: 0,
@@ -109,7 +117,9 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
                 last: false,
                 doomed: None,
             };
-            session.work().await;
+            if AssertUnwindSafe(session.work()).catch_unwind().await.is_err() {
+                session.broke().await;
+            }
             let coming = session.coming;
             drop(session);
             shared.with(|queue, now| queue.session_closed(site, &notify, coming, now));
@@ -200,7 +210,8 @@ impl Session {
             }
             batch = read;
         }
-        for mut taken in batch {
+        self.batch = batch.into();
+        while let Some(mut taken) = self.batch.pop_front() {
             let Some(fresh) = taken.fresh.take() else {
                 let why = "its bytes are not in the spool";
                 self.fail_internal(taken, why).await;
@@ -213,16 +224,16 @@ impl Session {
                     continue;
                 }
             };
-            let key = taken.message.raw();
-            self.link.push(key, fresh.reverse_path.as_ref(), &fresh.recipient, body);
+            let (message, partition) = (taken.message, taken.partition);
             let claim = AttemptClaimed {
-                message: taken.message,
+                message,
                 attempt: Attempt(taken.attempts + 1),
             };
-            let recorded = self.shared.ledger.claim(taken.partition, claim);
-            let message = taken.message;
-            self.claims.push(Box::pin(async move { (message, recorded.await) }));
+            let key = message.raw();
             self.messages.insert(key, InFlight { taken, freed_at: None });
+            self.link.push(key, fresh.reverse_path.as_ref(), &fresh.recipient, body);
+            let recorded = self.shared.ledger.claim(partition, claim);
+            self.claims.push(Box::pin(async move { (message, recorded.await) }));
         }
         true
     }
@@ -404,18 +415,17 @@ impl Session {
     /// A disk that does not answer now may do so later.
     async fn defer_unreadable(&mut self, taken: Taken, cause: &str) {
         tracing::error!(mail = ?taken.message, cause, "a spooled message cannot be read");
+        self.defer(taken, "its bytes cannot be read").await;
+    }
+
+    /// Has a message wait for its next attempt because of us.
+    async fn defer(&mut self, taken: Taken, why: &str) {
         let sender = Sender {
             settings: &self.shared.settings,
             now: self.shared.now(),
             random: rand::random(),
         };
-        let decided = outcome::later(
-            &sender,
-            &taken,
-            FailureClass::Internal,
-            None,
-            "its bytes cannot be read",
-        );
+        let decided = outcome::later(&sender, &taken, FailureClass::Internal, None, why);
         let ended = decided.ended(&taken, "", None);
         self.shared.tell(taken.partition, self.provider, ended).await;
         self.shared
@@ -442,7 +452,8 @@ async fn read_spool(shared: Arc<Shared>, batch: Vec<Taken>) -> (Vec<Taken>, Vec<
         for mut taken in batch {
             if taken.fresh.is_none() {
                 shared.metrics.spool_reads.inc();
-                match shared.ledger.read(taken.message) {
+                let read = catch_unwind(AssertUnwindSafe(|| shared.ledger.read(taken.message)));
+                match read.unwrap_or_else(|_| Err("reading it panicked".to_owned())) {
                     Ok(spooled) => {
                         taken.fresh = spooled.map(|spooled| Fresh {
                             reverse_path: spooled.reverse_path,

@@ -9,10 +9,12 @@
 //! `webhook-id` is the same for all attempts of one step and of no other: who has seen it has done it.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request, Uri};
@@ -223,9 +225,14 @@ impl Caller {
             return self.busy();
         };
         self.metrics.under_way.inc();
-        let answer = tokio::time::timeout(self.settings.timeout, self.post(call)).await;
+        // A page whose answer makes our code panic has not answered: the runner is told so like any other time.
+        let posting = AssertUnwindSafe(self.post(call)).catch_unwind();
+        let answer = tokio::time::timeout(self.settings.timeout, posting).await;
         self.metrics.under_way.dec();
-        self.told(call, answer)
+        self.told(
+            call,
+            answer.map(|posted| posted.unwrap_or_else(|_| Err("calling it panicked".to_owned()))),
+        )
     }
 
     fn busy(&self) -> Option<u16> {

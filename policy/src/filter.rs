@@ -11,6 +11,7 @@ mod node;
 mod parse;
 mod schema;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use facts::{Activity, Cause, Consents, Facts, Orders};
@@ -61,7 +62,14 @@ impl Filter {
     /// Compiles a source: parses it and checks every name and type. `Err` has every fault, in the order of their places, 100 at most; it
     /// is never empty.
     pub fn compile(source: &str, schema: &Schema, scope: Scope) -> Result<Self, Vec<FilterFault>> {
-        let compiled = parse::parse(source).and_then(|parsed| check::check(&parsed, schema, scope));
+        let reading = || parse::parse(source).and_then(|parsed| check::check(&parsed, schema, scope));
+        // The parser is a library's, and runs on the runner that others' mail goes through: its panic is a fault of the filter.
+        let compiled = catch_unwind(AssertUnwindSafe(reading)).unwrap_or_else(|_| {
+            Err(vec![FilterFault {
+                offset: None,
+                fault: "cannot be read, by a fault of ours".to_owned(),
+            }])
+        });
         match compiled {
             Ok(root) => Ok(Self(Arc::new(Compiled {
                 source: source.into(),

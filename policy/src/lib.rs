@@ -19,6 +19,13 @@ pub mod settings;
 pub mod template;
 pub mod workflow;
 
+/// The stack of every thread on which what shops wrote is compiled, asked, rendered or dropped: templates and filters.
+///
+/// Their depth is bounded before they are parsed, and this stack holds the deepest that is admitted, twice over: tests run
+/// it on half of this without optimization. A thread that uses up its stack ends the process, so no such thread is left to
+/// a default that an environment variable may lower.
+pub const STACK_BYTES: usize = 2 * 1024 * 1024;
+
 pub use decide::{Decision, Draft, MessageFacts, OrderFacts, decide_message, decide_order};
 pub use person::PersonState;
 pub use settings::{Config, Settings};

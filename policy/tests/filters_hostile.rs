@@ -7,6 +7,7 @@ mod filter_fixture;
 use std::time::{Duration, Instant};
 
 use filter_fixture::{Contact, schema, slug};
+use policy::STACK_BYTES;
 use policy::filter::{Filter, SOURCE_CHARS_MAX, Scope};
 use proptest::prelude::*;
 use types::contact::{FieldType, FieldValue, Number};
@@ -16,11 +17,11 @@ use types::time::Timestamp;
 /// What a compilation may take, on a slow machine and without optimization; a hundredth is usual.
 const LONG: Duration = Duration::from_secs(2);
 
-/// Compiles on the stack of an ordinary thread, and asks what compiles.
+/// Compiles on half of the stack that production has, and asks what compiles.
 fn survives(source: &str) -> Result<bool, String> {
     let source = source.to_owned();
     let begun = Instant::now();
-    let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES / 2).spawn(move || {
         let filter = Filter::compile(&source, &schema(), Scope::Contact).map_err(|faults| {
             assert!(!faults.is_empty() && faults.len() <= 100);
             let length = source.chars().count();

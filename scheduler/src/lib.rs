@@ -167,6 +167,8 @@ impl Scheduler {
             let (ask, asked) = mpsc::channel(1);
             asks.push(ask);
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
+            // Filters of shops' workflows run here.
+            let thread = thread.stack_size(policy::STACK_BYTES);
             threads.push(
                 thread
                     .spawn(move || {

@@ -113,13 +113,17 @@ async fn rendered(app: &App, spec: TemplateSpec) -> Result<TemplateSpec, Problem
         for (language, source) in &spec.sources {
             if let Err(fault) = policy::template::check(spec.kind, source) {
                 let field = format!("/sources/{}/{}", language.code(), fault.part.as_str());
-                let line = fault.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                let place = match (fault.line, fault.column) {
+                    (Some(line), Some(column)) => format!("line {line} column {column}: "),
+                    (Some(line), None) => format!("line {line}: "),
+                    (None, _) => String::new(),
+                };
                 let text = fault
                     .source_line
                     .as_ref()
                     .map(|text| format!(": `{text}`"))
                     .unwrap_or_default();
-                faults.push(Fault::new(field, format!("{line}{}{text}", fault.message)));
+                faults.push(Fault::new(field, format!("{place}{}{text}", fault.message)));
             }
         }
         faults.into_result().map(|()| spec)

@@ -3,12 +3,16 @@
 //! A portion of rows is read and checked on a thread that may wait for the disk, while the portion before it is on its way to the journal,
 //! so many changes at once. When all of a portion are durable, the progress is saved: a restart goes on from there, and the rows that
 //! were durable beyond it are changes that change nothing when they come again. Nothing is read below the disk's floor.
+//!
+//! A row that makes our code panic is rejected like any other; an import that does so elsewhere is ended, with what is wrong among its
+//! rejects. It would do it again at each try and each start, and no other import would have its turn.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{FutureExt, StreamExt};
 use store::SubmitError;
 use store::imports::{Import, ImportFormat, ImportProgress, Reject};
 use tokio_util::sync::CancellationToken;
@@ -39,7 +43,8 @@ const SWEEP_EVERY: Duration = Duration::from_hours(1);
 pub(crate) async fn work(app: App, stop: CancellationToken) {
     let working = async {
         loop {
-            match one(&app).await {
+            let one = AssertUnwindSafe(one(&app)).catch_unwind().await;
+            match one.unwrap_or_else(|_| Err(io::Error::other("working it through panicked"))) {
                 Ok(true) => {}
                 Ok(false) => {
                     // A permit that was given meanwhile ends the wait at once.
@@ -69,8 +74,36 @@ async fn one(app: &App) -> io::Result<bool> {
     })
     .await?;
     let Some((id, import)) = next else { return Ok(false) };
-    run(app, id, import).await?;
+    match run(app, id, import).await {
+        Err(error) if is_panic(&error) => set_aside(app, id).await?,
+        done => done?,
+    }
     Ok(true)
+}
+
+/// Ends an import that cannot be read on.
+async fn set_aside(app: &App, id: EventId) -> io::Result<()> {
+    let line = apart(app, move |app| {
+        let Some(mut import) = app.store.imports().open(id)? else {
+            return Ok(0);
+        };
+        let progress = import.info().progress;
+        let line = progress.lines + 1;
+        import.reject(&Reject {
+            line,
+            field: String::new(),
+            fault: "the rows from here on cannot be read, by a fault of ours; the import ends here".to_owned(),
+        });
+        import.save(ImportProgress {
+            rejected: progress.rejected + 1,
+            done_at: Some(app.now()),
+            ..progress
+        })?;
+        Ok(line)
+    })
+    .await?;
+    tracing::error!(import = %super::public(id), line, "an import panicked and was ended");
+    Ok(())
 }
 
 /// A portion of rows, read and checked.
@@ -248,7 +281,7 @@ impl Source {
                     }
                 })
                 .map_err(|fault| vec![Fault::new("", fault)])
-                .and_then(|text| self.change(&text, &reader, |email| app.keyer.key(email)));
+                .and_then(|text| caught(|| self.change(&text, &reader, |email| app.keyer.key(email))));
             match read {
                 Ok(changed) => portion.changes.push((row.line, changed)),
                 // One line for each row: the first fault stands for it, and tells how many there are.
@@ -300,6 +333,16 @@ fn line(text: &str) -> Result<(String, ContactDocument), Vec<Fault>> {
     Ok((email, document))
 }
 
+/// Reads a row. One that makes the reader panic is refused: what the reader keeps from row to row is set anew by each.
+fn caught<T>(read: impl FnOnce() -> Result<T, Vec<Fault>>) -> Result<T, Vec<Fault>> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(vec![Fault::new(
+            "",
+            "cannot be read, by a fault of ours; our log has it",
+        )])
+    })
+}
+
 /// Tells what is wrong with a row: a fault each, in its order.
 fn rejected(line: u64, faults: &[Fault]) -> impl Iterator<Item = Reject> {
     faults.iter().take(1).map(move |fault| {
@@ -316,11 +359,47 @@ fn rejected(line: u64, faults: &[Fault]) -> impl Iterator<Item = Reject> {
     })
 }
 
+/// Work that panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the work panicked")]
+struct Panicked;
+
+fn is_panic(error: &io::Error) -> bool {
+    error
+        .get_ref()
+        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Panicked>)
+}
+
 /// Works on a thread that may wait for the disk.
 async fn apart<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&App) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let done = app.apart(work).await;
+    let done = app.apart(move |app| guarded(|| work(app))).await;
+    // Only a runtime that ends cuts it.
     done.map_err(|_| io::Error::other("the work was cut"))?
+}
+
+fn guarded<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(io::Error::other(Panicked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_panics_is_a_row_with_a_fault() {
+        let faults = caught::<()>(|| panic!("a row that was never thought of")).unwrap_err();
+        assert_eq!(rejected(7, &faults).map(|reject| reject.line).collect::<Vec<_>>(), [7]);
+        assert!(caught(|| Ok(1)).is_ok());
+    }
+
+    #[test]
+    fn a_panic_is_told_from_a_disk_that_fails() {
+        let panicked = guarded::<()>(|| panic!("bytes that were never thought of")).unwrap_err();
+        assert!(is_panic(&panicked));
+        let failed = guarded::<()>(|| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(!is_panic(&failed));
+    }
 }

@@ -106,6 +106,8 @@ impl Submit {
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name(format!("mta-sign-{number}"))
+                    // Shops' templates run here.
+                    .stack_size(policy::STACK_BYTES)
                     .spawn(move || shared.run(composer))
             })
             .collect::<io::Result<_>>();

@@ -385,3 +385,44 @@ async fn a_250_followed_by_a_reset_is_a_delivery() {
     engine.send(engine.mail(1, "r@dest.example"));
     assert_eq!(engine.end().await.outcome, Outcome::Delivered);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_panics_gives_back_its_place_and_its_mails() {
+    let receiver = Receiver::start(|_| Do::Go).await;
+    let mut engine = Engine::start(Settings {
+        connections_max: 1,
+        ..to(receiver.address)
+    });
+    let mails: Vec<_> = (1..=3).map(|id| engine.mail(id, "r@dest.example")).collect();
+    *engine.ledger.breaking.lock().unwrap() = Some(mails[1].message);
+    for mail in &mails {
+        engine.send(mail.clone());
+    }
+    // The only connection that the site may have is free again, or the others would wait for ever.
+    let mut delivered = Vec::new();
+    while delivered.len() < 2 {
+        let ended = engine.end().await;
+        match ended.outcome {
+            Outcome::Delivered => delivered.push(ended.message),
+            Outcome::Deferred { class, .. } => {
+                assert_eq!(class, FailureClass::Internal);
+                assert_eq!(&*ended.reply, "the session ended by a fault of ours");
+            }
+            other => panic!("{other:?}"),
+        }
+        engine.clock.advance(Duration::from_mins(1));
+    }
+    delivered.sort();
+    assert_eq!(delivered, [mails[0].message, mails[2].message]);
+
+    *engine.ledger.breaking.lock().unwrap() = None;
+    loop {
+        engine.clock.advance(Duration::from_hours(4));
+        let ended = engine.end().await;
+        assert_eq!(ended.message, mails[1].message);
+        if ended.outcome == Outcome::Delivered {
+            break;
+        }
+    }
+    assert_eq!(receiver.got().len(), 3);
+}

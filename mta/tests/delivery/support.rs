@@ -53,6 +53,8 @@ pub(crate) struct TestLedger {
     pub(crate) failing: AtomicBool,
     /// Nothing can be read while set.
     pub(crate) unreadable: AtomicBool,
+    /// A message whose claim panics in the session.
+    pub(crate) breaking: Mutex<Option<MessageId>>,
     ends: mpsc::UnboundedSender<AttemptEnded>,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct SharedLedger(pub(crate) Arc<TestLedger>);
 impl Ledger for SharedLedger {
     fn claim(&self, _: PartitionId, claim: AttemptClaimed) -> Waiting<Result<(), NotRecorded>> {
         let ledger = Arc::clone(&self.0);
+        let breaking = *ledger.breaking.lock().unwrap();
+        assert_ne!(breaking, Some(claim.message), "a message that breaks its session");
         Box::pin(async move {
             ledger.claims.lock().unwrap().push(claim);
             while ledger.held.load(Ordering::SeqCst) {
@@ -132,6 +136,7 @@ impl Engine {
             commits: Notify::new(),
             failing: AtomicBool::new(false),
             unreadable: AtomicBool::new(false),
+            breaking: Mutex::default(),
             ends: sender,
         });
         let clock = Arc::new(TestClock {

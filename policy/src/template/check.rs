@@ -4,7 +4,8 @@ use minijinja::machinery::{Token, tokenize};
 use types::catalogue::{TemplateKind, TemplateSource};
 
 use super::context::{Context, SAMPLE_RESTORE, SAMPLE_UNSUBSCRIBE};
-use super::engine::{fault_at, parts, plain_fault};
+use super::depth::Depth;
+use super::engine::{caught, fault_at, parts, plain_fault};
 use super::{Part, Rendered, Template, TemplateFault};
 
 /// What one part of a source may come to.
@@ -58,19 +59,20 @@ pub fn check_vars<'a>(
     template.render(&Context::sample_message(vars), &mut Rendered::default())
 }
 
-/// Refuses what a shop's template may not use, by the engine's own lexer.
+/// Refuses what a shop's template may not use, and what goes too deep, by the engine's own lexer.
 pub(super) fn restrict(source: &TemplateSource) -> Result<(), TemplateFault> {
     for (part, text) in parts(source) {
-        restrict_part(part, text)?;
+        caught(part, || restrict_part(part, text))?;
     }
     Ok(())
 }
 
 fn restrict_part(part: Part, source: &str) -> Result<(), TemplateFault> {
     let mut previous = Before::Nothing;
-    // Whether each open parenthesis is a call's, and whether a `for` still names its variables.
+    // Whether each open parenthesis is a call's, whether this is a `for`, and whether it still names its variables.
     let mut calls = Vec::new();
-    let mut names_of_for = false;
+    let (mut in_for, mut names_of_for) = (false, false);
+    let mut depth = Depth::default();
     // What the lexer itself refuses is reported, better, by the compiler.
     for (token, span) in tokenize(source, false, minijinja::syntax::SyntaxConfig::default()).map_while(Result::ok) {
         let refused = match &token {
@@ -85,18 +87,20 @@ fn restrict_part(part: Part, source: &str) -> Result<(), TemplateFault> {
             Token::Ident(name) if previous == Before::BlockStart && !TAGS.contains(name) => {
                 Some("this tag is not available: if, for, set and with are")
             }
+            Token::Ident("recursive") if in_for && previous == Before::Operand => Some("loops cannot call themselves"),
             _ => None,
         };
-        if let Some(message) = refused {
+        if let Some(message) = refused.map(str::to_owned).or_else(|| depth.take(&token)) {
             let line = usize::from(span.start_line);
             let offset = usize::try_from(span.start_offset).ok();
-            return Err(fault_at(part, source, line, offset, message.to_owned()));
+            return Err(fault_at(part, source, line, offset, message));
         }
         match &token {
             Token::ParenOpen => calls.push(previous == Before::Operand),
             Token::ParenClose => drop(calls.pop()),
-            Token::Ident("for") if previous == Before::BlockStart => names_of_for = true,
-            Token::Ident("in") | Token::BlockEnd => names_of_for = false,
+            Token::Ident("for") if previous == Before::BlockStart => (in_for, names_of_for) = (true, true),
+            Token::Ident("in") => names_of_for = false,
+            Token::BlockEnd => (in_for, names_of_for) = (false, false),
             _ => {}
         }
         previous = match token {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use minijinja::value::{Kwargs, StringInput, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, filters, tests};
@@ -15,11 +16,20 @@ use super::{FILTERED_BYTES_MAX, FUEL, OUTPUT_BYTES_MAX, Part, TemplateFault};
 pub(super) fn compile(source: &TemplateSource) -> Result<Environment<'static>, TemplateFault> {
     let mut engine = environment();
     for (part, text) in parts(source) {
-        engine
-            .add_template_owned(part.as_str(), text.to_owned())
-            .map_err(|error| fault(part, text, &error))?;
+        caught(part, || {
+            engine
+                .add_template_owned(part.as_str(), text.to_owned())
+                .map_err(|error| fault(part, text, &error))
+        })?;
     }
     Ok(engine)
+}
+
+/// Has the engine work on a part. Its panic, which some odd call of a template may bring about, is a fault of the template.
+///
+/// Nothing of the engine outlives it: an environment that was half made is dropped, and rendering keeps nothing there.
+pub(super) fn caught<T>(part: Part, work: impl FnOnce() -> Result<T, TemplateFault>) -> Result<T, TemplateFault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(plain_fault(part, "the engine panicked".to_owned())))
 }
 
 /// Returns the parts of a source with their names.
@@ -33,6 +43,15 @@ pub(super) fn parts(source: &TemplateSource) -> [(Part, &str); 3] {
 
 /// Renders one part into `out`, which is cleared first.
 pub(super) fn render(
+    engine: &Environment<'static>,
+    part: Part,
+    context: &Context,
+    out: &mut String,
+) -> Result<(), TemplateFault> {
+    caught(part, || render_part(engine, part, context, out))
+}
+
+fn render_part(
     engine: &Environment<'static>,
     part: Part,
     context: &Context,

@@ -15,6 +15,9 @@
 //!   in them, the output stops at [`OUTPUT_BYTES_MAX`], and
 //!   whatever could double a value again and again (`~`, `+`, `*`, lists, captured blocks) is not in the language here.
 //!   Texts are put side by side instead.
+//! - It cannot use up the stack of its thread: how long a tag is and how deep it goes is bounded before it is parsed, and
+//!   what works with templates does so on a stack of [`STACK_BYTES`](crate::STACK_BYTES).
+//! - Should it make the engine panic all the same, that is a fault of the template like any other.
 //!
 //! [`check()`] tells all that when a template is put, with the line at fault; nothing is left to find out later except a
 //! message that lacks a variable.
@@ -25,6 +28,7 @@ mod check;
 mod color;
 pub mod context;
 mod date;
+mod depth;
 mod engine;
 mod language;
 mod money;
@@ -39,6 +43,7 @@ use types::locale::Language;
 pub use cart::CartView;
 pub use check::{check, check_vars};
 use context::Context;
+pub use depth::{BLOCKS_MAX, NESTING_MAX, TAG_TOKENS_MAX, WRAPS_MAX};
 pub use track::Track;
 
 /// What one part of a mail may come to: more, and rendering fails.
@@ -145,7 +150,9 @@ impl Template {
         Self { engine }
     }
 
-    /// Compiles a template. A source that passed [`check()`] compiles.
+    /// Compiles a template, on a stack of [`STACK_BYTES`](crate::STACK_BYTES). A source that passed [`check()`] compiles.
+    ///
+    /// One that was kept before a bound was there, and passes it, is a fault like any other.
     pub fn compile(source: &TemplateSource) -> Result<Self, TemplateFault> {
         check::restrict(source)?;
         let engine = engine::compile(source)?;

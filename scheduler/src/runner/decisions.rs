@@ -1,5 +1,6 @@
 //! What accepted events cause: policy is asked at once, in the same turn.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use policy::offers::Candidates;
@@ -101,7 +102,7 @@ impl Runner {
             selections: &|campaign| self.meters.selections(campaign),
             settings: &self.settings.policy,
         };
-        let decision = policy::decide_order(&facts, now, &mut self.random);
+        let decision = caught(|| policy::decide_order(&facts, now, &mut self.random))?;
         let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
         if let Verdict::Send(plan) = &verdict {
             for offer in &plan.offers {
@@ -129,9 +130,15 @@ impl Runner {
             person: self.fold.person(partition, accepted.person)?,
             settings: &self.settings.policy,
         };
-        let decision = policy::decide_message(&facts, now);
+        let decision = caught(|| policy::decide_message(&facts, now))?;
         Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
     }
+}
+
+/// Asks policy. Its panic is a refusal of this one event: it must not take the runner down, and again at each start.
+fn caught<T>(decide: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(decide))
+        .map_err(|_| Fault::Refused("it cannot be decided, by a fault of ours".to_owned()))
 }
 
 /// Returns the shop that an accepted event names, deleted or not.
@@ -145,5 +152,17 @@ fn origin_of(event: &Event) -> Option<Origin> {
     match event {
         Event::MessageAccepted(accepted) => accepted.origin.clone(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_policy_refuses_one_event() {
+        let refused = caught::<()>(|| panic!("an order that was never thought of"));
+        assert!(matches!(refused, Err(Fault::Refused(why)) if why.contains("a fault of ours")));
+        assert!(matches!(caught(|| 1), Ok(1)));
     }
 }
