@@ -157,8 +157,8 @@ fn attempt(ended: &AttemptEnded) -> String {
              once more at {at} with the same Message-ID{reply}"
         ),
         Outcome::InDoubt { retry: None } => format!(
-            "Attempt {number} ended without a reply to the final dot{peer}: the receiver may have the mail. It is held, \
-             not sent twice{reply}"
+            "Attempt {number} ended without a reply to the final dot{peer}: the receiver may have the mail. It is held \
+             and not tried again{reply}"
         ),
         Outcome::Expired => format!("The mail's time was over before it could be delivered{reply}"),
         Outcome::Withdrawn => {

@@ -170,6 +170,7 @@ impl Queue {
             expires: ready.expires,
             stream: ready.stream,
             accepted_at: ready.accepted_at,
+            doubted: ready.doubted,
         };
         if let Some(slot) = self.insert(&waiting, domain, State::Ready) {
             let size = fresh.bytes.len();
@@ -305,6 +306,7 @@ impl Queue {
             attempts: waiting.attempts,
             stream: waiting.stream,
             state,
+            doubted: waiting.doubted,
         })
     }
 
@@ -391,6 +393,7 @@ pub(crate) struct Waiting {
     pub(crate) expires: Timestamp,
     pub(crate) stream: Stream,
     pub(crate) accepted_at: Timestamp,
+    pub(crate) doubted: bool,
 }
 
 /// Returns text that is printable already as a line of at most `MAX` characters.

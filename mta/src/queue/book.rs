@@ -69,6 +69,8 @@ pub(crate) struct Entry {
     pub(crate) attempts: u16,
     pub(crate) stream: Stream,
     pub(crate) state: State,
+    /// A final dot of it has gone unanswered: the next such one is the last.
+    pub(crate) doubted: bool,
 }
 
 const FREE: Entry = Entry {
@@ -82,6 +84,7 @@ const FREE: Entry = Entry {
     attempts: 0,
     stream: Stream::Transactional,
     state: State::Free,
+    doubted: false,
 };
 
 /// The messages of all queues.

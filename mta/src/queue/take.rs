@@ -28,6 +28,8 @@ pub(crate) struct Taken {
     pub(crate) stream: Stream,
     pub(crate) expires: Timestamp,
     pub(crate) accepted_at: Timestamp,
+    /// Whether a final dot of it has gone unanswered already.
+    pub(crate) doubted: bool,
     /// Envelope and bytes, if they are still in memory.
     pub(crate) fresh: Option<Fresh>,
 }
@@ -50,6 +52,8 @@ pub(crate) enum Settled {
     Over,
     /// It is tried again later; the attempt counts.
     Later(Timestamp),
+    /// The reply to its final dot was lost. It is tried once more later; the attempt counts, and so does the doubt.
+    OnceMore(Timestamp),
     /// It is tried again at once; the attempt does not count.
     Again,
 }
@@ -177,6 +181,7 @@ impl Queue {
                 stream: entry.stream,
                 expires: entry.expires.time(),
                 accepted_at: entry.accepted_at,
+                doubted: entry.doubted,
                 fresh,
             };
             self.counted(domain, |domain| domain.in_flight += 1);
@@ -219,13 +224,14 @@ impl Queue {
         };
         match settled {
             Settled::Over => self.book.remove(slot),
-            Settled::Later(_) | Settled::Again if withdrawn => {
+            Settled::Later(_) | Settled::OnceMore(_) | Settled::Again if withdrawn => {
                 let entry = *entry;
                 self.tell(&entry, Outcome::Withdrawn, "withdrawn");
                 self.book.remove(slot);
             }
-            Settled::Later(due) => {
+            Settled::Later(due) | Settled::OnceMore(due) => {
                 entry.attempts = entry.attempts.saturating_add(1);
+                entry.doubted |= matches!(settled, Settled::OnceMore(_));
                 self.schedule(slot, due);
             }
             Settled::Again => {

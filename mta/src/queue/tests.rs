@@ -33,6 +33,7 @@ fn mail(id: u64, domain: &str, life: Duration) -> Ready {
         expires: START + life,
         accepted_at: START,
         attempts: 0,
+        doubted: false,
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Decided {
 impl Decided {
     fn new(outcome: Outcome, reply: impl Into<String>) -> Self {
         let settled = match outcome {
-            Outcome::Deferred { until, .. } | Outcome::InDoubt { retry: Some(until) } => Settled::Later(until),
+            Outcome::Deferred { until, .. } => Settled::Later(until),
+            Outcome::InDoubt { retry: Some(until) } => Settled::OnceMore(until),
             Outcome::Delivered
             | Outcome::Failed { .. }
             | Outcome::InDoubt { retry: None }
@@ -82,7 +83,9 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
         }
         End::Interrupted { at } => on_interruption(sender, taken, *at, closing),
         End::InDoubt => {
-            let retried = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
+            // Once: each repeat may be one more copy, and a receiver that loses its answer twice does so for a reason.
+            let wanted = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
+            let retried = wanted && !taken.doubted;
             let attempts = taken.attempts + 1;
             let retry = retried
                 .then(|| {
@@ -92,7 +95,12 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
                         .after_doubt(attempts, sender.now, taken.expires, sender.random)
                 })
                 .flatten();
-            Decided::new(Outcome::InDoubt { retry }, "the reply to the final dot was lost")
+            let why = if taken.doubted {
+                "the reply to the final dot was lost, as before: no further attempt is made"
+            } else {
+                "the reply to the final dot was lost"
+            };
+            Decided::new(Outcome::InDoubt { retry }, why)
         }
     }
 }

@@ -66,6 +66,7 @@ pub enum Outcome {
         class: FailureClass,
     },
     /// The final dot was, or may have been, sent and no reply is known (RFC 1047). Offers stay here: terminal for them.
+    /// Others are tried once more; the second time that this comes of them, it is terminal.
     #[n(3)]
     InDoubt {
         /// When it is tried once more with the same `Message-ID`; `None` means held.
