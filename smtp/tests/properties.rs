@@ -282,7 +282,11 @@ fn a_long_reply_is_read_and_cut_and_its_code_decides() {
             assert!(!parser.is_cut_off());
             let reply = parser.take();
             assert_eq!((reply.code, reply.enhanced.map(|code| code.0)), (250, Some(2)));
-            assert!(reply.text.len() <= TEXT_BYTES_MAX && reply.text.len() > 500, "{}", reply.text.len());
+            assert!(
+                reply.text.len() <= TEXT_BYTES_MAX && reply.text.len() > 500,
+                "{}",
+                reply.text.len()
+            );
             // What comes behind it is read as before.
             assert_eq!(fed(&mut parser, b"550 5.1.1 no\r\n"), Ok(true));
             assert_eq!(parser.take().to_string(), "550 5.1.1 no");
@@ -345,7 +349,13 @@ fn a_final_reply_of_any_length_is_the_answer() {
         let body = Body::try_from(Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).expect("a body");
         client.push(1, None, &to, body, now);
         client.finish_data(Freed(1), now);
-        for said in [&b"220 mx\r\n"[..], b"250 mx\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n"] {
+        for said in [
+            &b"220 mx\r\n"[..],
+            b"250 mx\r\n",
+            b"250 ok\r\n",
+            b"250 ok\r\n",
+            b"354 go\r\n",
+        ] {
             client.receive(said, now);
             client.wrote(client.output().len(), now);
         }
@@ -359,7 +369,10 @@ fn a_final_reply_of_any_length_is_the_answer() {
             })
             .collect();
         assert!(
-            matches!((&ends[..], accepted), ([End::Accepted(_)], true) | ([End::Refused { .. }], false)),
+            matches!(
+                (&ends[..], accepted),
+                ([End::Accepted(_)], true) | ([End::Refused { .. }], false)
+            ),
             "{ends:?}"
         );
         assert_eq!(client.is_ready(), goes_on);

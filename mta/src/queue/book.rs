@@ -71,6 +71,8 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     /// A final dot of it has gone unanswered: the next such one is the last.
     pub(crate) doubted: bool,
+    /// How often in a row its session ended at its MAIL without that being counted.
+    pub(crate) interrupted: u8,
 }
 
 const FREE: Entry = Entry {
@@ -85,6 +87,7 @@ const FREE: Entry = Entry {
     stream: Stream::Transactional,
     state: State::Free,
     doubted: false,
+    interrupted: 0,
 };
 
 /// The messages of all queues.
