@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use edge::demo::sink::{Manner, Sink};
 use smtp::server::Event;
-use support::{Plan, accepted, buyers_dns, furnish, in_state};
+use support::{Plan, accepted, buyers_dns, furnish, in_state, told};
 
 /// Dies once at the stage that `at` picks, then lives.
 async fn dies_once(at: fn(&Event) -> bool) -> Sink {
@@ -72,4 +72,41 @@ async fn an_offer_whose_final_dot_was_not_answered_is_held_in_doubt() {
     assert_eq!(story["messages"][0]["attempts"], 1);
     assert!(sink.received.try_recv().is_ok());
     assert!(sink.received.try_recv().is_err(), "an offer in doubt was sent again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_in_doubt_is_tried_once_more_and_no_further_also_over_a_kill() {
+    let mut sink = Sink::scripted(Arc::new(|event| match event {
+        Event::Message(..) => Manner::AcceptAndHangUp,
+        _ => Manner::Accept,
+    }))
+    .await
+    .unwrap();
+    let (dns, _) = buyers_dns().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut plan = Plan::new(folder.path(), dns.address, sink.address.port())
+        .with("retry_waits = [\"1s\"]\nin_doubt_wait = \"1s\"\nretry_in_doubt_offers = true");
+    let node = plan.start();
+    let key = furnish(&node).await;
+    accepted(&node.shop(&key), "1", "mario@example.it").await;
+    in_state(&node.shop(&key), "1", "in_doubt").await;
+    node.kill();
+
+    let node = plan.start();
+    let story = told(&node.shop(&key), "1", "held after the second doubt", |story| {
+        let last = story["events"].as_array().and_then(|events| events.last());
+        last.is_some_and(|last| {
+            last["detail"]
+                .as_str()
+                .is_some_and(|detail| detail.contains("not tried again"))
+        })
+    })
+    .await;
+    assert_eq!(story["messages"][0]["state"], "in_doubt");
+    assert!(story["messages"][0]["attempts"].as_u64() <= Some(2), "{story}");
+    let mut copies = 0;
+    while sink.received.try_recv().is_ok() {
+        copies += 1;
+    }
+    assert!(copies <= 2, "{copies} copies: {story}");
 }

@@ -190,5 +190,6 @@ fn waiting(survivor: &Survivor) -> Waiting {
         expires: survivor.expires,
         stream: survivor.stream,
         accepted_at: survivor.accepted_at,
+        doubted: survivor.doubted,
     }
 }

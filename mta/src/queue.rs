@@ -12,8 +12,11 @@
 //!
 //! # Waiting without being tried
 //!
-//! If a site cannot be connected to, or asks for a pause, it is throttled as a whole: nothing is tried before a moment
-//! that moves further away with each failure in a row, and then by one session first. If DNS does not answer, the domain
+//! If a site cannot be connected to, ends a session that has served no message, or asks for a pause, it is throttled as a
+//! whole: nothing is tried before a moment
+//! that moves further away with each failure in a row, and then by one session first. Only a message that the site accepted or
+//! refused ends the row: a connection, a greeting, an EHLO prove nothing. While other sessions are established, they work
+//! on, and only new ones wait. If DNS does not answer, the domain
 //! is held in the same way. Messages that wait like this burn no attempts and cost no work; only their age is enforced, by
 //! a sweep over all messages that takes about a minute a round.
 //!
@@ -170,6 +173,7 @@ impl Queue {
             expires: ready.expires,
             stream: ready.stream,
             accepted_at: ready.accepted_at,
+            doubted: ready.doubted,
         };
         if let Some(slot) = self.insert(&waiting, domain, State::Ready) {
             let size = fresh.bytes.len();
@@ -305,6 +309,8 @@ impl Queue {
             attempts: waiting.attempts,
             stream: waiting.stream,
             state,
+            doubted: waiting.doubted,
+            interrupted: 0,
         })
     }
 
@@ -391,6 +397,7 @@ pub(crate) struct Waiting {
     pub(crate) expires: Timestamp,
     pub(crate) stream: Stream,
     pub(crate) accepted_at: Timestamp,
+    pub(crate) doubted: bool,
 }
 
 /// Returns text that is printable already as a line of at most `MAX` characters.

@@ -32,4 +32,6 @@ pub struct Ready {
     pub accepted_at: Timestamp,
     /// Attempts that were claimed so far.
     pub attempts: u16,
+    /// Whether a final dot of it has gone unanswered already: after the next such one it is not tried again.
+    pub doubted: bool,
 }

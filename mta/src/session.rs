@@ -20,17 +20,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use smtp::body::Body;
-use smtp::client::{Closing, End, Event, Proof};
+use smtp::client::{Closing, End, Event, Proof, Step};
 use tokio::sync::Notify;
 use types::event::{AttemptClaimed, FailureClass, Outcome};
 use types::id::{Attempt, MessageId};
+use types::provider::Provider;
+use types::time::Timestamp;
 
 use crate::ledger::NotRecorded;
 use crate::queue::{Fresh, Settled, SiteId, Taken, Turn};
 use crate::session::link::Link;
-use crate::session::outcome::{Decided, Sender};
+use crate::session::outcome::{Decided, Evidence, Lost, Sender, SiteFailure};
 use crate::shared::Shared;
-use types::provider::Provider;
 
 /// Proof that a message's bytes and this session's claim on it are on stable storage: its final dot may be sent.
 #[derive(Debug)]
@@ -52,6 +53,7 @@ type Recorded = std::pin::Pin<Box<dyn Future<Output = (MessageId, Result<(), Not
 struct Session {
     shared: Arc<Shared>,
     site: SiteId,
+    name: Arc<str>,
     provider: Provider,
     link: Link,
     notify: Arc<Notify>,
@@ -61,8 +63,8 @@ struct Session {
     claims: FuturesUnordered<Recorded>,
     /// Messages that were taken so far.
     taken: u32,
-    /// Messages that were answered so far.
-    served: u32,
+    /// What the session has shown of the site so far.
+    evidence: Evidence,
     /// The queues count on this session to ask for messages.
     coming: bool,
     /// No more messages are taken.
@@ -100,11 +102,12 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
             shared.with(|queue, now| queue.open_failed(site, fault.class, &fault.why, wait, now, rand::random()));
         }
         Ok(link) => {
-            shared.with(|queue, now| queue.opened(site, now));
+            shared.with(|queue, _| queue.opened(site));
             let notify = Arc::new(Notify::new());
             let mut session = Session {
                 shared: Arc::clone(&shared),
                 site,
+                name,
                 provider,
                 link,
                 notify: Arc::clone(&notify),
@@ -112,7 +115,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
                 batch: VecDeque::new(),
                 claims: FuturesUnordered::new(),
                 taken: 0,
-                served: 0,
+                evidence: Evidence::None,
                 coming: true,
                 last: false,
                 doomed: None,
@@ -196,7 +199,12 @@ impl Session {
         }
         let mut batch = match turn {
             Some(Turn::Work(batch)) => batch,
-            Some(Turn::Wait) => return false,
+            Some(Turn::Wait) => {
+                if self.evidence == Evidence::None && self.messages.is_empty() {
+                    self.evidence = Evidence::Unneeded;
+                }
+                return false;
+            }
             Some(Turn::Close) | None => {
                 self.last = true;
                 return false;
@@ -321,17 +329,42 @@ impl Session {
             // Claims that are not yet handed over are never recorded; those that are come before what is told now.
             self.claims = FuturesUnordered::new();
         }
-        for (key, end) in ends {
+        self.weigh(&ends);
+        // The site waits before any message goes back to it: or a session would be opened for each.
+        let held_until = closing.as_ref().and_then(|closing| self.on_closing(closing));
+        let proven = self.evidence == Evidence::Served;
+        let lost = ends.iter().position(|(_, end)| !is_served(end) && !is_untried(end));
+        // Those that were interrupted go back to the head of their list: the last one first, so that they keep their order.
+        let (interrupted, ended): (Vec<_>, Vec<_>) = ends
+            .into_iter()
+            .enumerate()
+            .partition(|(_, (_, end))| matches!(end, End::Interrupted { .. }));
+        for (at, (key, end)) in ended.into_iter().chain(interrupted.into_iter().rev()) {
             if let Some(in_flight) = self.messages.remove(&key) {
-                self.served += u32::from(!matches!(end, End::Interrupted { .. }));
-                self.on_end(in_flight, end, closing.as_ref()).await;
+                let lost = Lost {
+                    closing: closing.as_ref(),
+                    proven,
+                    first: lost == Some(at),
+                    held_until,
+                };
+                self.on_end(in_flight, end, &lost).await;
             }
         }
-        if let Some(closing) = closing {
-            self.on_closing(&closing);
-            return true;
+        closing.is_some()
+    }
+
+    /// Notes what the ends of messages show of the site.
+    fn weigh(&mut self, ends: &[(u64, End)]) {
+        if self.evidence == Evidence::Served {
+            return;
         }
-        false
+        if ends.iter().any(|(_, end)| is_served(end)) {
+            self.evidence = Evidence::Served;
+            let site = self.site;
+            self.shared.with(|queue, now| queue.served(site, now));
+        } else if !ends.iter().all(|(_, end)| is_untried(end)) {
+            self.evidence = Evidence::Failed;
+        }
     }
 
     /// Remembers that a host wants each envelope in its turn. The message that met it is still this session's.
@@ -343,7 +376,7 @@ impl Session {
             .refused_ahead(&self.link.host, self.shared.now(), memory);
     }
 
-    async fn on_end(&mut self, in_flight: InFlight, end: End, closing: Option<&Closing>) {
+    async fn on_end(&mut self, in_flight: InFlight, end: End, lost: &Lost<'_>) {
         let InFlight { taken, freed_at } = in_flight;
         let accepted = matches!(end, End::Accepted(_));
         let now = self.shared.now();
@@ -355,7 +388,7 @@ impl Session {
             },
             &taken,
             &end,
-            closing,
+            lost,
         );
         let doubtful = matches!(decided.outcome, Outcome::InDoubt { retry: Some(_) });
         if doubtful && !self.shared.with(|queue, _| queue.may_finish(taken.slot)) {
@@ -402,14 +435,16 @@ impl Session {
         });
     }
 
-    /// Tells the queues what the session's end says of the site.
-    fn on_closing(&self, closing: &Closing) {
-        let Some((class, wait)) = outcome::site_failure(closing, self.served > 0 || self.taken == 0) else {
-            return;
-        };
-        let (site, why) = (self.site, closing.to_string());
-        self.shared
-            .with(|queue, now| queue.throttle(site, class, &why, wait, now, rand::random()));
+    /// Tells the queues what the session's end says of the site. Returns until when the site waits, if it does.
+    fn on_closing(&self, closing: &Closing) -> Option<Timestamp> {
+        let failure = outcome::site_failure(closing, self.evidence)?;
+        let (site, why) = (self.site, format!("{}: {closing}", self.link.peer));
+        let served = self.evidence == Evidence::Served;
+        tracing::info!(site = %self.name, %why, served, "a session ended in a way that has the site wait");
+        self.shared.with(|queue, now| match failure {
+            SiteFailure::Limit(class, wait) => queue.throttle(site, class, &why, wait, now, rand::random()),
+            SiteFailure::Nothing(class) => queue.session_failed(site, class, &why, now, rand::random()),
+        })
     }
 
     /// A disk that does not answer now may do so later.
@@ -442,6 +477,20 @@ impl Session {
         self.shared
             .with(|queue, now| queue.settle(taken.slot, Settled::Over, now));
     }
+}
+
+/// Returns whether the peer did its work: 421 only announces the end of a session, whatever was asked (RFC 5321 §3.8).
+fn is_served(end: &End) -> bool {
+    match end {
+        End::Accepted(_) => true,
+        End::Refused { reply, .. } => reply.code != 421,
+        End::Unsuitable(_) | End::Interrupted { .. } | End::InDoubt => false,
+    }
+}
+
+/// Returns whether nothing of a message was said.
+fn is_untried(end: &End) -> bool {
+    matches!(end, End::Unsuitable(_) | End::Interrupted { at: Step::Idle })
 }
 
 /// Reads what is no longer in memory. Returns those that may be sent or are not in the spool, and those that could not be

@@ -5,7 +5,7 @@
 //! | a record that state has not seen | folded, never decided again |
 //! | an accepted cause without a decision | decided now, under the rules of now |
 //! | a bad mailbox without its suppression | suppressed now |
-//! | a claim without an end | `in_doubt`: a final dot may have been sent |
+//! | a claim without an end | `in_doubt`: a final dot may have been sent; for good if it is the second doubt |
 //! | a mail that was withdrawn | ended as withdrawn, or as in doubt if it was claimed; never tried again |
 //! | a decided mail with bytes in the spool | a [`Survivor`]: back into its queue |
 //! | a decided mail without bytes | rendered again: no dot was sent |
@@ -171,7 +171,7 @@ pub(crate) fn sort_outbox(
         let (partition, message, entry) = row.map_err(StartError::State)?;
         if entry.claimed {
             let retry = match (entry.stream, settings.in_doubt) {
-                _ if entry.withdrawn => None,
+                _ if entry.withdrawn || entry.doubted => None,
                 (Stream::Promotional, InDoubt::Hold) => None,
                 (Stream::Transactional, _) | (Stream::Promotional, InDoubt::Retry) => {
                     Some(now + settings.in_doubt_wait)
@@ -181,6 +181,7 @@ pub(crate) fn sort_outbox(
             if let Some(due) = retry {
                 open.survivors.push(Survivor {
                     due,
+                    doubted: true,
                     ..survivor(partition, message, &entry)
                 });
             }
@@ -221,6 +222,7 @@ fn survivor(partition: PartitionId, message: MessageId, entry: &OutboxEntry) -> 
         expires: entry.expires,
         stream: entry.stream,
         accepted_at: entry.accepted_at,
+        doubted: entry.doubted,
     }
 }
 
@@ -267,6 +269,7 @@ pub(crate) fn render_again(
             shop,
             accepted_at,
             origin,
+            doubted: entry.doubted,
             admission: Admission::default(),
         });
     }

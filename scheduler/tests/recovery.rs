@@ -6,7 +6,7 @@ mod fixture;
 
 use std::time::Duration;
 
-use fixture::{PUBLISHER, furnished, start, start_with};
+use fixture::{Node, PUBLISHER, furnished, start, start_with};
 use store::state::Turn;
 use types::event::{Decided, Event, FailureClass, Outcome, Verdict};
 use types::id::{Attempt, MessageId, PartitionId};
@@ -45,6 +45,78 @@ async fn a_claim_without_an_end_is_in_doubt_and_an_offer_stays_so() {
     let node = start(folder.path()).await;
     assert_eq!(node.outcome(&mail).await, Some(Outcome::InDoubt { retry: None }));
     assert!(node.survivors.is_empty() && node.outbox.mails.lock().unwrap().is_empty());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_in_doubt_is_tried_once_more_and_no_further_whatever_restarts_and_refusals_come_between() {
+    let doubt = |node: &Node| Outcome::InDoubt {
+        retry: Some(node.clock.now() + Duration::from_mins(15)),
+    };
+    let refusal = |node: &Node| Outcome::Deferred {
+        until: node.clock.now() + Duration::from_mins(1),
+        class: FailureClass::Greylisted,
+    };
+    // How the first doubt comes, and whether a refusal comes between it and the second.
+    for (crashed, refused) in [(true, false), (true, true), (false, false), (false, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let node = furnished(folder.path()).await;
+        let mail = node.confirmed("mario@example.it").await;
+        node.spool(&mail);
+        node.submit(mail.partition, mail.claimed(1)).await;
+        if !crashed {
+            node.submit(mail.partition, mail.ended(1, doubt(&node))).await;
+        }
+        node.stop().await;
+
+        let node = start(folder.path()).await;
+        let told = node.outcome(&mail).await;
+        assert!(matches!(told, Some(Outcome::InDoubt { retry: Some(_) })), "{told:?}");
+        let [survivor] = &node.survivors[..] else {
+            panic!("{:?}", node.survivors)
+        };
+        assert!(survivor.doubted && survivor.attempts == Attempt(1), "{survivor:?}");
+        let mut attempt = 2;
+        if refused {
+            node.submit(mail.partition, mail.claimed(attempt)).await;
+            node.submit(mail.partition, mail.ended(attempt, refusal(&node))).await;
+            attempt += 1;
+        }
+        node.stop().await;
+
+        let node = start(folder.path()).await;
+        assert!(node.survivors[0].doubted, "{:?}", node.survivors);
+        node.submit(mail.partition, mail.claimed(attempt)).await;
+        node.stop().await;
+
+        let node = start(folder.path()).await;
+        assert_eq!(node.outcome(&mail).await, Some(Outcome::InDoubt { retry: None }));
+        assert!(node.survivors.is_empty(), "{:?}", node.survivors);
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_that_is_made_again_without_its_bytes_remembers_its_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let mail = node.confirmed("mario@example.it").await;
+    let retry = Some(node.clock.now());
+    node.submit(mail.partition, mail.claimed(1)).await;
+    node.submit(mail.partition, mail.ended(1, Outcome::InDoubt { retry }))
+        .await;
+    node.stop().await;
+
+    let node = start(folder.path()).await;
+    let again: Vec<_> = node
+        .outbox
+        .mails
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|mail| mail.doubted)
+        .collect();
+    assert_eq!(again, [true]);
     node.stop().await;
 }
 

@@ -1,19 +1,23 @@
 //! Replies of a server, read within bounds (RFC 5321 §4.2, RFC 2034).
 //!
-//! The reader is our own, not smtp-proto's `ResponseReceiver`: that one bounds the text of a whole reply (4 KiB) but
-//! neither the number of lines nor their length apart, and does not notice a code that changes between the lines.
-//! Lines are framed first and read when whole, so a reply means the same however its bytes were split.
+//! The reader is our own, not smtp-proto's `ResponseReceiver`: that one refuses a reply whose text is over 4 KiB, and does
+//! not notice a code that changes between the lines. Lines are framed first and read when whole, so a reply means the same
+//! however its bytes were split.
+//!
+//! The code decides, not the length: what is too long is read and cut. Refusing it would throw away the answer to a final
+//! dot that the receiver has taken, and the mail would arrive twice.
 
 use std::fmt;
 
 use memchr::memchr;
 
-/// The most lines of one reply.
-pub const LINES_MAX: usize = 128;
 /// The most bytes of one reply, over all lines.
-pub const BYTES_MAX: usize = 64 * 1024;
-/// The most bytes of one line, its end included.
-pub const LINE_BYTES_MAX: usize = 4096;
+///
+/// RFC 5321 §4.5.3.1.5 has lines of 512 bytes; real receivers write more. What is past [`LINE_BYTES_KEPT`] and
+/// [`TEXT_BYTES_MAX`] is read and dropped, so a long reply costs no memory. One past this bound ends the session.
+pub const BYTES_MAX: usize = 1024 * 1024;
+/// How much of one line is kept until its end comes; the rest of it is read and dropped.
+pub const LINE_BYTES_KEPT: usize = 4096;
 /// The most bytes of text that are kept of a reply; the rest is read and dropped.
 pub const TEXT_BYTES_MAX: usize = 1024;
 /// The most EHLO keywords that are looked at; more are dropped.
@@ -78,11 +82,8 @@ pub enum NotAReply {
     /// A line does not start with a code from 200 to 599 and a blank or hyphen, or the code changes between lines.
     #[error("malformed reply line")]
     Malformed,
-    /// One line was over [`LINE_BYTES_MAX`].
-    #[error("reply line longer than {LINE_BYTES_MAX} bytes")]
-    LineTooLong,
-    /// More than [`LINES_MAX`] lines or [`BYTES_MAX`] bytes.
-    #[error("reply longer than {LINES_MAX} lines or {BYTES_MAX} bytes")]
+    /// Went on past [`BYTES_MAX`]: nothing that follows can be told from it.
+    #[error("reply longer than {BYTES_MAX} bytes")]
     TooLong,
 }
 
@@ -105,11 +106,15 @@ pub struct Capabilities {
 /// Reads replies, one after the other, from bytes split anyhow.
 #[derive(Debug, Default)]
 pub struct ReplyParser {
+    /// The beginning of a line whose end has not come: at most [`LINE_BYTES_KEPT`] bytes.
     partial: Vec<u8>,
     reply: Reply,
     capabilities: Capabilities,
+    /// Whole lines of this reply so far.
     lines: usize,
+    /// Bytes of this reply so far, dropped ones included.
     bytes: usize,
+    cut_off: bool,
 }
 
 impl ReplyParser {
@@ -117,15 +122,22 @@ impl ReplyParser {
     ///
     /// After `Ok(true)` the reply stands in [`Self::reply`] until the next call; after `Err` nothing more can be read.
     pub fn feed(&mut self, input: &mut &[u8]) -> Result<bool, NotAReply> {
+        if self.cut_off {
+            return Err(NotAReply::TooLong);
+        }
         while let Some(at) = memchr(b'\n', input) {
             let (line, rest) = input.split_at(at + 1);
             *input = rest;
+            self.bytes = self.bytes.saturating_add(line.len());
+            if self.bytes > BYTES_MAX {
+                self.keep(line);
+                return self.cut(input);
+            }
             let last = if self.partial.is_empty() {
                 self.line(line)?
             } else {
-                self.check_length(line.len())?;
+                self.keep(line);
                 let mut whole = std::mem::take(&mut self.partial);
-                whole.extend_from_slice(line);
                 let last = self.line(&whole)?;
                 whole.clear();
                 self.partial = whole;
@@ -137,10 +149,20 @@ impl ReplyParser {
                 return Ok(true);
             }
         }
-        self.check_length(input.len())?;
-        self.partial.extend_from_slice(input);
+        self.bytes = self.bytes.saturating_add(input.len());
+        self.keep(input);
+        if self.bytes > BYTES_MAX {
+            return self.cut(input);
+        }
         *input = &[];
         Ok(false)
+    }
+
+    /// Returns whether the reply that the last [`Self::feed`] completed went on past [`BYTES_MAX`].
+    ///
+    /// Its code is known and counts, but nothing more can be read.
+    pub const fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     /// Returns the reply that the last [`Self::feed`] completed.
@@ -163,19 +185,27 @@ impl ReplyParser {
         !self.partial.is_empty() || self.lines > 0
     }
 
-    fn check_length(&self, more: usize) -> Result<(), NotAReply> {
-        if self.partial.len() + more > LINE_BYTES_MAX {
-            Err(NotAReply::LineTooLong)
-        } else {
-            Ok(())
-        }
+    /// Keeps the beginning of a line.
+    fn keep(&mut self, part: &[u8]) {
+        let room = LINE_BYTES_KEPT.saturating_sub(self.partial.len());
+        self.partial.extend_from_slice(part.get(..room).unwrap_or(part));
     }
 
-    /// Reads one whole line; true if it is the reply's last.
-    fn line(&mut self, line: &[u8]) -> Result<bool, NotAReply> {
-        if line.len() > LINE_BYTES_MAX {
-            return Err(NotAReply::LineTooLong);
+    /// Ends a reply that does not end by itself. All its lines have the code of its first one, or of the line that it is
+    /// in the midst of.
+    fn cut(&mut self, input: &mut &[u8]) -> Result<bool, NotAReply> {
+        *input = &[];
+        if self.lines == 0 {
+            let line = std::mem::take(&mut self.partial);
+            self.line(&line)?;
         }
+        self.cut_off = true;
+        Ok(true)
+    }
+
+    /// Reads one whole line, or what is kept of it; true if it is the reply's last.
+    fn line(&mut self, line: &[u8]) -> Result<bool, NotAReply> {
+        let line = line.get(..LINE_BYTES_KEPT).unwrap_or(line);
         if self.lines == 0 {
             self.reply.code = 0;
             self.reply.enhanced = None;
@@ -183,10 +213,6 @@ impl ReplyParser {
             self.capabilities = Capabilities::default();
         }
         self.lines += 1;
-        self.bytes += line.len();
-        if self.lines > LINES_MAX || self.bytes > BYTES_MAX {
-            return Err(NotAReply::TooLong);
-        }
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (code, last, text) = match line {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use smtp::body::{Body, NotABody, Unstuffer};
 use smtp::client::{Client, End, Envelopes, Event, Proof, Settings, Timeouts, Tls};
-use smtp::reply::{NotAReply, ReplyParser};
+use smtp::reply::{BYTES_MAX, NotAReply, ReplyParser, TEXT_BYTES_MAX};
 use smtp::server::{self, Answer, Server};
 use types::address::EmailAddress;
 
@@ -254,34 +254,70 @@ fn fed(parser: &mut ReplyParser, bytes: &[u8]) -> Result<bool, NotAReply> {
     parser.feed(&mut input)
 }
 
-#[test]
-fn endless_continuation_lines_are_cut_off() {
-    let mut parser = ReplyParser::default();
-    for _ in 0..128 {
-        assert_eq!(fed(&mut parser, b"250-more\r\n"), Ok(false));
-    }
-    assert_eq!(fed(&mut parser, b"250-more\r\n"), Err(NotAReply::TooLong));
-}
-
-#[test]
-fn long_lines_are_cut_off() {
-    let mut parser = ReplyParser::default();
-    let mut fed_bytes = 0;
-    let fault = loop {
-        match fed(&mut parser, &[b'2'; 100]) {
-            Ok(_) => fed_bytes += 100,
-            Err(fault) => break fault,
+/// Feeds `bytes` in chunks of `step` until a reply or a fault; returns it, and how many bytes were taken.
+fn fed_in_steps(parser: &mut ReplyParser, bytes: &[u8], step: usize) -> (Result<bool, NotAReply>, usize) {
+    let mut taken = 0;
+    for chunk in bytes.chunks(step) {
+        let mut input = chunk;
+        let read = parser.feed(&mut input);
+        taken += chunk.len() - input.len();
+        if read != Ok(false) {
+            return (read, taken);
         }
-    };
-    assert_eq!((fault, fed_bytes), (NotAReply::LineTooLong, 4000));
+    }
+    (Ok(false), taken)
 }
 
 #[test]
-fn many_long_lines_are_cut_off() {
-    let mut parser = ReplyParser::default();
-    let line = format!("250-{}\r\n", "x".repeat(4000));
-    let fault = (0..128).find_map(|_| fed(&mut parser, line.as_bytes()).err());
-    assert_eq!(fault, Some(NotAReply::TooLong));
+fn a_long_reply_is_read_and_cut_and_its_code_decides() {
+    let long_line = format!("250 2.0.0 queued as {}\r\n", "x".repeat(5_000));
+    let long_lines = format!("250-2.0.0 {}\r\n", "x".repeat(9_000)).repeat(6) + "250 2.0.0 queued\r\n";
+    let many_lines = "250-2.0.0 more\r\n".repeat(40_000) + "250 2.0.0 queued\r\n";
+    let one_line = format!("250 2.0.0 {}\r\n", "x".repeat(1_000_000));
+    for reply in [long_line, long_lines, many_lines, one_line] {
+        for step in [1, 4096, usize::MAX] {
+            let mut parser = ReplyParser::default();
+            let (read, taken) = fed_in_steps(&mut parser, reply.as_bytes(), step);
+            assert_eq!((read, taken), (Ok(true), reply.len()), "{step} bytes at a time");
+            assert!(!parser.is_cut_off());
+            let reply = parser.take();
+            assert_eq!((reply.code, reply.enhanced.map(|code| code.0)), (250, Some(2)));
+            assert!(
+                reply.text.len() <= TEXT_BYTES_MAX && reply.text.len() > 500,
+                "{}",
+                reply.text.len()
+            );
+            // What comes behind it is read as before.
+            assert_eq!(fed(&mut parser, b"550 5.1.1 no\r\n"), Ok(true));
+            assert_eq!(parser.take().to_string(), "550 5.1.1 no");
+        }
+    }
+}
+
+#[test]
+fn an_endless_reply_counts_by_its_code_and_is_the_last() {
+    let endless = [
+        "250-2.0.0 more\r\n".repeat(2 * BYTES_MAX / 10),
+        format!("250 {}", "x".repeat(2 * BYTES_MAX)),
+        format!("250-{}\r\n", "x".repeat(4_000)).repeat(BYTES_MAX / 2_000),
+    ];
+    for bytes in endless {
+        for step in [999, usize::MAX] {
+            let mut parser = ReplyParser::default();
+            assert_eq!(fed_in_steps(&mut parser, bytes.as_bytes(), step).0, Ok(true));
+            assert!(parser.is_cut_off());
+            assert_eq!(parser.reply().code, 250);
+            assert_eq!(fed(&mut parser, b"250 more\r\n"), Err(NotAReply::TooLong));
+        }
+    }
+}
+
+#[test]
+fn an_endless_line_without_a_code_is_no_reply() {
+    for bytes in [vec![b'x'; 2 * BYTES_MAX], vec![b'2'; 2 * BYTES_MAX]] {
+        let mut parser = ReplyParser::default();
+        assert_eq!(fed_in_steps(&mut parser, &bytes, 4096).0, Err(NotAReply::Malformed));
+    }
 }
 
 #[test]
@@ -293,4 +329,52 @@ fn keywords_beyond_the_sixty_fourth_are_not_looked_at() {
     ehlo = "250-mx\r\n".to_owned() + &"250-XNOISE\r\n".repeat(63) + "250 PIPELINING\r\n";
     assert_eq!(fed(&mut parser, ehlo.as_bytes()), Ok(true));
     assert!(parser.capabilities().pipelining);
+}
+
+#[test]
+fn a_final_reply_of_any_length_is_the_answer() {
+    let long = format!("250 2.0.0 {}\r\n", "x".repeat(5_000));
+    let lines = "250-2.0.0 more\r\n".repeat(1_000) + "250 2.0.0 queued\r\n";
+    let endless = "250-2.0.0 more\r\n".repeat(BYTES_MAX / 10);
+    let refusal = "550-5.7.1 no\r\n".repeat(BYTES_MAX / 10);
+    for (reply, accepted, goes_on) in [
+        (long, true, true),
+        (lines, true, true),
+        (endless, true, false),
+        (refusal, false, false),
+    ] {
+        let now = Instant::now();
+        let mut client = client(now);
+        let to = EmailAddress::try_from("r@dest.example").expect("valid");
+        let body = Body::try_from(Bytes::from_static(b"Subject: x\r\n\r\nx\r\n")).expect("a body");
+        client.push(1, None, &to, body, now);
+        client.finish_data(Freed(1), now);
+        for said in [
+            &b"220 mx\r\n"[..],
+            b"250 mx\r\n",
+            b"250 ok\r\n",
+            b"250 ok\r\n",
+            b"354 go\r\n",
+        ] {
+            client.receive(said, now);
+            client.wrote(client.output().len(), now);
+        }
+        for chunk in reply.as_bytes().chunks(4096) {
+            client.receive(chunk, now);
+        }
+        let ends: Vec<End> = std::iter::from_fn(|| client.poll_event())
+            .filter_map(|event| match event {
+                Event::Ended { end, .. } => Some(end),
+                _ => None,
+            })
+            .collect();
+        assert!(
+            matches!(
+                (&ends[..], accepted),
+                ([End::Accepted(_)], true) | ([End::Refused { .. }], false)
+            ),
+            "{ends:?}"
+        );
+        assert_eq!(client.is_ready(), goes_on);
+    }
 }

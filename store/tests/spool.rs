@@ -44,6 +44,7 @@ fn send(store: &Store, n: u64) {
             stream: Stream::Promotional,
             accepted_at: Timestamp::default(),
             withdrawn: false,
+            doubted: false,
         },
     }];
     store.state().submit(turn);

@@ -67,6 +67,8 @@ pub struct Mail {
     pub accepted_at: Timestamp,
     /// What of our own asked for it; `None` if the shop did. Such mails go behind those that a shop asks for.
     pub origin: Option<Origin>,
+    /// Whether a final dot of it has gone unanswered already, and the one repeat is begun: see [`Survivor::doubted`].
+    pub doubted: bool,
     /// The place this mail holds until its bytes are in the spool; dropped, it lets another accept in.
     pub admission: Admission,
 }
@@ -115,6 +117,8 @@ pub struct Survivor {
     pub stream: crate::order::Stream,
     /// When its cause was accepted.
     pub accepted_at: Timestamp,
+    /// Whether a final dot of it has gone unanswered already: after the next such one it is not tried again.
+    pub doubted: bool,
 }
 
 /// The queues as an operator sees and steers them: the mail engine, as the admin listener sees it.

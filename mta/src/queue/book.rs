@@ -69,6 +69,10 @@ pub(crate) struct Entry {
     pub(crate) attempts: u16,
     pub(crate) stream: Stream,
     pub(crate) state: State,
+    /// A final dot of it has gone unanswered: the next such one is the last.
+    pub(crate) doubted: bool,
+    /// How often in a row its session ended at its MAIL without that being counted.
+    pub(crate) interrupted: u8,
 }
 
 const FREE: Entry = Entry {
@@ -82,6 +86,8 @@ const FREE: Entry = Entry {
     attempts: 0,
     stream: Stream::Transactional,
     state: State::Free,
+    doubted: false,
+    interrupted: 0,
 };
 
 /// The messages of all queues.

@@ -28,7 +28,7 @@ const WAITS: [Duration; 7] = [
     Duration::from_mins(10),
     Duration::from_mins(15),
 ];
-/// How many connections are tried at once before one has ever worked.
+/// How many connections are tried at once before one has served a message.
 const UNPROVEN_MAX: u32 = 4;
 /// How long a connection limit that the receiver made us feel is kept to.
 const LEARNED_FOR: Duration = Duration::from_mins(10);
@@ -83,10 +83,12 @@ pub(super) struct Site {
     pub(super) pacer: Pacer,
     /// When pacing lets the next message go.
     pub(super) paced_until: Option<Timestamp>,
-    /// Failures in a row.
+    /// Failures in a row: since a session last served its first message.
     failures: u16,
-    /// A session has worked since the last failure.
+    /// A session has served a message since the site was last throttled.
     proven: bool,
+    /// No further session is opened before: those that are established work on.
+    opens_from: Option<Timestamp>,
 }
 
 impl Site {
@@ -119,6 +121,23 @@ impl Site {
         } else {
             limit.min(UNPROVEN_MAX)
         }
+    }
+
+    /// Counts a failure; returns until when nothing is to be tried, at least `least` from now.
+    fn fail(&mut self, least: Duration, now: Timestamp, random: u32) -> Timestamp {
+        let wait = WAITS
+            .get(usize::from(self.failures))
+            .or(WAITS.last())
+            .copied()
+            .unwrap_or_default();
+        let jitter = 0.85 + 0.3 * (f32::from(u16::try_from(random >> 16).unwrap_or(0)) / 65_536.0);
+        self.failures = self.failures.saturating_add(1);
+        now + wait.mul_f32(jitter).max(least)
+    }
+
+    /// Lets sessions be opened again at once.
+    pub(super) fn open_now(&mut self) {
+        self.opens_from = None;
     }
 }
 
@@ -165,6 +184,7 @@ impl Queue {
             paced_until: None,
             failures: 0,
             proven: false,
+            opens_from: None,
         };
         match self.sites.get_mut(id as usize) {
             Some(free) => *free = site,
@@ -202,6 +222,9 @@ impl Queue {
         }
         if let Some(idle) = site.idle.pop() {
             self.effects.push(Effect::Wake(idle));
+            return;
+        }
+        if site.opens_from.is_some_and(|from| from > now) {
             return;
         }
         let wanted = u32::try_from(ready).unwrap_or(u32::MAX);
@@ -268,14 +291,21 @@ impl Queue {
         Some((site.target.clone(), site.provider, Arc::clone(&site.name)))
     }
 
-    /// Notes that a session is established.
-    pub(crate) fn opened(&mut self, id: SiteId, now: Timestamp) {
+    /// Notes that a session is established. That proves nothing yet: a peer may end each one right behind its EHLO.
+    pub(crate) fn opened(&mut self, id: SiteId) {
         if let Some(site) = self.sites.get_mut(id as usize) {
             site.opening = site.opening.saturating_sub(1);
             site.coming += 1;
+        }
+    }
+
+    /// Notes that a session has served its first message: the site accepted it, or refused it by a reply to it.
+    pub(crate) fn served(&mut self, id: SiteId, now: Timestamp) {
+        if let Some(site) = self.sites.get_mut(id as usize) {
             let first = !site.proven;
             site.proven = true;
             site.failures = 0;
+            site.opens_from = None;
             if first {
                 self.kick_all(id, now);
             }
@@ -301,14 +331,47 @@ impl Queue {
             site.learned = Some((site.sessions, now + LEARNED_FOR));
             return;
         }
-        // While other sessions work, one that cannot be had is no reason to stop.
+        // While other sessions are established they work on, and only new ones wait.
         if site.sessions > site.opening {
-            return;
+            return self.pause_opening(id, wait, now, random);
         }
         self.throttle(id, class, why, wait, now, random);
     }
 
-    /// Has everything at a site wait, longer with each failure in a row, and at least `least`.
+    /// Notes that an established session ended without having served a message. It still counts as one until
+    /// [`Self::session_closed`]. Returns until when the whole site waits, if it does.
+    pub(crate) fn session_failed(
+        &mut self,
+        id: SiteId,
+        class: FailureClass,
+        why: &str,
+        now: Timestamp,
+        random: u32,
+    ) -> Option<Timestamp> {
+        let site = self.site(id)?;
+        if site.sessions > site.opening + 1 {
+            self.pause_opening(id, Duration::ZERO, now, random);
+            return None;
+        }
+        self.throttle(id, class, why, Duration::ZERO, now, random)
+    }
+
+    /// Lets no further session be opened for a while: longer with each failure in a row, and at least `least`.
+    fn pause_opening(&mut self, id: SiteId, least: Duration, now: Timestamp, random: u32) {
+        let Some(site) = self.sites.get_mut(id as usize) else {
+            return;
+        };
+        if site.opens_from.is_some_and(|from| from > now) {
+            return;
+        }
+        let from = site.fail(least, now, random);
+        site.opens_from = Some(from);
+        self.looks.push(Reverse((Tick::at(from), Look::Site(id))));
+        self.effects.push(Effect::Keep);
+    }
+
+    /// Has everything at a site wait, longer with each failure in a row, and at least `least`. Returns until when, also
+    /// if it waits already; `None` if an operator has suspended it.
     pub(crate) fn throttle(
         &mut self,
         id: SiteId,
@@ -317,22 +380,16 @@ impl Queue {
         least: Duration,
         now: Timestamp,
         random: u32,
-    ) {
-        let Some(site) = self.sites.get_mut(id as usize) else {
-            return;
-        };
-        if !site.may_start() {
-            return;
+    ) -> Option<Timestamp> {
+        let site = self.sites.get_mut(id as usize)?;
+        match site.state {
+            SiteState::Ready => {}
+            SiteState::Throttled { until, .. } => return Some(until),
+            SiteState::Suspended => return None,
         }
-        let wait = WAITS
-            .get(usize::from(site.failures))
-            .or(WAITS.last())
-            .copied()
-            .unwrap_or_default();
-        let jitter = 0.85 + 0.3 * (f32::from(u16::try_from(random >> 16).unwrap_or(0)) / 65_536.0);
-        let until = now + wait.mul_f32(jitter).max(least);
-        site.failures = site.failures.saturating_add(1);
+        let until = site.fail(least, now, random);
         site.proven = false;
+        site.opens_from = None;
         site.state = SiteState::Throttled { until, why: why.into() };
         site.held_until = until;
         let domains: Vec<DomainId> = site.turn.iter().copied().take(TOLD_MAX).collect();
@@ -352,6 +409,7 @@ impl Queue {
         for slot in stuck {
             self.drop_fresh(slot);
         }
+        Some(until)
     }
 
     fn is_at(&self, slot: super::Slot, id: SiteId) -> bool {

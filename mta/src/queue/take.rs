@@ -28,6 +28,10 @@ pub(crate) struct Taken {
     pub(crate) stream: Stream,
     pub(crate) expires: Timestamp,
     pub(crate) accepted_at: Timestamp,
+    /// Whether a final dot of it has gone unanswered already.
+    pub(crate) doubted: bool,
+    /// How often in a row its session ended at its MAIL without that being counted.
+    pub(crate) interrupted: u8,
     /// Envelope and bytes, if they are still in memory.
     pub(crate) fresh: Option<Fresh>,
 }
@@ -50,8 +54,12 @@ pub(crate) enum Settled {
     Over,
     /// It is tried again later; the attempt counts.
     Later(Timestamp),
-    /// It is tried again at once; the attempt does not count.
+    /// The reply to its final dot was lost. It is tried once more later; the attempt counts, and so does the doubt.
+    OnceMore(Timestamp),
+    /// It is tried again at once; the attempt does not count, as nothing of it was said, or we broke off.
     Again,
+    /// The session ended at its MAIL. It is tried again at once; the attempt does not count, but the interruption does.
+    Interrupted,
 }
 
 impl Queue {
@@ -177,6 +185,8 @@ impl Queue {
                 stream: entry.stream,
                 expires: entry.expires.time(),
                 accepted_at: entry.accepted_at,
+                doubted: entry.doubted,
+                interrupted: entry.interrupted,
                 fresh,
             };
             self.counted(domain, |domain| domain.in_flight += 1);
@@ -219,16 +229,21 @@ impl Queue {
         };
         match settled {
             Settled::Over => self.book.remove(slot),
-            Settled::Later(_) | Settled::Again if withdrawn => {
+            Settled::Later(_) | Settled::OnceMore(_) | Settled::Again | Settled::Interrupted if withdrawn => {
                 let entry = *entry;
                 self.tell(&entry, Outcome::Withdrawn, "withdrawn");
                 self.book.remove(slot);
             }
-            Settled::Later(due) => {
+            Settled::Later(due) | Settled::OnceMore(due) => {
                 entry.attempts = entry.attempts.saturating_add(1);
+                entry.interrupted = 0;
+                entry.doubted |= matches!(settled, Settled::OnceMore(_));
                 self.schedule(slot, due);
             }
-            Settled::Again => {
+            Settled::Again | Settled::Interrupted => {
+                entry.interrupted = entry
+                    .interrupted
+                    .saturating_add(u8::from(matches!(settled, Settled::Interrupted)));
                 self.prepend(slot);
                 self.kick_domain(domain, now);
             }

@@ -33,6 +33,7 @@ fn mail(id: u64, domain: &str, life: Duration) -> Ready {
         expires: START + life,
         accepted_at: START,
         attempts: 0,
+        doubted: false,
     }
 }
 
@@ -71,7 +72,7 @@ fn idle_domains_and_sites_are_forgotten_and_busy_ones_are_not() {
     for id in 2..200_000_u64 {
         queue.push(mail(id, &format!("d{id}.example"), Duration::from_hours(9)), START);
         let site = carry_out(&mut queue, &format!("mx{id}.example"), START)[0];
-        queue.opened(site, START);
+        queue.opened(site);
         let Turn::Work(taken) = queue.take(site, &notify, 8, 0, true, START) else {
             panic!("work")
         };
@@ -183,7 +184,7 @@ fn a_domain_that_moves_takes_its_list_along() {
     let opened = carry_out(&mut queue, "new.example", later);
     let new = *opened.last().unwrap();
     assert_eq!(&*queue.target(new).unwrap().2, "new.example");
-    queue.opened(new, later);
+    queue.opened(new);
     let notify = Arc::new(Notify::new());
     let Turn::Work(taken) = queue.take(new, &notify, 8, 0, true, later) else {
         panic!("work")
@@ -267,4 +268,119 @@ fn ends_are_told_under_the_receivers_provider() {
     let (ended, _) = queue.keep(START);
     let providers: Vec<_> = ended.iter().map(|(_, provider, _)| provider.as_str()).collect();
     assert_eq!(providers, ["google", "microsoft", "other"]);
+}
+
+#[test]
+fn a_site_whose_sessions_serve_nothing_waits_longer_each_time_though_each_is_established() {
+    let mut queue = queue();
+    for id in 1..=100 {
+        queue.push(mail(id, "odd.example", Duration::from_hours(24)), START);
+    }
+    let mut now = START;
+    let mut opened = carry_out(&mut queue, "mx.odd.example", now);
+    let mut waits = Vec::new();
+    for _ in 0..9 {
+        let sessions: Vec<_> = opened.drain(..).map(|site| (site, Arc::new(Notify::new()))).collect();
+        for (site, _) in &sessions {
+            queue.opened(*site);
+        }
+        for (site, notify) in &sessions {
+            queue.session_failed(*site, FailureClass::Protocol, "one reply too many", now, 1 << 31);
+            queue.session_closed(*site, notify, true, now);
+        }
+        let more = carry_out(&mut queue, "mx.odd.example", now);
+        assert!(more.is_empty(), "after {waits:?}");
+        let (ended, next) = queue.keep(now);
+        assert_eq!(ended.len(), TOLD_MAX, "some owners are told why");
+        waits.push(next.since(now).as_secs());
+        now = next;
+        queue.keep(now);
+        opened = carry_out(&mut queue, "mx.odd.example", now);
+        assert_eq!(opened.len(), 1, "after {waits:?}");
+    }
+    assert!(waits.is_sorted() && waits[0] >= 9 && waits[8] >= 14 * 60, "{waits:?}");
+    // One message that is served ends the row.
+    queue.opened(opened[0]);
+    queue.served(opened[0], now);
+    assert!(!carry_out(&mut queue, "mx.odd.example", now).is_empty());
+    queue.throttle(opened[0], FailureClass::Protocol, "again", Duration::ZERO, now, 1 << 31);
+    let (_, next) = queue.keep(now);
+    assert!(next.since(now) <= Duration::from_secs(12), "{:?}", next.since(now));
+}
+
+#[test]
+fn while_another_session_is_established_only_new_ones_wait() {
+    let mut queue = queue();
+    for id in 1..=100 {
+        queue.push(mail(id, "busy.example", Duration::from_hours(24)), START);
+    }
+    let site = carry_out(&mut queue, "mx.busy.example", START)[0];
+    queue.opened(site);
+    let working = Arc::new(Notify::new());
+    let Turn::Work(first) = queue.take(site, &working, 8, 0, true, START) else {
+        panic!("work")
+    };
+    // More is waiting: further sessions are opened, and end without having served anything.
+    queue.served(site, START);
+    let failing = carry_out(&mut queue, "mx.busy.example", START);
+    assert!(!failing.is_empty());
+    for site in failing {
+        queue.opened(site);
+        queue.session_failed(site, FailureClass::Network, "closed", START, 0);
+        queue.session_closed(site, &Arc::new(Notify::new()), true, START);
+    }
+    let more = carry_out(&mut queue, "mx.busy.example", START);
+    assert!(more.is_empty(), "none is opened for a while");
+    for taken in first {
+        queue.settle(taken.slot, Settled::Over, START);
+    }
+    let Turn::Work(second) = queue.take(site, &working, 8, 0, false, START) else {
+        panic!("the other one works on")
+    };
+    assert_eq!(second.len(), 8);
+    let more = carry_out(&mut queue, "mx.busy.example", START);
+    assert!(more.is_empty());
+    let (ended, next) = queue.keep(START);
+    assert!(ended.is_empty(), "nobody waits for it: {ended:?}");
+    queue.keep(next);
+    assert!(!carry_out(&mut queue, "mx.busy.example", next).is_empty());
+}
+
+#[test]
+fn doubts_and_interruptions_stay_with_their_message() {
+    let mut queue = queue();
+    queue.push(mail(1, "one.example", Duration::from_hours(24)), START);
+    let site = carry_out(&mut queue, "mx.one.example", START)[0];
+    queue.opened(site);
+    let mut seen = Vec::new();
+    let mut now = START;
+    let ways = [
+        Settled::Interrupted,
+        Settled::Again,
+        Settled::Interrupted,
+        Settled::OnceMore(START + Duration::from_mins(15)),
+        Settled::Later(START + Duration::from_mins(20)),
+        Settled::Over,
+    ];
+    for settled in ways {
+        let taken = taken(&mut queue, site, now);
+        let taken = taken.first().expect("the message");
+        seen.push((taken.attempts, taken.doubted, taken.interrupted));
+        queue.settle(taken.slot, settled, now);
+        if let Settled::OnceMore(due) | Settled::Later(due) = settled {
+            now = due;
+            queue.keep(now);
+        }
+        carry_out(&mut queue, "mx.one.example", now);
+    }
+    // As it was taken, before each way of settling.
+    let expected = [
+        (0, false, 0),
+        (0, false, 1),
+        (0, false, 1),
+        (0, false, 2),
+        (1, true, 0),
+        (2, true, 0),
+    ];
+    assert_eq!(seen, expected);
 }

@@ -83,6 +83,7 @@ impl Queue {
                 site.state = SiteState::Ready;
                 site.held_until = now;
             }
+            site.open_now();
         })
     }
 

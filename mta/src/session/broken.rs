@@ -11,6 +11,7 @@ use smtp::client::End;
 use types::event::FailureClass;
 
 use super::Session;
+use super::outcome::{Evidence, Lost};
 use crate::queue::Settled;
 
 /// What is told of messages and sites whose session panicked.
@@ -32,7 +33,13 @@ impl Session {
         });
         for (_, in_flight) in std::mem::take(&mut self.messages) {
             if in_flight.freed_at.is_some() {
-                self.on_end(in_flight, End::InDoubt, None).await;
+                let lost = Lost {
+                    closing: None,
+                    proven: self.evidence == Evidence::Served,
+                    first: false,
+                    held_until: None,
+                };
+                self.on_end(in_flight, End::InDoubt, &lost).await;
             } else {
                 self.defer(in_flight.taken, WHY).await;
             }

@@ -19,11 +19,48 @@ const REPUTATION_WAIT: Duration = Duration::from_mins(10);
 /// The least time that a site is left alone when it wants fewer connections.
 const CONNECTIONS_WAIT: Duration = Duration::from_mins(1);
 
+/// How often in a row a message may be interrupted at its MAIL, by sessions that served others, before that counts.
+const INTERRUPTIONS_UNCOUNTED: u8 = 4;
+
 /// What decides about an end besides the end.
 pub(super) struct Sender<'a> {
     pub(super) settings: &'a Settings,
     pub(super) now: Timestamp,
     pub(super) random: u32,
+}
+
+/// What a session has shown of its site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Evidence {
+    /// Nothing: no message was begun.
+    None,
+    /// Nothing, as there was nothing to do: it asked for messages and was told to wait.
+    Unneeded,
+    /// Messages were begun, and none was answered.
+    Failed,
+    /// It served a message: the peer accepted it, or refused it by a reply to its own command other than 421.
+    Served,
+}
+
+/// How the session of a message ended, if it did, for messages that were lost with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lost<'a> {
+    pub(super) closing: Option<&'a Closing>,
+    /// The session had served a message.
+    pub(super) proven: bool,
+    /// The message is the oldest one that was lost: the peer owed its reply.
+    pub(super) first: bool,
+    /// Until when the site waits because of it.
+    pub(super) held_until: Option<Timestamp>,
+}
+
+/// What a session's end says against its site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SiteFailure {
+    /// The site wants fewer connections or messages; how long it is to be left alone at least.
+    Limit(FailureClass, Duration),
+    /// The session served nothing.
+    Nothing(FailureClass),
 }
 
 /// What becomes of a message, and of its site.
@@ -39,7 +76,8 @@ pub(super) struct Decided {
 impl Decided {
     fn new(outcome: Outcome, reply: impl Into<String>) -> Self {
         let settled = match outcome {
-            Outcome::Deferred { until, .. } | Outcome::InDoubt { retry: Some(until) } => Settled::Later(until),
+            Outcome::Deferred { until, .. } => Settled::Later(until),
+            Outcome::InDoubt { retry: Some(until) } => Settled::OnceMore(until),
             Outcome::Delivered
             | Outcome::Failed { .. }
             | Outcome::InDoubt { retry: None }
@@ -72,7 +110,7 @@ pub(super) fn ended(taken: &Taken, outcome: Outcome, reply: &str, peer: &str, tl
 }
 
 /// Decides what the end of a transaction means.
-pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Option<&Closing>) -> Decided {
+pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, lost: &Lost<'_>) -> Decided {
     match end {
         End::Accepted(reply) => Decided::new(Outcome::Delivered, reply.to_string()),
         End::Refused { at, reply } => on_refusal(sender, taken, *at, reply),
@@ -80,9 +118,11 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
             let class = FailureClass::Content;
             Decided::new(Outcome::Failed { class }, cause.to_string())
         }
-        End::Interrupted { at } => on_interruption(sender, taken, *at, closing),
+        End::Interrupted { at } => on_interruption(sender, taken, *at, lost),
         End::InDoubt => {
-            let retried = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
+            // Once: each repeat may be one more copy, and a receiver that loses its answer twice does so for a reason.
+            let wanted = taken.stream == Stream::Transactional || sender.settings.retry_in_doubt_offers;
+            let retried = wanted && !taken.doubted;
             let attempts = taken.attempts + 1;
             let retry = retried
                 .then(|| {
@@ -92,21 +132,18 @@ pub(super) fn decide(sender: &Sender<'_>, taken: &Taken, end: &End, closing: Opt
                         .after_doubt(attempts, sender.now, taken.expires, sender.random)
                 })
                 .flatten();
-            Decided::new(Outcome::InDoubt { retry }, "the reply to the final dot was lost")
+            let why = if taken.doubted {
+                "the reply to the final dot was lost, as before: no further attempt is made"
+            } else {
+                "the reply to the final dot was lost"
+            };
+            Decided::new(Outcome::InDoubt { retry }, why)
         }
     }
 }
 
 fn on_refusal(sender: &Sender<'_>, taken: &Taken, at: Step, reply: &Reply) -> Decided {
-    let at = match at {
-        Step::Mail | Step::Rset | Step::Idle => At::Mail,
-        Step::Rcpt => At::Rcpt,
-        Step::Data => At::Data,
-        Step::Body | Step::Dot => At::Dot,
-        Step::Greeting => At::Connect,
-        Step::Hello | Step::StartTls | Step::Quit => At::Hello,
-    };
-    let verdict = classify(&refused(at, reply));
+    let verdict = classify(&refused(at_of(at), reply));
     let class = verdict.class;
     let mut decided = match verdict.finality {
         Finality::Permanent => Decided::new(Outcome::Failed { class }, reply.to_string()),
@@ -118,26 +155,37 @@ fn on_refusal(sender: &Sender<'_>, taken: &Taken, at: Step, reply: &Reply) -> De
     decided
 }
 
+const fn at_of(step: Step) -> At {
+    match step {
+        Step::Mail | Step::Rset | Step::Idle => At::Mail,
+        Step::Rcpt => At::Rcpt,
+        Step::Data => At::Data,
+        Step::Body | Step::Dot => At::Dot,
+        Step::Greeting => At::Connect,
+        Step::Hello | Step::StartTls | Step::Quit => At::Hello,
+    }
+}
+
 /// The session ended before the message's final dot.
 ///
 /// If the peer had begun with this very message, the attempt counts, so that a message that ends every session does not
-/// come first for ever. Otherwise, or if it was we who ended it, the message is tried again at once.
-fn on_interruption(sender: &Sender<'_>, taken: &Taken, at: Step, closing: Option<&Closing>) -> Decided {
-    let why = closing.map_or_else(|| "interrupted".to_owned(), ToString::to_string);
-    let class = closing.map_or(FailureClass::Network, class_of);
-    let begun = matches!(at, Step::Rcpt | Step::Data | Step::Body);
-    let ours = matches!(closing, Some(Closing::Aborted | Closing::Quit) | None);
-    if begun && !ours {
+/// come first for ever. So it does if the session ended at the message's MAIL and had served nothing, or if that happened
+/// to it some times in a row. Otherwise, or if it was we who ended it, the message is tried again as soon as its site is.
+fn on_interruption(sender: &Sender<'_>, taken: &Taken, at: Step, lost: &Lost<'_>) -> Decided {
+    let why = lost
+        .closing
+        .map_or_else(|| "interrupted".to_owned(), ToString::to_string);
+    let class = lost.closing.map_or(FailureClass::Network, class_of);
+    let ours = matches!(lost.closing, Some(Closing::Aborted | Closing::Quit) | None);
+    let said = at == Step::Mail && !ours;
+    let begun = matches!(at, Step::Rcpt | Step::Data | Step::Body) && !ours;
+    let blamed = said && ((lost.first && !lost.proven) || taken.interrupted >= INTERRUPTIONS_UNCOUNTED);
+    if begun || blamed {
         return later(sender, taken, class, None, &why);
     }
-    let mut decided = Decided::new(
-        Outcome::Deferred {
-            until: sender.now,
-            class,
-        },
-        why,
-    );
-    decided.settled = Settled::Again;
+    let until = lost.held_until.unwrap_or(sender.now);
+    let mut decided = Decided::new(Outcome::Deferred { until, class }, why);
+    decided.settled = if said { Settled::Interrupted } else { Settled::Again };
     decided
 }
 
@@ -161,32 +209,33 @@ pub(super) fn later(
     }
 }
 
-/// Says whether a session's end is the site's failure. `proven`: it has served a message, or was never given one.
-pub(super) fn site_failure(closing: &Closing, proven: bool) -> Option<(FailureClass, Duration)> {
+/// Says whether a session's end is the site's failure.
+///
+/// One that has served a message proves the site's health, whatever ended it; one that was not needed, and idled until
+/// the peer had enough, says nothing. Any other has the site wait: a peer that ends each session before it is of use
+/// would otherwise be connected to without end.
+pub(super) fn site_failure(closing: &Closing, evidence: Evidence) -> Option<SiteFailure> {
+    let nothing = match evidence {
+        Evidence::None | Evidence::Failed => Some(SiteFailure::Nothing(class_of(closing))),
+        Evidence::Unneeded | Evidence::Served => None,
+    };
     match closing {
         Closing::Quit | Closing::Aborted => None,
+        // Announcing the end of a session that has done its work is no refusal of the next one, unless it says so. What is
+        // said to a message is weighed with that message.
         Closing::Refused { at, reply } => {
-            // Announcing the end of a session that has done its work is no refusal of the next one.
-            let at = match at {
-                Step::Idle | Step::Rset | Step::Mail | Step::Quit => At::Mail,
-                _ => return None,
-            };
-            let verdict = classify(&refused(at, reply));
-            let limited = verdict.hits == Hits::Site;
-            (limited || !proven).then(|| {
-                (
+            let between = matches!(at, Step::Idle | Step::Rset | Step::Mail | Step::Quit);
+            let verdict = classify(&refused(if between { At::Mail } else { at_of(*at) }, reply));
+            if verdict.hits == Hits::Site && (between || nothing.is_some()) {
+                Some(SiteFailure::Limit(
                     verdict.class,
-                    if limited {
-                        site_wait(verdict.class, verdict.wait)
-                    } else {
-                        Duration::ZERO
-                    },
-                )
-            })
+                    site_wait(verdict.class, verdict.wait),
+                ))
+            } else {
+                nothing
+            }
         }
-        Closing::Closed { .. } | Closing::Timeout { .. } | Closing::Tls(_) | Closing::Protocol { .. } => {
-            (!proven).then(|| (class_of(closing), Duration::ZERO))
-        }
+        Closing::Closed { .. } | Closing::Timeout { .. } | Closing::Tls(_) | Closing::Protocol { .. } => nothing,
     }
 }
 
@@ -218,5 +267,55 @@ pub(super) fn refused(at: At, reply: &Reply) -> Refused<'_> {
         code: reply.code,
         enhanced: reply.enhanced.map(|code| (code.0, code.1, code.2)),
         text: &reply.text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_session_that_served_or_was_not_needed_ends_without_a_wait() {
+        let reply = |code, text: &str| Reply {
+            code,
+            enhanced: None,
+            text: text.into(),
+        };
+        let at = Step::Idle;
+        let harmless = [
+            Closing::Closed { at },
+            Closing::Timeout { at },
+            Closing::Refused {
+                at,
+                reply: reply(421, "idle for too long, closing transmission channel"),
+            },
+            Closing::Protocol {
+                at,
+                fault: ProtocolFault::Unsolicited(reply(250, "one too many")),
+            },
+        ];
+        for closing in &harmless {
+            for evidence in [Evidence::Served, Evidence::Unneeded] {
+                assert_eq!(site_failure(closing, evidence), None, "{closing:?} {evidence:?}");
+            }
+            for evidence in [Evidence::None, Evidence::Failed] {
+                let failure = site_failure(closing, evidence);
+                assert!(failure.is_some(), "{closing:?} {evidence:?}");
+            }
+        }
+        let limit = Closing::Refused {
+            at,
+            reply: reply(421, "4.7.0 too many connections"),
+        };
+        for evidence in [Evidence::Served, Evidence::Unneeded, Evidence::None, Evidence::Failed] {
+            let failure = site_failure(&limit, evidence);
+            let class = FailureClass::ConnectionLimit;
+            assert_eq!(
+                failure,
+                Some(SiteFailure::Limit(class, CONNECTIONS_WAIT)),
+                "{evidence:?}"
+            );
+            assert_eq!(site_failure(&Closing::Quit, evidence), None);
+        }
     }
 }

@@ -205,6 +205,7 @@ impl Shared {
             expires: mail.plan.expires,
             accepted_at: mail.accepted_at,
             attempts: 0,
+            doubted: mail.doubted,
         };
         drop(mail.admission);
         (self.ready)(ready);

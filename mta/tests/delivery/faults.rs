@@ -14,7 +14,7 @@ use types::time::Clock;
 use crate::server::{Do, Receiver};
 use crate::support::{Engine, to};
 
-fn hasty(settings: Settings) -> Settings {
+pub(crate) fn hasty(settings: Settings) -> Settings {
     let short = Duration::from_millis(250);
     Settings {
         timeouts: Timeouts {
@@ -31,7 +31,7 @@ fn hasty(settings: Settings) -> Settings {
     }
 }
 
-fn step_of(event: &Event) -> &'static str {
+pub(crate) fn step_of(event: &Event) -> &'static str {
     match event {
         Event::Connected => "greeting",
         Event::Ehlo => "ehlo",
@@ -70,7 +70,7 @@ async fn fails_once(step: &'static str, how: Do) -> (Outcome, usize) {
     (first, receiver.count())
 }
 
-fn class(outcome: &Outcome) -> &'static str {
+pub(crate) fn class(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Deferred { class, .. } | Outcome::Failed { class } => class.as_str(),
         other => other.as_str(),

@@ -13,6 +13,7 @@ mod bench;
 mod dns;
 mod faults;
 mod in_turn;
+mod misbehaving;
 mod queues;
 mod real;
 mod server;

@@ -212,6 +212,7 @@ async fn survivors_are_read_from_the_spool_and_wait_for_their_time() {
         expires: mail.expires,
         stream: Stream::Transactional,
         accepted_at: mail.accepted_at,
+        doubted: false,
     };
     let (now, later) = (engine.mail(1, "r@dest.example"), engine.mail(2, "r@dest.example"));
     engine.spool(&now);
@@ -247,6 +248,7 @@ async fn a_mail_that_cannot_be_read_now_is_tried_again() {
         expires: mail.expires,
         stream: Stream::Transactional,
         accepted_at: mail.accepted_at,
+        doubted: false,
     }]);
     assert!(matches!(engine.end().await.outcome, Outcome::Deferred { .. }));
     engine.ledger.unreadable.store(false, Ordering::SeqCst);

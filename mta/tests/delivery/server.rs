@@ -24,8 +24,10 @@ pub(crate) enum Do {
     Silence,
     /// Goes on, and closes as soon as any byte of the message came.
     CloseInBody,
-    /// Sends these bytes as they are, and goes on.
+    /// Sends these bytes as they are behind the answer, and goes on.
     Raw(&'static [u8]),
+    /// Sends these bytes in place of the answer, and goes on.
+    Instead(&'static [u8]),
 }
 
 /// What a script knows of the moment.
@@ -114,7 +116,7 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
                 event: &event,
             });
             let answer = match action {
-                Do::Go | Do::CloseInBody | Do::Raw(_) => Answer::Default,
+                Do::Go | Do::CloseInBody | Do::Raw(_) | Do::Instead(_) => Answer::Default,
                 Do::Say(code, text) | Do::SayAndClose(code, text) => Answer::Line(code, text.into()),
                 Do::Close | Do::Reset | Do::Silence => {
                     let output = server.output().to_vec();
@@ -138,9 +140,16 @@ async fn serve(state: Arc<State>, mut stream: TcpStream, connection: usize) {
                 state.got.lock().unwrap().push((envelope, bytes));
                 taken += 1;
             }
+            let said = server.output().len();
             server.answer(answer);
-            if let Do::Raw(bytes) = action {
-                let output = [server.output(), bytes].concat();
+            if let Do::Raw(bytes) | Do::Instead(bytes) = action {
+                let answered = server.output();
+                let kept = if matches!(action, Do::Raw(_)) {
+                    answered.len()
+                } else {
+                    said
+                };
+                let output = [&answered[..kept], bytes].concat();
                 server.wrote(usize::MAX);
                 if stream.write_all(&output).await.is_err() {
                     return;

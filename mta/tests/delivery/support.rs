@@ -169,6 +169,7 @@ impl Engine {
             expires: self.clock.now() + Duration::from_hours(24),
             accepted_at: self.clock.now(),
             attempts: 0,
+            doubted: false,
         }
     }
 

@@ -245,6 +245,7 @@ fn mail(catalogue: &Arc<Catalogue>) -> Mail {
         shop: ShopNumber(1),
         accepted_at: DATE,
         origin: None,
+        doubted: false,
         admission: Admission::default(),
     }
 }

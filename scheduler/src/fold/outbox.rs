@@ -22,6 +22,7 @@ impl Fold {
             stream: plan.stream,
             accepted_at: cause.time(),
             withdrawn: false,
+            doubted: false,
         };
         self.rows.set((partition, plan.message), Some(entry));
     }
@@ -53,6 +54,8 @@ impl Fold {
             return Ok(());
         }
         self.change_row(entry.partition, message, |row| {
+            // Whenever it is told, and whatever comes in between: one repeat is all that a doubt causes.
+            row.doubted |= matches!(outcome, Outcome::InDoubt { .. });
             // An end that was told late: the claim that came after it stands.
             if row.claimed && ended.attempt < row.attempts {
                 return;

@@ -190,6 +190,7 @@ impl Runner {
                     shop: cart.shop(),
                     accepted_at,
                     origin: Some(mail.origin),
+                    doubted: false,
                     admission,
                 });
             }

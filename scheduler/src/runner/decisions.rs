@@ -59,6 +59,7 @@ impl Runner {
                 shop,
                 accepted_at: wall,
                 origin: origin_of(event),
+                doubted: false,
                 admission,
             });
         }

@@ -124,6 +124,7 @@ impl Lent<'_> {
                 shop,
                 accepted_at: self.now,
                 origin: Some(origin),
+                doubted: false,
                 admission,
             });
         }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::transaction::State;
 use super::{Client, Closing, End, Envelopes, Event, Expected, Phase, Proof, ProtocolFault, Step, Tls};
+use crate::reply::NotAReply;
 
 impl<P: Proof> Client<P> {
     /// Handles the reply in the parser. `last` tells whether no byte came behind it.
@@ -22,6 +23,10 @@ impl<P: Proof> Client<P> {
             let reply = self.parser.take();
             return self.close(Closing::Refused { at: step, reply });
         }
+        let cut_off = self.parser.is_cut_off();
+        if cut_off && !matches!(step, Step::Mail | Step::Rcpt | Step::Data | Step::Dot) {
+            return self.endless(step);
+        }
         match step {
             Step::Greeting => self.on_greeting(now),
             Step::Hello => self.on_hello(now),
@@ -35,6 +40,10 @@ impl<P: Proof> Client<P> {
         if code == 421 && self.phase != Phase::Closed {
             let reply = self.parser.take();
             return self.close(Closing::Refused { at: step, reply });
+        }
+        if cut_off {
+            // What it answers has its answer; what would come behind it cannot be told from it.
+            return self.endless(step);
         }
         self.advance(now);
     }
@@ -319,6 +328,11 @@ impl<P: Proof> Client<P> {
             self.out_since = now;
         }
         self.expected.push_back(Expected { step, after });
+    }
+
+    fn endless(&mut self, at: Step) {
+        let fault = ProtocolFault::Reply(NotAReply::TooLong);
+        self.close(Closing::Protocol { at, fault });
     }
 
     fn unexpected(&mut self, at: Step) {

@@ -165,6 +165,10 @@ pub struct OutboxEntry {
     #[n(7)]
     #[cbor(default)]
     pub withdrawn: bool,
+    /// Whether an attempt has ended in doubt and the mail is tried once more: the next doubt is the last.
+    #[n(8)]
+    #[cbor(default)]
+    pub doubted: bool,
 }
 
 impl Turn {

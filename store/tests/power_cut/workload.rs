@@ -251,6 +251,7 @@ fn puts(n: u64, kind: u16, payload: &Bytes) -> Vec<Put> {
             stream: Stream::Promotional,
             accepted_at: Timestamp::default(),
             withdrawn: false,
+            doubted: false,
         };
         Put::OutboxSet {
             partition,

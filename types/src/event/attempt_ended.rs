@@ -58,6 +58,7 @@ pub enum Outcome {
         class: FailureClass,
     },
     /// The final dot was, or may have been, sent and no reply is known (RFC 1047). Offers stay here: terminal for them.
+    /// Others are tried once more; the second time that this comes of them, it is terminal.
     #[n(3)]
     InDoubt {
         /// When it is tried once more with the same `Message-ID`; `None` means held.
@@ -202,7 +203,7 @@ impl Payload for AttemptEnded {
             ),
             Outcome::InDoubt { retry: None } => format!(
                 "Attempt {number} ended without a reply to the final dot{peer}: the receiver may have the mail. It is \
-                 held, not sent twice{reply}"
+                 held and not tried again{reply}"
             ),
             Outcome::Expired => format!("The mail's time was over before it could be delivered{reply}"),
             Outcome::Withdrawn => {
