@@ -107,6 +107,22 @@ fn a_loop_bomb_runs_out_of_fuel_or_space() {
 }
 
 #[test]
+fn texts_inside_a_template_are_bounded_since_slices_read_them_whole() {
+    let long = "x".repeat(40_000);
+    let fault = refused(&format!("<p>\n{{% set a = '{long}' %}}{{{{ a[0:9] }}}}"));
+    assert!(fault.message.starts_with("a text between quotes"), "{fault}");
+    assert_eq!(fault.line, Some(2));
+    let fault = refused(&format!("{{{{ shop.url{} }}}}", "|replace('e', shop.url)".repeat(6)));
+    assert_eq!(fault.message, "the text grows past 32768 bytes");
+    // What stands in the page itself is not a text in this sense.
+    check(
+        TemplateKind::Offer,
+        &source(&format!("{long}{{{{ unsubscribe_url }}}}")),
+    )
+    .unwrap();
+}
+
+#[test]
 fn filters_over_long_texts_run_out_of_bytes() {
     let long = "x".repeat(10_000);
     for filter in [

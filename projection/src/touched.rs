@@ -6,13 +6,9 @@
 
 use std::collections::BTreeSet;
 
+use store::Record;
 use types::id::Slot;
 use types::tally::Hour;
-
-use store::Record;
-
-/// Hours by which the wall clock may have been set back.
-const CLOCK_HOURS: u32 = 2;
 
 /// What is to be read from state once the stretch is at its end.
 #[derive(Debug)]
@@ -52,12 +48,8 @@ impl Touched {
     /// Adds what a record may have changed, beside the mail that it names.
     pub(crate) fn record(&mut self, record: &Record) {
         let slot = Slot::of(record.partition);
-        self.hour(slot, Hour::of(record.wall));
         let touched = record.event.touches();
-        if let Some(since) = touched.since {
-            // An event's id never runs backwards, so where the clock was set back it is later than the event's own time.
-            self.hour(slot, Hour(Hour::of(since.time()).0.saturating_sub(CLOCK_HOURS)));
-        }
+        self.hour(slot, touched.first_hour(record.wall));
         let partition = record.partition.number();
         if touched.first_visits {
             self.visits.insert(partition);

@@ -6,7 +6,7 @@ use types::catalogue::{TemplateKind, TemplateSource};
 use super::context::{Context, SAMPLE_RESTORE, SAMPLE_UNSUBSCRIBE};
 use super::depth::Depth;
 use super::engine::{caught, fault_at, parts, plain_fault};
-use super::{Part, Rendered, Template, TemplateFault};
+use super::{Part, Rendered, TEXT_BYTES_MAX, Template, TemplateFault};
 
 /// What one part of a source may come to.
 const SOURCE_BYTES_MAX: usize = 128 * 1024;
@@ -90,7 +90,8 @@ fn restrict_part(part: Part, source: &str) -> Result<(), TemplateFault> {
             Token::Ident("recursive") if in_for && previous == Before::Operand => Some("loops cannot call themselves"),
             _ => None,
         };
-        if let Some(message) = refused.map(str::to_owned).or_else(|| depth.take(&token)) {
+        let refused = refused.map(str::to_owned).or_else(|| too_long(&token));
+        if let Some(message) = refused.or_else(|| depth.take(&token)) {
             let line = usize::from(span.start_line);
             let offset = usize::try_from(span.start_offset).ok();
             return Err(fault_at(part, source, line, offset, message));
@@ -114,6 +115,16 @@ fn restrict_part(part: Part, source: &str) -> Result<(), TemplateFault> {
         };
     }
     Ok(())
+}
+
+/// Refuses a text between quotes that is longer than texts may grow.
+fn too_long(token: &Token<'_>) -> Option<String> {
+    let bytes = match token {
+        Token::Str(text) => text.len(),
+        Token::String(text) => text.len(),
+        _ => 0,
+    };
+    (bytes > TEXT_BYTES_MAX).then(|| format!("a text between quotes is longer than {TEXT_BYTES_MAX} bytes"))
 }
 
 /// What the token before was.

@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Undefi
 use types::catalogue::TemplateSource;
 
 use super::context::Context;
-use super::{FILTERED_BYTES_MAX, FUEL, OUTPUT_BYTES_MAX, Part, TemplateFault};
+use super::{FILTERED_BYTES_MAX, FUEL, OUTPUT_BYTES_MAX, Part, TEXT_BYTES_MAX, TemplateFault};
 
 /// Compiles the three parts of a source into one environment, each under its part's name.
 pub(super) fn compile(source: &TemplateSource) -> Result<Environment<'static>, TemplateFault> {
@@ -233,7 +233,7 @@ fn trim(state: &mut State<'_, '_>, text: StringInput<'_>, chars: Option<Cow<'_, 
     Ok(text.preserve_safety(trimmed))
 }
 
-/// Joins texts and numbers, up to the bound of the output.
+/// Joins texts and numbers, up to the bound of a text.
 fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> Result<String, Error> {
     let mut joined = String::new();
     for (index, value) in values.try_iter()?.enumerate() {
@@ -251,7 +251,7 @@ fn join(state: &mut State<'_, '_>, values: &Value, separator: Option<&str>) -> R
     Ok(joined)
 }
 
-/// Replaces every `from` by `to`, up to the bound of the output.
+/// Replaces every `from` by `to`, up to the bound of a text.
 fn replace(state: &mut State<'_, '_>, text: &str, from: &str, to: &str) -> Result<String, Error> {
     filtered(state, text.len())?;
     let grown = text.matches(from).count().saturating_mul(to.len());
@@ -262,8 +262,8 @@ fn replace(state: &mut State<'_, '_>, text: &str, from: &str, to: &str) -> Resul
 }
 
 fn bounded(bytes: usize) -> Result<(), Error> {
-    if bytes > OUTPUT_BYTES_MAX {
-        return Err(invalid(format!("the text grows past {OUTPUT_BYTES_MAX} bytes")));
+    if bytes > TEXT_BYTES_MAX {
+        return Err(invalid(format!("the text grows past {TEXT_BYTES_MAX} bytes")));
     }
     Ok(())
 }

@@ -49,8 +49,14 @@ pub use track::Track;
 /// What one part of a mail may come to: more, and rendering fails.
 pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
-/// How many instructions one part may run: a thousand times what the built-in offer needs, a few milliseconds.
-const FUEL: u64 = 200_000;
+/// How many instructions one part may run: some hundred times what the built-in offer needs, a millisecond.
+const FUEL: u64 = 50_000;
+
+/// What one text may come to inside a template, written there or grown by `replace` or `join`.
+///
+/// A slice of a text, and `in`, read all of it for one instruction, and the engine has no place to count that. So what a
+/// part can cost at worst is its fuel times this: a loop that slices such a text takes some tenths of a second.
+const TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// How many bytes the filters of one part may read and write: thirty-two times what the part may come to.
 const FILTERED_BYTES_MAX: usize = 32 * OUTPUT_BYTES_MAX;

@@ -7,7 +7,11 @@ use super::notice::Telling;
 use super::{AttemptEnded, Claim, ContactChanged, Decided, PreferenceChanged, SuppressionChanged, Unsubscribed};
 use crate::id::{EventId, MessageId, PersonKey, ShopNumber};
 use crate::order::Consent;
+use crate::tally::Hour;
 use crate::time::Timestamp;
+
+/// Hours by which the wall clock may have been set back.
+const CLOCK_HOURS: u32 = 2;
 
 /// The public names of an event, as its line in the table lists them.
 pub trait Named {
@@ -121,6 +125,14 @@ pub struct Touched {
 }
 
 impl Touched {
+    /// Returns the first hour whose cells it may change, its record being of `wall`.
+    pub fn first_hour(&self, wall: Timestamp) -> Hour {
+        let own = Hour::of(wall);
+        // An event's id never runs backwards, so where the clock was set back it is later than the event's own time.
+        let early = |event: EventId| Hour(Hour::of(event.time()).0.saturating_sub(CLOCK_HOURS));
+        self.since.map_or(own, |event| early(event).min(own))
+    }
+
     /// Notes that cells of the hour of an earlier event, and of later hours, change.
     pub fn hour_of(&mut self, event: EventId) {
         self.since = Some(self.since.map_or(event, |since| since.min(event)));
