@@ -343,7 +343,7 @@ impl State {
     pub fn notice(&self, record: &Record, catalogue: &Catalogue) -> Result<Option<Notice>, StateError> {
         let mut notice = notice_of(record, catalogue);
         if let (Some(notice), Event::AttemptEnded(ended)) = (&mut notice, &record.event)
-            && let Some(shop) = self.shop_of_mail(record.partition, ended.message)?
+            && let Some(shop) = self.histories().shop_of_mail(record.partition, ended.message)?
         {
             notice.shop = catalogue.shop_by_number(shop).map(|shop| shop.id.clone());
         }

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use common::{append, open, partition, raw, scratch, settle, turn};
 use serde_json::{Value, json};
+use store::state::HistoryPut;
 use store::{Notice, Position, Put, Record, notice_of};
 use types::cart::Reminder;
 use types::catalogue::Catalogue;
@@ -580,14 +581,14 @@ async fn state_knows_whose_mail_was_attempted() {
     let mut payload = Vec::new();
     decision.encode(&mut payload);
     let mut turn = turn(append(&store, 1));
-    turn.puts = vec![Put::Timeline {
+    turn.puts = vec![Put::History(HistoryPut::Timeline {
         partition: record.partition,
         object: message().event(),
         id: raw(5),
         wall: record.wall,
         kind: decision.kind(),
         payload: payload.into(),
-    }];
+    })];
     store.state().submit(turn);
     settle(&store).unwrap();
     assert!(store.fold_reached(std::time::Duration::from_secs(10)).await);

@@ -270,11 +270,11 @@ impl<'a> Session<'a> {
         for (number, message) in mails {
             let partition = PartitionId::new(number).expect("it came from a record");
             let message = MessageId::from_raw(message);
-            let counts = self.projection.sources.state.mail(partition, message);
-            let Some((counts, _)) = counts.map_err(|_| Fault::State)? else {
+            let mail = self.projection.sources.state.mails().get(partition, message);
+            let Some(mail) = mail.map_err(|_| Fault::State)? else {
                 continue;
             };
-            if let Some(cell) = naming.mail(partition, message, counts) {
+            if let Some(cell) = naming.mail(partition, message, mail.counts) {
                 batches.of(Slot::of(partition)).put(cell);
             }
         }
@@ -292,7 +292,7 @@ impl<'a> Session<'a> {
     async fn rescan(&mut self, touched: &Touched) -> Result<(), Fault> {
         let catalogue = self.projection.sources.catalogue.load();
         let naming = self.projection.naming(&catalogue);
-        let tables = Arc::clone(&self.projection.sources.state.tables);
+        let tables = Arc::clone(&self.projection.sources.state.reader.tables);
         let mut fields = rescan::fields(&tables, touched, &naming);
         let mut more = true;
         while more {
