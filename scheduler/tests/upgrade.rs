@@ -102,6 +102,7 @@ fn open(settings: store::Settings) -> Store {
 }
 
 /// Writes what state answers to all its questions.
+#[expect(clippy::too_many_lines, reason = "a list of the questions, some lines each")]
 fn rows(state: &State, known: &Known) -> String {
     fn say(text: &mut String, table: &str, row: impl Debug) {
         writeln!(text, "{table} {row:?}").unwrap();
@@ -111,38 +112,50 @@ fn rows(state: &State, known: &Known) -> String {
     let shops = (1..=5).map(ShopNumber);
     for person in &known.persons {
         let partition = person.partition();
-        say(&mut text, "person", (person, state.person(partition, person).unwrap()));
-        say(&mut text, "about", (person, state.about(partition, person).unwrap()));
-        say(&mut text, "visit", (person, state.visits(partition, person).unwrap()));
-        let contacts = state.contacts_of_person(partition, person).unwrap();
+        say(
+            &mut text,
+            "person",
+            (person, state.persons().get(partition, person).unwrap()),
+        );
+        say(
+            &mut text,
+            "about",
+            (person, state.histories().about(partition, person).unwrap()),
+        );
+        say(
+            &mut text,
+            "visit",
+            (person, state.leads().visits(partition, person).unwrap()),
+        );
+        let contacts = state.contacts().of_person(partition, person).unwrap();
         say(&mut text, "contact", (person, contacts));
     }
     for (partition, object) in &known.objects {
         let message = MessageId::new(*object);
-        let timeline = state.timeline(*partition, *object).unwrap();
+        let timeline = state.histories().of(*partition, *object).unwrap();
         if !timeline.is_empty() {
             say(&mut text, "timeline", (partition, object, timeline));
         }
-        if let Some(mail) = state.mail(*partition, message).unwrap() {
-            say(&mut text, "mail", (partition, message, mail));
+        if let Some(mail) = state.mails().get(*partition, message).unwrap() {
+            say(&mut text, "mail", (partition, message, (mail.counts, mail.value)));
         }
-        if let Some(instance) = state.instance(*partition, *object).unwrap() {
+        if let Some(instance) = state.workflows().instance(*partition, *object).unwrap() {
             say(&mut text, "instance", (partition, object, instance));
         }
-        if let Some(cart) = state.cart(*partition, *object).unwrap() {
+        if let Some(cart) = state.carts().get(*partition, *object).unwrap() {
             say(&mut text, "cart", (partition, object, cart));
         }
     }
-    for row in state.outbox(0..1025) {
+    for row in state.outbox().of(0..1025) {
         say(&mut text, "outbox", row.unwrap());
     }
     for name in &known.claims {
-        say(&mut text, "claim", (name, state.claim(name).unwrap()));
+        say(&mut text, "claim", (name, state.claims().get(name).unwrap()));
     }
-    for change in state.catalogue_changes().unwrap() {
+    for change in state.catalogue().all().unwrap() {
         say(&mut text, "catalogue", change);
     }
-    for counter in state.counters().unwrap() {
+    for counter in state.counters().all().unwrap() {
         say(&mut text, "counter", counter);
     }
     let lists = shops
@@ -150,58 +163,133 @@ fn rows(state: &State, known: &Known) -> String {
         .map(SuppressionList::Shop)
         .chain([SuppressionList::Network]);
     for list in lists {
-        for entry in state.suppressions(list, None, 1000).unwrap() {
+        for entry in state.suppressions().of(list, None, 1000).unwrap() {
             say(&mut text, "suppression", (list, entry));
         }
     }
     for due in state
-        .due(Timestamp::default(), Timestamp::from_millis(1 << 46), 1000)
+        .mails()
+        .due(0..1025, Timestamp::default(), Timestamp::from_millis(1 << 46), 1000)
         .unwrap()
     {
         say(&mut text, "due", due);
     }
     for shop in shops {
-        for cell in state.mail_cells(shop, hours()).chain(state.cart_cells(shop, hours())) {
+        for cell in state
+            .cells()
+            .of_mails(shop, hours())
+            .chain(state.cells().of_carts(shop, hours()))
+        {
             say(&mut text, "cell", cell.unwrap());
         }
         say(
             &mut text,
             "contact_of",
-            state.contacts(shop, 0..1024, None, 1000).unwrap(),
+            state.contacts().of_shop(shop, 0..1024, None, 1000).unwrap(),
         );
-        say(&mut text, "cart_name", state.carts_of_shop(shop, None, 1000).unwrap());
+        say(&mut text, "cart_name", state.carts().of_shop(shop, None, 1000).unwrap());
     }
     for campaign in CAMPAIGNS {
-        for cell in state.offer_cells(campaign, hours()) {
+        for cell in state.cells().of_offer(campaign, hours()) {
             say(&mut text, "cell", cell.unwrap());
         }
-        for lead in state.leads(campaign, None, 1000).unwrap() {
+        for lead in state.leads().of_campaign(campaign, None, 1000).unwrap() {
             say(&mut text, "lead", lead);
         }
     }
-    for cell in state.step_cells(WorkflowNumber(1), hours()) {
+    for cell in state.cells().of_steps(WorkflowNumber(1), hours()) {
         say(&mut text, "cell", cell.unwrap());
     }
     let ever = Timestamp::from_millis(0)..Timestamp::from_millis(1 << 46);
     for slot in Slot::all() {
-        for timer in state.timers(slot, ever.start, ever.end, 1000).unwrap() {
+        for timer in state.timers().due(slot, ever.start, ever.end, 1000).unwrap() {
             say(&mut text, "timer", timer);
         }
     }
     for partition in (0..1024).filter_map(PartitionId::new) {
-        if let Some(version) = state.swept(partition, WorkflowNumber(1)).unwrap() {
+        if let Some(version) = state.workflows().swept(partition, WorkflowNumber(1)).unwrap() {
             say(&mut text, "sweep", (partition, version));
         }
     }
-    for aside in state.set_aside(None, 1000).unwrap() {
+    for aside in state.asides().newest(None, 1000).unwrap() {
         say(&mut text, "aside", aside);
     }
     text
 }
 
+/// Lays out the fixture's data folder.
+fn unpacked() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    pack::unpack(&fixture_file("folder.pack"), folder.path());
+    folder
+}
+
+/// Compares what a store answers with what the version before did, by `said` of each row.
+async fn check(store: &Store, of: &str, said: impl Fn(&str) -> String) {
+    let rows = rows(store.state(), &Known::of(store).await);
+    let expected = fs::read_to_string(fixture_file("rows.txt")).unwrap();
+    for (row, expected) in rows.lines().zip(expected.lines()) {
+        assert_eq!(said(row), said(expected), "{of}");
+    }
+    assert_eq!(rows.lines().count(), expected.lines().count(), "{of}");
+}
+
+/// Leaves out the position of the turn that wrote a person: a replay's turns end elsewhere. It is the first of the CBOR map.
+fn without_position(row: &str) -> String {
+    let Some((before, map)) = row.split_once("Some([165, 0, ").filter(|_| row.starts_with("person ")) else {
+        return row.to_owned();
+    };
+    let fields = match map.split_once(", ").unwrap().0 {
+        "24" => 2,
+        "25" => 3,
+        _ => 1,
+    };
+    let after: Vec<_> = map.split(", ").skip(fields).collect();
+    format!("{before} {}", after.join(", "))
+}
+
+fn without(folder: &Path, names: &[&str]) {
+    for name in names {
+        fs::remove_dir_all(folder.join(name)).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_of_the_version_before_answers_as_it_did_now_and_after_another_start() {
+    let folder = unpacked();
+    for start in ["the first start", "the second start"] {
+        let store = open(settings(folder.path()));
+        check(&store, start, str::to_owned).await;
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_copy_of_the_version_before_is_restored_to_the_same_rows() {
+    let folder = unpacked();
+    without(folder.path(), &["state"]);
+    let copy = "00000000000000000204.copy";
+    fs::create_dir_all(folder.path().join("checkpoint")).unwrap();
+    fs::copy(fixture_file(copy), folder.path().join("checkpoint").join(copy)).unwrap();
+    let store = open(settings(folder.path()));
+    check(&store, "the copy", str::to_owned).await;
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_of_the_version_before_is_folded_to_the_same_rows() {
+    let folder = unpacked();
+    without(folder.path(), &["state"]);
+    let node = start_on(settings(folder.path()), stopped()).await;
+    node.settled().await;
+    check(&node.store, "the journal", without_position).await;
+    node.stop().await;
+}
+
 /// Writes the fixture anew: only ever with a version that writes keys of another layout, into a folder of its own.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the fixture was written once, by the version that it is of"]
+#[expect(clippy::too_many_lines, reason = "a list of what happens, some lines each")]
 async fn write_fixture() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(SetClock::default());
