@@ -61,7 +61,9 @@ pub(crate) async fn list(
     let before = params.cursor.as_deref().map(str::parse::<PublicId>).transpose();
     let before = before.map_err(|_| unknown_cursor())?.map(|id| id.event);
     app.fold().await;
-    let mut found = app.reading(move |state| state.set_aside(before, limit + 1)).await?;
+    let mut found = app
+        .reading(move |state| state.asides().newest(before, limit + 1))
+        .await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|(id, _)| id.to_string());

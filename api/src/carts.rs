@@ -131,10 +131,10 @@ impl App {
         let id = id.clone();
         let found = self
             .reading(move |state| {
-                let Some(PublicId { partition, event }) = state.cart_named(shop, &id)? else {
+                let Some(PublicId { partition, event }) = state.carts().named(shop, &id)? else {
                     return Ok(None);
                 };
-                Ok(state.cart(partition, event)?.map(|bytes| (partition, bytes)))
+                Ok(state.carts().get(partition, event)?.map(|bytes| (partition, bytes)))
             })
             .await?;
         let Some((partition, bytes)) = found else {

@@ -85,7 +85,7 @@ impl App {
         self.fold().await;
         let partition = person.partition();
         let bytes = self
-            .reading(move |state| state.contact(partition, &person, shop))
+            .reading(move |state| state.contacts().get(partition, &person, shop))
             .await?;
         let contact = bytes.as_deref().map(ContactState::decode).transpose();
         let contact = contact.map_err(|error| internal("reading a contact", &error))?;
@@ -312,7 +312,7 @@ pub(crate) fn scan(
     let all = 0..PartitionId::CATALOGUE.number();
     let (mut seen, mut last, mut goes_on) = (0, None, true);
     loop {
-        let page = state.contacts(shop, all.clone(), cursor, PAGE)?;
+        let page = state.contacts().of_shop(shop, all.clone(), cursor, PAGE)?;
         let is_full = page.len() == PAGE;
         for (partition, person) in page {
             if !goes_on || seen == max {
@@ -320,7 +320,7 @@ pub(crate) fn scan(
             }
             (cursor, last) = (Some((partition, person)), Some(person));
             seen += 1;
-            if let Some(bytes) = state.contact(partition, &person, shop)? {
+            if let Some(bytes) = state.contacts().get(partition, &person, shop)? {
                 let contact = ContactState::decode(&bytes).map_err(|error| ScanError::Row(error.to_string()))?;
                 goes_on = !contact.exists() || look(person, &contact);
             }

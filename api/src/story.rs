@@ -8,6 +8,7 @@ mod hits;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use store::state::StoredMail;
 use store::{State, StateError, StoredEvent};
 use types::event::{Event, HitVerdict, Offer, Refusal, Tracking, Verdict};
 use types::id::{EventId, MessageId, PartitionId, PublicId, ShopNumber};
@@ -182,7 +183,7 @@ pub(crate) struct TimelineEvent {
 
 /// Finds an order by the name it was claimed under.
 pub(crate) async fn order(app: &App, name: [u8; 16]) -> Result<Option<OrderStory>, Problem> {
-    let find = move |state: &State| match state.claim(&name)? {
+    let find = move |state: &State| match state.claims().get(&name)? {
         Some(claimed) => gather(state, claimed.id),
         None => Ok(None),
     };
@@ -238,7 +239,7 @@ pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateE
     let PublicId { partition, event } = id;
     let mut events: BTreeMap<EventId, StoredEvent> = BTreeMap::new();
     let mut related = BTreeSet::new();
-    for stored in state.timeline(partition, event)? {
+    for stored in state.histories().of(partition, event)? {
         if let Event::Decided(decided) = &stored.event {
             related.insert(decided.cause);
             related.extend(decided.plan().map(|plan| plan.message.event()));
@@ -249,7 +250,8 @@ pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateE
     for object in related {
         events.extend(
             state
-                .timeline(partition, object)?
+                .histories()
+                .of(partition, object)?
                 .into_iter()
                 .map(|stored| (stored.id, stored)),
         );
@@ -262,7 +264,7 @@ pub(crate) fn gather(state: &State, id: PublicId) -> Result<Option<Told>, StateE
         _ => None,
     });
     for message in decided {
-        if let Some((counts, _)) = state.mail(partition, message)? {
+        if let Some(StoredMail { counts, .. }) = state.mails().get(partition, message)? {
             told.counts.insert(message.event(), counts);
         }
     }

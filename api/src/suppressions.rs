@@ -181,7 +181,9 @@ impl App {
         // A list is sorted by person: start after the last possible entry of the person before.
         let before = u128::from_be_bytes(*person.as_bytes()).checked_sub(1);
         let cursor = before.map(|key| (PersonKey::from_bytes(key.to_be_bytes()), Some(Stream::Promotional)));
-        let found = self.reading(move |state| state.suppressions(list, cursor, 8)).await?;
+        let found = self
+            .reading(move |state| state.suppressions().of(list, cursor, 8))
+            .await?;
         Ok(found.into_iter().filter(|entry| entry.person == person).collect())
     }
 }
@@ -298,7 +300,7 @@ pub(crate) async fn list(
     let cursor = params.cursor.as_deref().map(read_cursor).transpose()?;
     app.fold().await;
     let mut found = app
-        .reading(move |state| state.suppressions(list, cursor, limit + 1))
+        .reading(move |state| state.suppressions().of(list, cursor, limit + 1))
         .await?;
     let more = found.len() > limit;
     found.truncate(limit);

@@ -112,7 +112,7 @@ pub(crate) async fn compare(
         );
         let judged = app.apart(move |app| {
             let mail = |(partition, message)| {
-                let history = app.store.state().timeline(partition, MessageId::event(message))?;
+                let history = app.store.state().histories().of(partition, MessageId::event(message))?;
                 Ok::<_, StateError>(Judgement::of(partition, message, &history, &rules, (from, to), now))
             };
             portion.into_iter().map(mail).collect::<Result<Vec<_>, _>>()

@@ -9,7 +9,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use store::state::{StoredLead, TrackedPut};
+use store::state::{CellPut, LeadPut, Put, StoredLead};
 use support::{Client, NOON, World, campaign};
 use types::event::{EvidenceGrade, LeadClaim, LeadDecided, LeadOutcome, LeadVerdict, VoidReason};
 use types::id::{CampaignNumber, EventId, LeadId, MessageId, PartitionId, ShopNumber, Slot, VisitorKey};
@@ -22,17 +22,17 @@ use types::time::Timestamp;
 /// The first hour that the tests count in: twelve before the clock's.
 const FIRST: u64 = NOON - 12 * 3_600_000;
 
-fn cell(dimensions: Dimensions, hour: u32, slot: u8, counted: &[(Measure, i64)]) -> TrackedPut {
+fn cell(dimensions: Dimensions, hour: u32, slot: u8, counted: &[(Measure, i64)]) -> Put {
     let mut counts = Counts::default();
     for (measure, count) in counted {
         counts.add(*measure, *count);
     }
     let hour = Hour(Hour::of(Timestamp::from_millis(FIRST)).0 + hour);
     let slot = Slot::new(slot).unwrap();
-    TrackedPut::Cell {
+    Put::Cell(CellPut {
         key: CellKey { dimensions, hour, slot },
         counts: Box::new(counts),
-    }
+    })
 }
 
 fn mails(shop: u32, stream: Stream, provider: Provider, template: Option<&str>) -> Dimensions {
@@ -221,7 +221,7 @@ async fn questions_without_an_answer_are_refused_by_name() {
     assert!(answer.body.contains("more than 10000 rows"), "{}", answer.body);
 }
 
-fn lead(number: u64, outcome: Option<LeadOutcome>) -> TrackedPut {
+fn lead(number: u64, outcome: Option<LeadOutcome>) -> Put {
     let visitor = VisitorKey::from_bytes([u8::try_from(number).unwrap(); 16]);
     let claimed = EventId::from_raw(1000 + number);
     let decided = LeadDecided {
@@ -242,7 +242,7 @@ fn lead(number: u64, outcome: Option<LeadOutcome>) -> TrackedPut {
             evidence: EvidenceGrade::HistoryAndBrowser,
         }),
     };
-    TrackedPut::Lead {
+    Put::Lead(LeadPut::Lead {
         campaign: CampaignNumber(1),
         claimed,
         lead: StoredLead {
@@ -252,7 +252,7 @@ fn lead(number: u64, outcome: Option<LeadOutcome>) -> TrackedPut {
             outcome,
             settled_at: outcome.map(|_| Timestamp::from_millis(NOON + 1)),
         },
-    }
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use store::state::TrackedPut;
+use store::state::{CellPut, Put};
 use support::{Client, World, template};
 use types::id::{Slot, WorkflowNumber};
 use types::tally::Measure::{self, Delivered, Left, OpensUnique, Passed, Reached, Sent, Suppressed};
@@ -151,7 +151,7 @@ async fn statistics_tell_who_came_left_and_waits() {
         for (measure, by) in counts {
             sum.add(*measure, *by);
         }
-        TrackedPut::Cell {
+        Put::Cell(CellPut {
             key: CellKey {
                 dimensions: Dimensions::Step {
                     workflow: WorkflowNumber(1),
@@ -162,7 +162,7 @@ async fn statistics_tell_who_came_left_and_waits() {
                 slot: Slot::all().next().unwrap(),
             },
             counts: Box::new(sum),
-        }
+        })
     };
     world
         .rows(vec![

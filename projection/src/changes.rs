@@ -7,13 +7,13 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use foldhash::fast::RandomState;
+use store::Observer;
+use store::state::{CellPut, LeadPut, MailPut, Put, Turn, Visit};
 use types::id::{MessageId, PartitionId, PersonKey, ShopNumber, Slot};
 use types::tally::{CellKey, Counts, MailCounts};
 
 use crate::keys::{Cell, Naming};
 use crate::lock;
-use store::Observer;
-use store::state::{Put, TrackedPut, Turn, Visit};
 
 /// Values held for all slots together: some 16 MiB.
 const HELD_MAX: usize = 1 << 17;
@@ -64,41 +64,35 @@ impl Observer for Changes {
         for turn in turns {
             let erases = turn.erases();
             for put in &turn.puts {
-                let Put::Tracked(change) = put else { continue };
                 if held.overflowed {
                     return;
                 }
-                let added = match change {
-                    TrackedPut::Cell { key, counts } => {
+                let added = match put {
+                    Put::Cell(CellPut { key, counts }) => {
                         let fresh = held.slot(key.slot);
                         fresh.cells.insert(key.clone(), **counts).is_none()
                     }
                     // A mail that was only just decided has no counts, and Redis nothing of it. An erased one may have had.
-                    TrackedPut::Mail { counts, .. } if *counts == MailCounts::default() && !erases => continue,
-                    TrackedPut::Mail {
+                    Put::Mail(MailPut::Set { mail, .. }) if mail.counts == MailCounts::default() && !erases => continue,
+                    Put::Mail(MailPut::Set {
                         partition,
                         message,
-                        counts,
-                        ..
-                    } => {
+                        mail,
+                    }) => {
                         let fresh = held.slot(Slot::of(*partition));
-                        fresh.mails.insert((*partition, *message), *counts).is_none()
+                        fresh.mails.insert((*partition, *message), mail.counts).is_none()
                     }
-                    TrackedPut::Visit {
+                    Put::Lead(LeadPut::Visit {
                         partition,
                         person,
                         advertiser,
                         visit,
-                    } => {
+                    }) => {
                         let fresh = held.slot(Slot::of(*partition));
                         let key = (*partition, *person, *advertiser);
                         fresh.visits.insert(key, *visit).is_none()
                     }
-                    TrackedPut::About { .. }
-                    | TrackedPut::Erase { .. }
-                    | TrackedPut::DueSet { .. }
-                    | TrackedPut::DueDelete { .. }
-                    | TrackedPut::Lead { .. } => continue,
+                    _ => continue,
                 };
                 held.count += usize::from(added);
                 if held.count > HELD_MAX {
@@ -160,7 +154,7 @@ mod tests {
         let mut counts = Counts::default();
         counts.add(Measure::OpensRaw, count);
         let put = |campaign| {
-            Put::Tracked(TrackedPut::Cell {
+            Put::Cell(CellPut {
                 key: CellKey {
                     dimensions: Dimensions::Offer {
                         campaign: CampaignNumber(campaign),

@@ -22,17 +22,12 @@ type Found = Result<(Slot, Cell), StateError>;
 
 /// Returns the fields of the touched cells.
 fn cells<'a>(state: &'a State, touched: &'a Touched, naming: &'a Naming<'a>) -> impl Iterator<Item = Found> + 'a {
-    let from = touched.first_hour().map(|hour| hour.max(naming.oldest()));
-    let cells = from.into_iter().flat_map(|from| state.cells_from(from));
+    let slots = Slot::all().filter_map(|slot| Some((slot, touched.hour_of(slot)?.max(naming.oldest()))));
+    let cells = slots.flat_map(|(slot, from)| state.cells().of_slot(slot, from));
     cells.flat_map(|found| match found {
         Ok((key, counts)) => {
-            let is_touched = touched.hour_of(key.slot).is_some_and(|hour| hour <= key.hour);
-            let fields = if is_touched {
-                naming.counts(&key, &counts)
-            } else {
-                Vec::new()
-            };
-            fields.into_iter().map(|cell| Ok((key.slot, cell))).collect()
+            let fields = naming.counts(&key, &counts).into_iter();
+            fields.map(|cell| Ok((key.slot, cell))).collect()
         }
         Err(error) => vec![Err(error)],
     })
@@ -41,7 +36,7 @@ fn cells<'a>(state: &'a State, touched: &'a Touched, naming: &'a Naming<'a>) -> 
 /// Returns the mails of a partition, those without counts included: they may have had some.
 fn mails<'a>(state: &'a State, number: PartitionNumber, naming: &'a Naming<'a>) -> impl Iterator<Item = Found> + 'a {
     PartitionId::new(number).into_iter().flat_map(move |partition| {
-        state.mail_counts(partition).filter_map(move |found| {
+        state.mails().counts(partition).filter_map(move |found| {
             let cell = found.map(|(message, counts)| naming.mail(partition, message, counts));
             cell.transpose().map(|cell| Ok((Slot::of(partition), cell?)))
         })
@@ -51,7 +46,7 @@ fn mails<'a>(state: &'a State, number: PartitionNumber, naming: &'a Naming<'a>) 
 /// Returns the first visits of a partition.
 fn visits<'a>(state: &'a State, number: PartitionNumber, naming: &'a Naming<'a>) -> impl Iterator<Item = Found> + 'a {
     PartitionId::new(number).into_iter().flat_map(move |partition| {
-        state.first_visits(partition).map(move |found| {
+        state.leads().first_visits(partition).map(move |found| {
             let (advertiser, visit) = found?;
             Ok((Slot::of(partition), naming.visit(partition, advertiser, &visit)))
         })

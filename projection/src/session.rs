@@ -268,11 +268,11 @@ impl<'a> Session<'a> {
         for (number, message) in mails {
             let partition = PartitionId::new(number).expect("it came from a record");
             let message = MessageId::from_raw(message);
-            let counts = self.projection.store.state().mail(partition, message);
-            let Some((counts, _)) = counts.map_err(|_| Fault::State)? else {
+            let mail = self.projection.store.state().mails().get(partition, message);
+            let Some(mail) = mail.map_err(|_| Fault::State)? else {
                 continue;
             };
-            if let Some(cell) = naming.mail(partition, message, counts) {
+            if let Some(cell) = naming.mail(partition, message, mail.counts) {
                 batches.of(Slot::of(partition)).put(cell);
             }
         }
@@ -386,7 +386,7 @@ impl<'a> Session<'a> {
 
     fn add_event(&mut self, batches: &mut Batches, record: &Record) -> Result<(), Fault> {
         let catalogue = self.projection.store.catalogue().load();
-        let shop = self.projection.store.state().whose(record).map_err(|_| Fault::State)?;
+        let shop = self.projection.store.state().histories().whose(record).map_err(|_| Fault::State)?;
         let telling = Telling {
             id: record.public_id(),
             at: record.wall,

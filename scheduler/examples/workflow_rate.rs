@@ -371,7 +371,7 @@ impl Bench {
     }
 
     fn passed(&self, workflow: WorkflowNumber, step: &str, measure: Measure) -> u64 {
-        let cells = self.store.state().step_cells(workflow, Hour(0)..Hour(u32::MAX));
+        let cells = self.store.state().cells().of_steps(workflow, Hour(0)..Hour(u32::MAX));
         let of_step = cells.filter_map(Result::ok).filter(|(key, _)| {
             matches!(&key.dimensions, types::tally::Dimensions::Step { step: Some(own), reason: None, .. } if own.as_str() == step)
         });

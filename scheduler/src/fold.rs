@@ -40,7 +40,9 @@ use policy::cart::CartState;
 use policy::hits::MailState;
 use policy::person::Withdrawal;
 use policy::workflow::Instance;
-use store::state::{AutomationPut, OutboxEntry, Put, Turn};
+use store::state::{
+    CataloguePut, ClaimPut, CounterPut, HistoryPut, OutboxEntry, OutboxPut, PersonPut, Put, Turn, WorkflowPut,
+};
 use store::{StateError, Store};
 use types::address::VisitorKeyer;
 use types::event::{AttemptEnded, CatalogueChanged, Claim, Decided, Event, SuppressionChanged, Verdict};
@@ -115,7 +117,7 @@ impl Fold {
         withdrawals: Arc<Withdrawals>,
     ) -> Result<Self, StateError> {
         let mut counters = HashMap::default();
-        for (partition, campaign, count) in store.state().counters()? {
+        for (partition, campaign, count) in store.state().counters().all()? {
             if range.contains(&partition.number()) {
                 counters.insert((partition, campaign), count);
             }
@@ -169,7 +171,7 @@ impl Fold {
     /// Returns a person as of the last event folded; someone unknown is a blank.
     pub(crate) fn person(&mut self, partition: PartitionId, key: PersonKey) -> Result<&PersonState, StateError> {
         if self.persons.get(&(partition, key)).is_none() {
-            let person = match self.store.state().person(partition, &key)? {
+            let person = match self.store.state().persons().get(partition, &key)? {
                 Some(bytes) => PersonState::decode(&bytes)
                     .map_err(|error| StateError::Malformed(format!("person {key:?}: {error}")))?,
                 None => PersonState::default(),
@@ -234,7 +236,7 @@ impl Fold {
             // What it made its instance do is a record of its own.
             Event::WebhookEnded(_) => Ok(()),
             Event::Swept(swept) => {
-                self.puts.push(Put::Automation(AutomationPut::Swept {
+                self.puts.push(Put::Workflow(WorkflowPut::Swept {
                     partition: entry.partition,
                     workflow: swept.workflow,
                     activation: swept.activation,
@@ -253,24 +255,24 @@ impl Fold {
         let puts = &mut self.puts;
         self.persons.settle(position.0, |(partition, key), person| {
             person.reached(position.0);
-            puts.push(Put::Person {
+            puts.push(Put::Person(PersonPut {
                 partition,
                 key,
                 value: person.encode(),
-            });
+            }));
         });
         self.rows.settle(position.0, |(partition, message), row| {
             puts.push(match row {
-                Some(entry) => Put::OutboxSet {
+                Some(entry) => Put::Outbox(OutboxPut::Set {
                     partition,
                     message,
                     entry: entry.clone(),
-                },
-                None => Put::OutboxDelete { partition, message },
+                }),
+                None => Put::Outbox(OutboxPut::Delete { partition, message }),
             });
         });
         self.about
-            .settle(position.0, |about, ()| puts.push(Put::Tracked(about.put())));
+            .settle(position.0, |about, ()| puts.push(Put::History(about.put())));
         self.mails.settle(position.0, puts);
         self.leads.settle(position.0, puts);
         self.contacts.settle(position.0, puts);
@@ -315,7 +317,7 @@ impl Fold {
         self.timers.forget(applied);
         let state = self.store.state();
         self.timers.load(now, |slot, from, until, limit| {
-            state.timers_from(slot, from, until, limit)
+            state.timers().due_from(slot, from, until, limit)
         })
     }
 
@@ -425,11 +427,11 @@ impl Fold {
 
     fn catalogue_changed(&mut self, entry: &Entry<'_>, change: &CatalogueChanged) {
         self.catalogue_changes += 1;
-        self.puts.push(Put::Catalogue {
+        self.puts.push(Put::Catalogue(CataloguePut {
             sequence: self.catalogue_changes,
             wall: entry.wall,
             payload: entry.payload.clone(),
-        });
+        }));
         self.catalogue.push((change.clone(), entry.wall));
     }
 
@@ -438,22 +440,24 @@ impl Fold {
             partition: entry.partition,
             event: entry.id,
         };
-        self.puts.extend(claims.iter().map(|claim| Put::Claim {
-            claim: *claim,
-            id,
-            at: entry.wall,
+        self.puts.extend(claims.iter().map(|claim| {
+            Put::Claim(ClaimPut {
+                claim: *claim,
+                id,
+                at: entry.wall,
+            })
         }));
     }
 
     fn timeline(&mut self, entry: &Entry<'_>, object: EventId) {
-        self.puts.push(Put::Timeline {
+        self.puts.push(Put::History(HistoryPut::Timeline {
             partition: entry.partition,
             object,
             id: entry.id,
             wall: entry.wall,
             kind: entry.event.kind(),
             payload: entry.payload.clone(),
-        });
+        }));
     }
 
     /// Adds to a mail's history, unless the mail is erased.
@@ -471,11 +475,11 @@ impl Fold {
     fn count_selection(&mut self, partition: PartitionId, campaign: CampaignNumber) {
         let count = self.counters.entry((partition, campaign)).or_default();
         *count += 1;
-        self.puts.push(Put::Counter {
+        self.puts.push(Put::Counter(CounterPut {
             partition,
             campaign,
             value: *count,
-        });
+        }));
     }
 }
 

@@ -167,7 +167,7 @@ pub(crate) fn sort_outbox(
     open: &mut Open,
 ) -> Result<(), StartError> {
     let now = deps.clock.now();
-    for row in deps.store.state().outbox(range.clone()) {
+    for row in deps.store.state().outbox().of(range.clone()) {
         let (partition, message, entry) = row.map_err(StartError::State)?;
         if entry.claimed {
             let retry = match (entry.stream, settings.in_doubt) {
@@ -253,7 +253,8 @@ pub(crate) fn render_again(
             let catalogue = Arc::new(
                 deps.store
                     .state()
-                    .catalogue_at(plan.catalogue)
+                    .catalogue()
+                    .at(plan.catalogue)
                     .map_err(StartError::State)?,
             );
             catalogues.insert(plan.catalogue, Arc::clone(&catalogue));
@@ -284,7 +285,8 @@ fn plan_of(
     let timeline = deps
         .store
         .state()
-        .timeline(partition, message.event())
+        .histories()
+        .of(partition, message.event())
         .map_err(StartError::State)?;
     Ok(timeline.into_iter().find_map(|stored| match stored.event {
         Event::Decided(decided) => match decided.verdict {
@@ -303,7 +305,8 @@ fn request_of(
     let timeline = deps
         .store
         .state()
-        .timeline(partition, cause)
+        .histories()
+        .of(partition, cause)
         .map_err(StartError::State)?;
     Ok(timeline.into_iter().find_map(|stored| match stored.event {
         Event::OrderAccepted(accepted) => Some((Request::Order(Arc::new(accepted.order)), None)),

@@ -23,9 +23,9 @@ async fn erase(node: &Node, sent: &Sent, shop: Option<ShopNumber>) {
 /// Checks that nothing is left of a mail and its order but whose it was.
 async fn check_gone(node: &Node, sent: &Sent) {
     let state = node.store.state();
-    assert_eq!(state.timeline(sent.partition, sent.message.event()).unwrap(), []);
-    assert_eq!(state.timeline(sent.partition, sent.mail.cause).unwrap(), []);
-    let about = state.about(sent.partition, &sent.person).unwrap();
+    assert_eq!(state.histories().of(sent.partition, sent.message.event()).unwrap(), []);
+    assert_eq!(state.histories().of(sent.partition, sent.mail.cause).unwrap(), []);
+    let about = state.histories().about(sent.partition, &sent.person).unwrap();
     let gone = [sent.mail.cause, sent.message.event()];
     assert!(about.iter().all(|(_, object)| !gone.contains(object)), "{about:?}");
     let refused = node.try_submit(sent.partition, sent.opened()).await;
@@ -39,16 +39,29 @@ async fn nothing_is_left_of_an_erased_person_but_what_protects_them() {
     let sent = node.delivered(PUBLISHER, "mario@example.it").await;
     node.visit(&sent).await;
     node.after(Duration::from_mins(2)).await;
-    let about = node.store.state().about(sent.partition, &sent.person).unwrap();
+    let about = node
+        .store
+        .state()
+        .histories()
+        .about(sent.partition, &sent.person)
+        .unwrap();
     assert_eq!(about, [(PUBLISHER, sent.mail.cause), (PUBLISHER, sent.message.event())]);
 
     erase(&node, &sent, None).await;
     check_gone(&node, &sent).await;
     let ever = Timestamp::default()..Timestamp::from_millis(u64::MAX);
-    assert_eq!(node.store.state().due(ever.start, ever.end, 10).unwrap(), []);
+    assert_eq!(
+        node.store
+            .state()
+            .mails()
+            .due(0..1025, ever.start, ever.end, 10)
+            .unwrap(),
+        []
+    );
     assert!(
         node.store
             .state()
+            .leads()
             .visit(sent.partition, &sent.person, ADVERTISER)
             .unwrap()
             .is_some()
@@ -91,7 +104,11 @@ async fn a_lead_that_waits_for_its_last_verdict_is_voided_by_the_erasure() {
     assert_eq!(lead.outcome, Some(LeadOutcome::Voided(VoidReason::Erased)));
     assert_eq!(node.count(PUBLISHER, Measure::LeadsVoided).await, 1);
     check_gone(&node, &sent).await;
-    let visit = node.store.state().visit(sent.partition, &sent.person, ADVERTISER);
+    let visit = node
+        .store
+        .state()
+        .leads()
+        .visit(sent.partition, &sent.person, ADVERTISER);
     assert!(visit.unwrap().unwrap().open, "nothing was paid for the visit");
     node.after(Duration::from_mins(30)).await;
     assert_eq!(node.count(PUBLISHER, Measure::LeadsConfirmed).await, 0);
@@ -122,7 +139,7 @@ async fn a_queued_mail_is_withdrawn_and_its_end_is_not_kept() {
     node.settled().await;
     check_gone(&node, &sent).await;
     assert_eq!(
-        node.store.state().outbox_entry(sent.partition, sent.message).unwrap(),
+        node.store.state().outbox().entry(sent.partition, sent.message).unwrap(),
         None
     );
     node.stop().await;

@@ -178,7 +178,12 @@ async fn a_bad_mailbox_suppresses_the_person_even_if_the_crash_came_between() {
     let (person, event) = node.order(PUBLISHER, "Mario@example.it");
     let receipt = node.store.intake().accept(person.partition(), event).await.unwrap();
     node.settled().await;
-    let timeline = node.store.state().timeline(person.partition(), receipt.id).unwrap();
+    let timeline = node
+        .store
+        .state()
+        .histories()
+        .of(person.partition(), receipt.id)
+        .unwrap();
     let decided = timeline.into_iter().find_map(|stored| match stored.event {
         Event::Decided(decided) => Some(decided.verdict),
         _ => None,
@@ -287,7 +292,14 @@ async fn fewer_runners_go_on_from_where_each_of_the_last_run_was() {
     for runners in [1, 3] {
         let node = start_with(folder.path(), std::sync::Arc::clone(&clock), runners).await;
         node.settled().await;
-        let (counts, _) = node.store.state().mail(sent.partition, sent.message).unwrap().unwrap();
+        let counts = node
+            .store
+            .state()
+            .mails()
+            .get(sent.partition, sent.message)
+            .unwrap()
+            .unwrap()
+            .counts;
         assert_eq!(counts.opens[0], 6000, "{runners} runners");
         assert_eq!(node.count(PUBLISHER, Measure::OpensRaw).await, 6000);
         node.stop().await;

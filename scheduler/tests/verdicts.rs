@@ -71,7 +71,11 @@ async fn a_persons_open_and_click_are_judged_twice_and_counted_once() {
     assert_eq!(verdicts(&node, &sent).await[2..], [(Round::Final, HitClass::Human); 2]);
     let now = node.clock.now();
     assert_eq!(
-        node.store.state().due(Timestamp::default(), now + FINAL, 10).unwrap(),
+        node.store
+            .state()
+            .mails()
+            .due(0..1025, Timestamp::default(), now + FINAL, 10)
+            .unwrap(),
         []
     );
     node.stop().await;
@@ -160,6 +164,7 @@ async fn a_first_visit_is_claimed_at_the_first_verdict_and_confirmed_at_the_last
     let visit = node
         .store
         .state()
+        .leads()
         .visit(sent.partition, &sent.person, ADVERTISER)
         .unwrap()
         .unwrap();
@@ -195,7 +200,14 @@ async fn a_first_visit_is_claimed_at_the_first_verdict_and_confirmed_at_the_last
         ],
     )
     .await;
-    let (counts, _) = node.store.state().mail(sent.partition, sent.message).unwrap().unwrap();
+    let counts = node
+        .store
+        .state()
+        .mails()
+        .get(sent.partition, sent.message)
+        .unwrap()
+        .unwrap()
+        .counts;
     assert_eq!((counts.clicks, counts.landings, counts.leads), ([1, 0, 1], 1, 1));
     node.stop().await;
 }
@@ -374,12 +386,14 @@ async fn a_voided_lead_lets_the_next_first_visit_be_one_of_the_next_generation()
         ],
     )
     .await;
-    let (counts, _) = node
+    let counts = node
         .store
         .state()
-        .mail(first.partition, first.message)
+        .mails()
+        .get(first.partition, first.message)
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .counts;
     assert_eq!((counts.landings, counts.leads), (1, 0));
     node.stop().await;
 }

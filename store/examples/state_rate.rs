@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::Registry;
-use store::state::TrackedPut;
+use store::state::{CellPut, HistoryPut, MailPut, StoredMail};
 use store::{Batch, Put, Settings, Store, Turn};
 use types::event::{AgentClass, Event, Opened, Visit};
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, ShopNumber, Slot};
@@ -79,26 +79,28 @@ fn send(store: &Store, first: u64, sent: u64) {
         });
         let id = store.journal().mint();
         let payload = batch.push(id, partition, now, &event);
-        puts.push(Put::Timeline {
+        puts.push(Put::History(HistoryPut::Timeline {
             partition,
             object: message.event(),
             id,
             wall: now,
             kind: event.kind(),
             payload,
-        });
-        puts.push(Put::Tracked(TrackedPut::Mail {
+        }));
+        puts.push(Put::Mail(MailPut::Set {
             partition,
             message,
-            counts: MailCounts::default(),
-            value: vec![0x5a; MAIL_BYTES],
+            mail: StoredMail {
+                counts: MailCounts::default(),
+                value: vec![0x5a; MAIL_BYTES],
+            },
         }));
         let dimensions = Dimensions::Offer {
             campaign: CampaignNumber(u32::try_from(mail % 50).expect("below 50")),
             publisher: ShopNumber(1),
         };
         let (hour, slot) = (Hour::of(now), Slot::of(partition));
-        puts.push(Put::Tracked(TrackedPut::Cell {
+        puts.push(Put::Cell(CellPut {
             key: CellKey { dimensions, hour, slot },
             counts: Box::new(Counts::default()),
         }));

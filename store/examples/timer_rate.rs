@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prometheus::Registry;
-use store::state::{AutomationPut, Timer, TimerClass};
+use store::state::{Timer, TimerClass, TimerPut};
 use store::{Batch, Position, Put, Settings, Store, Turn};
 use types::calendar::Zone;
 use types::event::{Event, MoveCause, Moved, Place, Swept, Waits, WaitsOn};
@@ -113,7 +113,10 @@ fn window(store: &Store) {
     let began = Instant::now();
     let from = SystemClock.now();
     let slots = Slot::all().map(|slot| {
-        let timers = store.state().timers(slot, from, from + Duration::from_mins(1), 100_000);
+        let timers = store
+            .state()
+            .timers()
+            .due(slot, from, from + Duration::from_mins(1), 100_000);
         timers.expect("state answers").len()
     });
     let found: usize = slots.sum();
@@ -139,8 +142,7 @@ fn fill(store: &Store, first: u64, timers: u64) -> Position {
     hand_in(
         store,
         batch,
-        puts.map(|timer| Put::Automation(AutomationPut::TimerSet(timer)))
-            .collect(),
+        puts.map(|timer| Put::Timer(TimerPut::Set(timer))).collect(),
     )
 }
 
@@ -171,7 +173,7 @@ fn arm(store: &Store, first: u64) -> Position {
             }),
         }));
         batch.push(id, timer.partition, now, &moved);
-        puts.push(Put::Automation(AutomationPut::TimerSet(timer)));
+        puts.push(Put::Timer(TimerPut::Set(timer)));
     }
     hand_in(store, batch, puts)
 }

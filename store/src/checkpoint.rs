@@ -12,22 +12,23 @@ use crc32fast::Hasher;
 use fjall::Readable;
 
 use crate::error::{Doing, OpenError};
-use crate::frame::{put, u16_at, u64_at};
+use crate::frame::{put, u16_at};
 use crate::medium::Medium;
 use crate::state::Tables;
+use crate::state::table;
 
 const MAGIC: &[u8; 8] = b"STAFCKPT";
-const VERSION: u16 = 1;
+/// Version 1 had rows under keys of an earlier layout, and is read.
+const VERSION: u16 = 2;
 const HEADER: usize = 40;
 /// Stands where a keyspace's number would: the end.
 const END: u8 = 0xff;
 const CHUNK: usize = 1 << 20;
 
 /// Writes a copy of state as it is now; durable on return. Returns the position that it covers.
-pub(crate) fn write(medium: &dyn Medium, dir: &Path, tables: &Tables, incarnation: [u8; 16]) -> fjall::Result<u64> {
+pub(crate) fn write(medium: &dyn Medium, dir: &Path, tables: &Tables, incarnation: [u8; 16]) -> table::Read<u64> {
     let snapshot = tables.db.snapshot();
-    let through = snapshot.get(&tables.meta, crate::state::tables::META_THROUGH)?;
-    let through = through.and_then(|value| u64_at(&value, 0)).unwrap_or(0);
+    let through = tables.through_in(&snapshot)?;
     let draft = dir.join("copy.new");
     let file = OpenOptions::new()
         .create(true)
@@ -49,10 +50,10 @@ pub(crate) fn write(medium: &dyn Medium, dir: &Path, tables: &Tables, incarnatio
     put(&mut header, 32, &through.to_le_bytes());
     out.write(&header)?;
     let mut count: u64 = 0;
-    for (number, keyspace) in (0..).zip(tables.all()) {
+    for (table, keyspace) in tables.all() {
         for entry in snapshot.iter(keyspace) {
             let (key, value) = entry.into_inner()?;
-            out.write(&[number])?;
+            out.write(&[table.number])?;
             out.write(&len(&key).to_le_bytes())?;
             out.write(&len(&value).to_le_bytes())?;
             out.write(&key)?;
@@ -101,7 +102,7 @@ pub(crate) fn restore(path: &Path, tables: &Tables, incarnation: [u8; 16]) -> Re
     let mut header = [0; HEADER];
     input.read_exact(&mut header).doing(reading)?;
     let version = u16_at(&header, 8).unwrap_or(0);
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             version,
@@ -123,11 +124,12 @@ pub(crate) fn restore(path: &Path, tables: &Tables, incarnation: [u8; 16]) -> Re
         let key = read_bytes(&mut input, key_len).doing(reading)?;
         let value = read_bytes(&mut input, value_len).doing(reading)?;
         // A keyspace that this version does not have was added by a newer one.
-        let keyspace = *tables.all().get(usize::from(number)).ok_or_else(|| OpenError::Newer {
-            path: path.to_owned(),
-            version: u16::from(number),
-        })?;
-        batch.insert(keyspace, key, value);
+        if !tables.add_copied(&mut batch, number, key, &value)? {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                version: u16::from(number),
+            });
+        }
         if batch.len() >= 1000 {
             std::mem::replace(&mut batch, tables.db.batch()).commit()?;
         }

@@ -5,7 +5,7 @@
 //! that wins over both, so the bound is exceeded rather than a record lost. Whoever ships the journal elsewhere may hold back
 //! what is older than the retention ([`Segments::hold_after`]), but not what is above the bound.
 //!
-//! Claims and histories leave state by their age. Histories are swept a few partitions at a time, so that a round stays
+//! Claims and histories leave state by their age. They are swept a few partitions at a time, so that a round stays
 //! short; imports that are done go with the journal's retention; first visits, leads, statistics, suppressions and persons are not swept.
 
 #[cfg(test)]
@@ -27,13 +27,14 @@ use crate::metrics::Metrics;
 use crate::segment::Maker;
 use crate::spool::Spool;
 use crate::state::Tables;
+use crate::state::table::Read;
 use crate::sync::{lock, wait_for};
 
 /// Claims, or rows of histories, removed in one go.
 const SWEPT_MAX: usize = 10_000;
-/// Partitions whose histories are swept in one round: all of them in 17 rounds.
+/// Partitions whose claims and histories are swept in one round: all of them in 17 rounds.
 const SWEPT_PARTITIONS: u16 = 64;
-/// Portions of histories swept in one round: at a round each 30 s, twice what 5,000 events a second leave behind.
+/// Full portions swept in one round: at a round each 30 s, twice what 5,000 events a second leave behind.
 const SWEPT_PORTIONS: usize = 32;
 /// Spool segments from which on nearly dead ones are emptied.
 const SPOOL_SEGMENTS_MIN: usize = 4;
@@ -82,7 +83,7 @@ pub(crate) struct Keeper {
     pub(crate) claims_kept: Duration,
     pub(crate) history_kept: Duration,
     pub(crate) imports: Imports,
-    /// The partition whose histories are swept next.
+    /// The partition whose claims and histories are swept next.
     pub(crate) sweeping: u16,
 }
 
@@ -100,23 +101,22 @@ impl Keeper {
         }
     }
 
-    fn round(&mut self) -> fjall::Result<()> {
+    fn round(&mut self) -> Read<()> {
         // Read before the sync: so much is synced after it.
         let through = self.tables.through()?;
         self.tables.sync()?;
         self.reclaim(through)?;
-        let cutoff = self.clock.now() - self.claims_kept;
-        while self.tables.sweep_claims(cutoff, SWEPT_MAX)? == SWEPT_MAX {}
-        self.sweep_histories()?;
+        self.sweep()?;
         self.imports.sweep(self.clock.now() - self.retention)?;
         self.spool.move_stragglers(SPOOL_SEGMENTS_MIN);
         self.metrics.keeper_rounds.inc();
         Ok(())
     }
 
-    /// Removes what is too old from the histories of the next partitions.
-    fn sweep_histories(&mut self) -> fjall::Result<()> {
-        let cutoff = self.clock.now() - self.history_kept;
+    /// Removes the claims and the histories of the next partitions that are too old.
+    fn sweep(&mut self) -> Read<()> {
+        let now = self.clock.now();
+        let (claims_before, histories_before) = (now - self.claims_kept, now - self.history_kept);
         let mut portions = 0;
         for _ in 0..SWEPT_PARTITIONS {
             let Some(partition) = PartitionId::new(self.sweeping) else {
@@ -124,9 +124,10 @@ impl Keeper {
                 break;
             };
             loop {
-                let swept = self.tables.sweep_history(partition, cutoff, SWEPT_MAX)?;
+                let claims = self.tables.sweep_claims(partition, claims_before, SWEPT_MAX)?;
+                let swept = self.tables.sweep_history(partition, histories_before, SWEPT_MAX)?;
                 self.metrics.history_swept.inc_by(swept as u64);
-                if swept < SWEPT_MAX {
+                if claims.max(swept) < SWEPT_MAX {
                     break;
                 }
                 portions += 1;
@@ -141,7 +142,7 @@ impl Keeper {
     }
 
     /// Writes a checkpoint copy if one is due, then frees journal segments.
-    fn reclaim(&self, through: u64) -> fjall::Result<()> {
+    fn reclaim(&self, through: u64) -> Read<()> {
         let segments = self.segments.list();
         let mut bytes: u64 = segments.iter().map(|segment| segment.bytes).sum();
         let now = self.clock.now();

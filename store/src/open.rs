@@ -32,9 +32,11 @@ use crate::secrets::Secrets;
 use crate::segment::Kind;
 use crate::settings::Settings;
 use crate::spool::{Shelf, Spool};
-use crate::state::tables::Meta;
+use crate::state::meta::Meta;
+use crate::state::table::Read;
+use crate::state::upgrade::Upgrade;
 use crate::state::writer::{Turns, Writer};
-use crate::state::{Applied, State, Tables};
+use crate::state::{Applied, State, StateError, Tables};
 use crate::store::{Parts, Store};
 use recovered::Recovered;
 
@@ -95,7 +97,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         Arc::clone(&commits),
         Arc::new(Applied::new(meta.applied)),
     );
-    let catalogue = state.catalogue_at(u64::MAX)?;
+    let catalogue = state.catalogue().at(u64::MAX)?;
     let (disk, intake) = entrance(&settings, &dirs, &metrics);
     let imports = Imports::open_in(dirs.data.join("imports"), Arc::clone(&settings.medium))
         .doing(|| "opening the imports".to_owned())?;
@@ -247,7 +249,7 @@ fn start(
         segment_life: settings.journal_retention / SEGMENTS_A_RETENTION,
     };
     let writer = Writer {
-        tables: Arc::clone(&parts.state.tables),
+        tables: Arc::clone(&parts.state.reader.tables),
         turns: Arc::clone(&parts.state.turns),
         commits: Arc::clone(&parts.commits),
         applied: Arc::clone(&parts.state.applied),
@@ -349,6 +351,7 @@ fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result
                 Some(own) if own == incarnation => {
                     // Opening makes the keyspaces that a new version brings.
                     sync_state(dirs, settings)?;
+                    Upgrade::of(&tables)?.run()?;
                     return Ok((Arc::new(tables), meta));
                 }
                 Some(_) => return Err(OpenError::Foreign(dirs.state.clone())),
@@ -362,7 +365,7 @@ fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result
                 tracing::error!("state is torn: it is made again from checkpoint and journal");
                 set_aside(dirs).doing(|| format!("moving {} aside", dirs.state.display()))?;
             }
-            Err(fjall::Error::Locked) => return Err(OpenError::Locked(dirs.state.clone())),
+            Err(StateError::Read(fjall::Error::Locked)) => return Err(OpenError::Locked(dirs.state.clone())),
             Err(error) => {
                 tracing::error!(%error, "state does not open: it is made again from checkpoint and journal");
                 set_aside(dirs).doing(|| format!("moving {} aside", dirs.state.display()))?;
@@ -381,10 +384,10 @@ fn open_state(dirs: &Dirs, settings: &Settings, incarnation: [u8; 16]) -> Result
 }
 
 /// Opens what is there. `None` if the database gave up on it in panic, as it does on some torn ends of its own log.
-fn try_open(dirs: &Dirs, settings: &Settings) -> fjall::Result<Option<(Meta, Tables)>> {
+fn try_open(dirs: &Dirs, settings: &Settings) -> Read<Option<(Meta, Tables)>> {
     let open = || {
         let tables = Tables::open(&dirs.state, settings.state_cache_bytes)?;
-        Ok((tables.meta()?, tables))
+        Ok((Upgrade::of(&tables)?.meta()?, tables))
     };
     // Nothing of ours is touched inside, and what it leaves is only ever moved aside.
     panic::catch_unwind(AssertUnwindSafe(open)).ok().transpose()

@@ -215,7 +215,7 @@ impl Store {
             if *self.0.commits.failed().borrow() {
                 return;
             }
-            if let Err(error) = self.0.state.tables.sync() {
+            if let Err(error) = self.0.state.reader.tables.sync() {
                 tracing::error!(%error, "the last sync of state failed: the next start replays more of the journal");
             }
         });

@@ -11,6 +11,7 @@
 mod common;
 
 use common::{append, partition, raw, scratch, settings, settle, turn};
+use store::state::ClaimPut;
 use store::{Claimed, Put, Store};
 use types::event::Claim;
 use types::id::PublicId;
@@ -82,11 +83,11 @@ async fn claims_in_state_survive_a_restart() {
     let claimed = store.claims().claim(&[claim(1, 1)]).await.unwrap();
     fulfil(&store, claimed, 3);
     let mut turn = turn(store.journal().durable().borrow().to_owned());
-    turn.puts = vec![Put::Claim {
+    turn.puts = vec![Put::Claim(ClaimPut {
         claim: claim(1, 1),
         id: id(3),
         at: Timestamp::from_millis(1_795_291_200_000),
-    }];
+    })];
     store.state().submit(turn);
     store.close().await;
     let (store, _) = common::open_with(settings(dir.path())).unwrap();

@@ -11,7 +11,7 @@
 mod common;
 
 use common::{append, event, open, partition, raw, scratch, settle, turn};
-use store::state::TrackedPut;
+use store::state::HistoryPut;
 use store::{Put, Store};
 use types::id::{EventId, PartitionId, PersonKey, ShopNumber};
 use types::time::Timestamp;
@@ -28,18 +28,18 @@ fn home() -> PartitionId {
 fn row(object: u64, n: u64) -> Put {
     let mut payload = Vec::new();
     event(n).encode(&mut payload);
-    Put::Timeline {
+    Put::History(HistoryPut::Timeline {
         partition: home(),
         object: raw(object),
         id: raw(n),
         wall: Timestamp::from_millis(n),
         kind: event(n).kind(),
         payload: payload.into(),
-    }
+    })
 }
 
 fn about(shop: ShopNumber, object: u64) -> Put {
-    Put::Tracked(TrackedPut::About {
+    Put::History(HistoryPut::About {
         partition: home(),
         person: PERSON,
         shop,
@@ -48,7 +48,7 @@ fn about(shop: ShopNumber, object: u64) -> Put {
 }
 
 fn erase(object: u64) -> Put {
-    Put::Tracked(TrackedPut::Erase {
+    Put::History(HistoryPut::Erase {
         partition: home(),
         person: PERSON,
         shop: SHOP,
@@ -75,12 +75,12 @@ fn write(store: &Store, turns: Vec<Vec<Put>>) {
 
 /// The numbers of an object's history.
 fn history(store: &Store, object: u64) -> Vec<u64> {
-    let rows = store.state().timeline(home(), raw(object)).unwrap();
+    let rows = store.state().histories().of(home(), raw(object)).unwrap();
     rows.iter().map(|row| row.id.raw()).collect()
 }
 
 fn objects(store: &Store) -> Vec<(ShopNumber, EventId)> {
-    store.state().about(home(), &PERSON).unwrap()
+    store.state().histories().about(home(), &PERSON).unwrap()
 }
 
 #[test]
@@ -102,21 +102,21 @@ fn other_objects_and_shops_and_partitions_are_left() {
     let dir = scratch();
     let (store, _) = open(dir.path());
     let elsewhere = match row(10, 5) {
-        Put::Timeline {
+        Put::History(HistoryPut::Timeline {
             object,
             id,
             wall,
             kind,
             payload,
             ..
-        } => Put::Timeline {
+        }) => Put::History(HistoryPut::Timeline {
             partition: partition(1023),
             object,
             id,
             wall,
             kind,
             payload,
-        },
+        }),
         other => other,
     };
     write(
@@ -134,7 +134,7 @@ fn other_objects_and_shops_and_partitions_are_left() {
         ],
     );
     assert_eq!([9, 10, 11].map(|object| history(&store, object).len()), [1, 0, 1]);
-    assert_eq!(store.state().timeline(partition(1023), raw(10)).unwrap().len(), 1);
+    assert_eq!(store.state().histories().of(partition(1023), raw(10)).unwrap().len(), 1);
     assert_eq!(objects(&store), [(OTHER, raw(10))]);
 }
 

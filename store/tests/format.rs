@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{append, numbers, open_with, scratch, settings, settle};
-use store::state::{TrackedPut, Visit};
+use store::state::{LeadPut, Visit};
 use store::{OpenError, Put};
 use tempfile::TempDir;
 use types::event::EventError;
@@ -188,10 +188,13 @@ fn a_checkpoint_copy_of_version_1_is_restored_and_the_newer_keyspaces_are_usable
     };
     let (store, replay) = open_with(settings(dir.path())).unwrap();
     assert_eq!(numbers(replay), [4, 5]);
-    assert_eq!(store.state().person(home, &person).unwrap(), Some(b"known".to_vec()));
-    assert_eq!(store.state().visits(home, &person).unwrap(), []);
+    assert_eq!(
+        store.state().persons().get(home, &person).unwrap(),
+        Some(b"known".to_vec())
+    );
+    assert_eq!(store.state().leads().visits(home, &person).unwrap(), []);
     let mut turn = common::turn(append(&store, 6));
-    turn.puts = vec![Put::Tracked(TrackedPut::Visit {
+    turn.puts = vec![Put::Lead(LeadPut::Visit {
         partition: home,
         person,
         advertiser: ShopNumber(2),
@@ -201,6 +204,12 @@ fn a_checkpoint_copy_of_version_1_is_restored_and_the_newer_keyspaces_are_usable
     settle(&store).unwrap();
     drop(store);
     let (store, _) = open_with(settings(dir.path())).unwrap();
-    assert_eq!(store.state().visit(home, &person, ShopNumber(2)).unwrap(), Some(visit));
-    assert_eq!(store.state().person(home, &person).unwrap(), Some(b"known".to_vec()));
+    assert_eq!(
+        store.state().leads().visit(home, &person, ShopNumber(2)).unwrap(),
+        Some(visit)
+    );
+    assert_eq!(
+        store.state().persons().get(home, &person).unwrap(),
+        Some(b"known".to_vec())
+    );
 }

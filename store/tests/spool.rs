@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::{append, open, open_with, scratch, settings, settle, spooled, turn};
+use store::state::OutboxPut;
 use store::{OutboxEntry, Put, Settings, SpoolError, Store};
 use types::id::{Attempt, EventId, MessageId};
 use types::order::Stream;
@@ -32,7 +33,7 @@ fn send(store: &Store, n: u64) {
     let message = spooled(n, 1000);
     store.spool().append(&message).unwrap();
     let mut turn = turn(append(store, n));
-    turn.puts = vec![Put::OutboxSet {
+    turn.puts = vec![Put::Outbox(OutboxPut::Set {
         partition: message.partition,
         message: message.message,
         entry: OutboxEntry {
@@ -46,7 +47,7 @@ fn send(store: &Store, n: u64) {
             withdrawn: false,
             doubted: false,
         },
-    }];
+    })];
     store.state().submit(turn);
 }
 

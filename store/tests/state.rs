@@ -16,9 +16,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::{append, numbers, open, open_with, partition, raw, scratch, settings, settle, turn};
-use store::{OpenError, Position, Put, Record, Settings, Store};
-use types::event::{AttemptEnded, Decided, Event, Outcome, Plan, Tracking, Verdict};
-use types::id::{Attempt, MessageId, PersonKey, ShopNumber};
+use store::state::{AsidePut, CartPut, ContactPut, HistoryPut, MailPut, PersonPut, SuppressionPut};
+use store::{OpenError, Position, Put, Record, Settings, Store, SuppressionList};
+use types::event::{AttemptEnded, Decided, Event, Outcome, Plan, SetAside, SuppressionCause, Tracking, Verdict};
+use types::id::{Attempt, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
 use types::locale::Language;
 use types::order::Stream;
 use types::text::Line;
@@ -34,11 +35,11 @@ fn person(n: u64) -> PersonKey {
 fn send(store: &Store, numbers: std::ops::RangeInclusive<u64>) {
     for n in numbers {
         let mut turn = turn(append(store, n));
-        turn.puts = vec![Put::Person {
+        turn.puts = vec![Put::Person(PersonPut {
             partition: partition(0),
             key: person(n),
             value: n.to_be_bytes().to_vec(),
-        }];
+        })];
         store.state().submit(turn);
     }
     settle(store).unwrap();
@@ -46,7 +47,7 @@ fn send(store: &Store, numbers: std::ops::RangeInclusive<u64>) {
 
 fn persons(store: &Store, count: u64) {
     for n in 1..=count {
-        let found = store.state().person(partition(0), &person(n)).unwrap();
+        let found = store.state().persons().get(partition(0), &person(n)).unwrap();
         assert_eq!(found, Some(n.to_be_bytes().to_vec()), "person {n}");
     }
 }
@@ -170,7 +171,7 @@ async fn the_history_of_a_mail_knows_whose_it_is() {
         peer: Line::default(),
         tls: None,
     })));
-    assert_eq!(store.state().whose(&ended).unwrap(), None);
+    assert_eq!(store.state().histories().whose(&ended).unwrap(), None);
     let decision = Event::Decided(Box::new(Decided {
         cause: raw(0x0380_0000_0000_1000),
         shop: ShopNumber(1),
@@ -191,18 +192,154 @@ async fn the_history_of_a_mail_knows_whose_it_is() {
     }));
     let mut payload = Vec::new();
     decision.encode(&mut payload);
-    let mut turn = turn(append(&store, 1));
-    turn.puts = vec![Put::Timeline {
+    let history = HistoryPut::Timeline {
         partition: ended.partition,
         object: message.event(),
         id: raw(5),
         wall: ended.wall,
         kind: decision.kind(),
         payload: payload.into(),
-    }];
+    };
+    write(&store, vec![history.into()]).await;
+    assert_eq!(store.state().histories().whose(&ended).unwrap(), Some(ShopNumber(1)));
+    assert_eq!(store.state().histories().whose(&record(decision)).unwrap(), Some(ShopNumber(1)));
+}
+
+/// Writes these changes to state, and waits until they are there.
+async fn write(store: &Store, puts: Vec<Put>) {
+    let mut turn = turn(append(store, 1));
+    turn.puts = puts;
     store.state().submit(turn);
-    settle(&store).unwrap();
+    settle(store).unwrap();
     assert!(store.fold_reached(Duration::from_secs(10)).await);
-    assert_eq!(store.state().whose(&ended).unwrap(), Some(ShopNumber(1)));
-    assert_eq!(store.state().whose(&record(decision)).unwrap(), Some(ShopNumber(1)));
+}
+
+/// Partitions of many slots, in no order.
+fn scattered(count: u64) -> impl Iterator<Item = (u64, PartitionId)> {
+    (1..=count).map(|n| (n, partition(u16::try_from(n * 337 % 1024).unwrap())))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_name_no_slot_have_the_rows_of_all_in_their_order() {
+    let dir = scratch();
+    let (store, _) = open(dir.path());
+    let (shop, other) = (ShopNumber(1), ShopNumber(2));
+    let mut puts = Vec::new();
+    for (n, partition) in scattered(100) {
+        let at = Timestamp::from_millis(1000 + n / 2);
+        let message = MessageId::from_raw(n);
+        puts.push(MailPut::DueSet { at, partition, message }.into());
+        for shop in [shop, other] {
+            let cart = Some(PublicId {
+                partition,
+                event: raw(n),
+            });
+            let id = cart_id(n);
+            puts.push(CartPut::Name { shop, id, cart }.into());
+            let value = Some(vec![1]);
+            let person = spread_person(n);
+            let partition = person.partition();
+            puts.push(
+                ContactPut {
+                    partition,
+                    person,
+                    shop,
+                    value,
+                }
+                .into(),
+            );
+            let (list, stream) = (SuppressionList::Shop(shop), Some(Stream::Promotional));
+            let cause = SuppressionCause::Manual;
+            puts.push(
+                SuppressionPut::Set {
+                    list,
+                    person,
+                    stream,
+                    cause,
+                    at,
+                }
+                .into(),
+            );
+        }
+        let event = Box::new(aside(n));
+        puts.push(
+            AsidePut {
+                partition,
+                id: raw(n),
+                event,
+            }
+            .into(),
+        );
+    }
+    write(&store, puts).await;
+    let state = store.state();
+
+    let asides = |before, limit| -> Vec<u64> {
+        let found = state.asides().newest(before, limit).unwrap();
+        found.iter().map(|(id, _)| id.event.raw()).collect()
+    };
+    assert_eq!(asides(None, 1000), (1..=100).rev().collect::<Vec<_>>());
+    assert_eq!(asides(Some(raw(51)), 3), [50, 49, 48]);
+
+    let all = 0..PartitionId::CATALOGUE.number() + 1;
+    let until = Timestamp::from_millis(1 << 40);
+    let dues = state.mails().due(all, Timestamp::default(), until, 1000).unwrap();
+    assert_eq!(dues.len(), 100);
+    assert!(dues.is_sorted());
+    let own = state.mails().due(0..512, Timestamp::default(), until, 1000).unwrap();
+    assert!(own.iter().eq(dues.iter().filter(|due| due.1.number() < 512)));
+
+    let mut ids: Vec<_> = (1..=100).map(cart_id).collect();
+    ids.sort();
+    let mut seen: Vec<Line<128>> = Vec::new();
+    loop {
+        let page = state.carts().of_shop(shop, seen.last(), 7).unwrap();
+        if page.is_empty() {
+            break;
+        }
+        seen.extend(page.into_iter().map(|(id, _)| id));
+    }
+    assert_eq!(seen, ids);
+
+    let mut persons: Vec<_> = (1..=100).map(spread_person).collect();
+    persons.sort();
+    let (mut contacts, mut suppressed) = (Vec::new(), Vec::new());
+    loop {
+        let last = contacts.last().map(|person: &PersonKey| (person.partition(), *person));
+        let page = state.contacts().of_shop(shop, 0..1024, last, 7).unwrap();
+        let last = suppressed.last().map(|person| (*person, Some(Stream::Promotional)));
+        let entries = state.suppressions().of(SuppressionList::Shop(shop), last, 7).unwrap();
+        if page.is_empty() && entries.is_empty() {
+            break;
+        }
+        contacts.extend(page.into_iter().map(|(_, person)| person));
+        suppressed.extend(entries.into_iter().map(|entry| entry.person));
+    }
+    assert_eq!(contacts, persons);
+    assert_eq!(suppressed, persons);
+    let network = state.suppressions().of(SuppressionList::Network, None, 10).unwrap();
+    assert_eq!(network, []);
+}
+
+fn cart_id(n: u64) -> Line<128> {
+    Line::try_from(format!("cart {}", n * 7919 % 1000).as_str()).unwrap()
+}
+
+/// A person of a partition that its number says nothing of.
+fn spread_person(n: u64) -> PersonKey {
+    let [.., a, b] = (n.wrapping_mul(40_503) % 65_536).to_be_bytes();
+    let mut key = [0; 16];
+    key[..2].copy_from_slice(&[a, b]);
+    key[8..].copy_from_slice(&n.to_be_bytes());
+    PersonKey::from_bytes(key)
+}
+
+fn aside(n: u64) -> SetAside {
+    SetAside {
+        shop: None,
+        object: raw(n),
+        due: None,
+        fault: "a fault".try_into().unwrap(),
+        tries: 1,
+    }
 }

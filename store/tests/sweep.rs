@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use common::{SetClock, append, partition, raw, scratch, settings, settle, turn};
 use prometheus::Registry;
-use store::state::{TrackedPut, Visit};
+use store::state::{CellPut, ClaimPut, HistoryPut, LeadPut, MailPut, PersonPut, StoredMail, SuppressionPut, Visit};
 use store::{Put, Settings, Store, SuppressionList};
 use tempfile::TempDir;
 use types::event::{Claim, Decided, Event, Opened, Plan, SuppressionCause, Tracking, Verdict};
@@ -88,11 +88,11 @@ fn claimed(name: u8, at: Timestamp) -> Put {
         partition: partition(1),
         event: raw(1),
     };
-    Put::Claim {
+    Put::Claim(ClaimPut {
         claim: claim(name),
         id,
         at,
-    }
+    })
 }
 
 #[test]
@@ -106,7 +106,14 @@ fn a_claim_goes_when_its_time_is_over_and_one_made_anew_stays() {
     );
     // The second name is claimed anew a day later.
     write(&store, vec![claimed(2, start + DAY)]);
-    let stored = |name| store.state().claim(&claim(name).name).unwrap().map(|claim| claim.at);
+    let stored = |name| {
+        store
+            .state()
+            .claims()
+            .get(&claim(name).name)
+            .unwrap()
+            .map(|claim| claim.at)
+    };
     later(&clock, 3 * DAY);
     write(&store, vec![claimed(4, clock.now())]);
     sweep(&registry);
@@ -165,17 +172,17 @@ impl Mail {
         let row = |object, id: u64, event: &Event| {
             let mut payload = Vec::new();
             event.encode(&mut payload);
-            Put::Timeline {
+            Put::History(HistoryPut::Timeline {
                 partition,
                 object,
                 id: raw(id),
                 wall,
                 kind: event.kind(),
                 payload: payload.into(),
-            }
+            })
         };
         let about = |object| {
-            Put::Tracked(TrackedPut::About {
+            Put::History(HistoryPut::About {
                 partition,
                 person: self.person,
                 shop: SHOP,
@@ -196,11 +203,13 @@ impl Mail {
             row(self.message.event(), 2, &opened),
             about(self.cause),
             about(self.message.event()),
-            Put::Tracked(TrackedPut::Mail {
+            Put::Mail(MailPut::Set {
                 partition,
                 message: self.message,
-                counts: MailCounts::default(),
-                value: vec![1],
+                mail: StoredMail {
+                    counts: MailCounts::default(),
+                    value: vec![1],
+                },
             }),
         ]
     }
@@ -208,10 +217,14 @@ impl Mail {
     /// What state holds of it: events of both histories, the mail, entries about the person.
     fn rows(&self, store: &Store) -> (usize, bool, usize) {
         let (state, partition) = (store.state(), self.person.partition());
-        let events = state.timeline(partition, self.cause).unwrap().len()
-            + state.timeline(partition, self.message.event()).unwrap().len();
-        let mail = state.mail(partition, self.message).unwrap().is_some();
-        (events, mail, state.about(partition, &self.person).unwrap().len())
+        let events = state.histories().of(partition, self.cause).unwrap().len()
+            + state.histories().of(partition, self.message.event()).unwrap().len();
+        let mail = state.mails().get(partition, self.message).unwrap().is_some();
+        (
+            events,
+            mail,
+            state.histories().about(partition, &self.person).unwrap().len(),
+        )
     }
 }
 
@@ -243,28 +256,28 @@ fn histories_go_by_their_age_in_every_partition_and_what_protects_or_pays_stays(
         open: false,
     };
     puts.extend([
-        Put::Tracked(TrackedPut::Visit {
+        Put::Lead(LeadPut::Visit {
             partition: partition(0),
             person,
             advertiser: ShopNumber(2),
             visit,
         }),
-        Put::Tracked(TrackedPut::Cell {
+        Put::Cell(CellPut {
             key: cell.clone(),
             counts: Box::default(),
         }),
-        Put::Person {
+        Put::Person(PersonPut {
             partition: partition(0),
             key: person,
             value: vec![7],
-        },
-        Put::SuppressionSet {
+        }),
+        Put::Suppression(SuppressionPut::Set {
             list: SuppressionList::Network,
             person,
             stream: None,
             cause: SuppressionCause::Manual,
             at: start,
-        },
+        }),
     ]);
     write(&store, puts);
     later(&clock, 400 * DAY);
@@ -276,11 +289,21 @@ fn histories_go_by_their_age_in_every_partition_and_what_protects_or_pays_stays(
     });
     assert!(young.iter().all(|mail| mail.rows(&store) == (3, true, 2)));
     let state = store.state();
-    assert_eq!(state.visit(partition(0), &person, ShopNumber(2)).unwrap(), Some(visit));
-    assert_eq!(state.person(partition(0), &person).unwrap(), Some(vec![7]));
-    assert_eq!(state.suppressions(SuppressionList::Network, None, 9).unwrap().len(), 1);
+    assert_eq!(
+        state.leads().visit(partition(0), &person, ShopNumber(2)).unwrap(),
+        Some(visit)
+    );
+    assert_eq!(state.persons().get(partition(0), &person).unwrap(), Some(vec![7]));
+    assert_eq!(
+        state
+            .suppressions()
+            .of(SuppressionList::Network, None, 9)
+            .unwrap()
+            .len(),
+        1
+    );
     let hours = cell.hour..Hour(cell.hour.0 + 1);
-    assert_eq!(state.offer_cells(CampaignNumber(1), hours).count(), 1);
+    assert_eq!(state.cells().of_offer(CampaignNumber(1), hours).count(), 1);
     later(&clock, DAY);
     sweep(&registry);
     assert!(young.iter().all(|mail| mail.rows(&store) == (0, false, 0)));
@@ -293,13 +316,15 @@ fn more_than_a_portion_goes_too() {
     let mail = Mail::new(1, partition(5), clock.now());
     let mut payload = Vec::new();
     common::event(1).encode(&mut payload);
-    let rows = (0..25_000).map(|n| Put::Timeline {
-        partition: partition(5),
-        object: mail.cause,
-        id: raw(n),
-        wall: clock.now(),
-        kind: 4,
-        payload: payload.clone().into(),
+    let rows = (0..25_000).map(|n| {
+        Put::History(HistoryPut::Timeline {
+            partition: partition(5),
+            object: mail.cause,
+            id: raw(n),
+            wall: clock.now(),
+            kind: 4,
+            payload: payload.clone().into(),
+        })
     });
     let mut puts: Vec<Put> = rows.collect();
     puts.extend(mail.puts(clock.now()));

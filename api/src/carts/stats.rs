@@ -163,7 +163,7 @@ type Sums = BTreeMap<(Option<Hour>, Language, Currency), Sum>;
 
 fn sums(app: &App, shop: ShopNumber, from: Hour, to: Hour, part: Option<u32>) -> Result<Sums, StateError> {
     let mut sums = Sums::new();
-    for cell in app.store.state().cart_cells(shop, from..to) {
+    for cell in app.store.state().cells().of_carts(shop, from..to) {
         let (key, counts) = cell?;
         let Dimensions::Carts {
             language,

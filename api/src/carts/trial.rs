@@ -97,11 +97,13 @@ fn newest(app: &App, shop: ShopNumber, language: Language) -> Result<Option<(Par
     let (mut best, mut after, mut seen): (Option<(PartitionId, CartState)>, _, _) = (None, None, 0);
     while seen < CARTS_MAX {
         let page = state
-            .carts_of_shop(shop, after.as_ref(), PAGE)
+            .carts()
+            .of_shop(shop, after.as_ref(), PAGE)
             .map_err(|error| failed(&error))?;
         for (_, public) in &page {
             let bytes = state
-                .cart(public.partition, public.event)
+                .carts()
+                .get(public.partition, public.event)
                 .map_err(|error| failed(&error))?;
             let Some(bytes) = bytes else { continue };
             let cart = CartState::decode(&bytes).map_err(|error| failed(&error))?;

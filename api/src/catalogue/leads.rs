@@ -120,7 +120,11 @@ fn find(catalogue: &Catalogue, caller: &Caller, id: &str) -> Result<std::sync::A
 
 /// Reads one page. Reads the disk.
 fn page(app: &App, campaign: &Campaign, before: Option<EventId>, limit: usize) -> Result<LeadPage, StateError> {
-    let mut found = app.store.state().leads(campaign.number, before, limit + 1)?;
+    let mut found = app
+        .store
+        .state()
+        .leads()
+        .of_campaign(campaign.number, before, limit + 1)?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found
@@ -178,7 +182,7 @@ fn click_id(app: &App, lead: &StoredLead) -> Result<Option<String>, StateError> 
         click,
         ..
     } = lead.decided;
-    let history = app.store.state().timeline(lead.partition, message.event())?;
+    let history = app.store.state().histories().of(lead.partition, message.event())?;
     let slot = history.iter().find_map(|stored| match &stored.event {
         Event::Clicked(clicked) if clicked.click == Some(click) => Some(clicked.slot),
         _ => None,

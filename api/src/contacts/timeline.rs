@@ -193,6 +193,7 @@ impl Told {
     fn gather(app: &App, shop: ShopNumber, person: PersonKey, contact: ContactState) -> Result<Self, ScanError> {
         let (state, partition) = (app.store.state(), person.partition());
         let mut objects: Vec<EventId> = state
+            .histories()
             .about(partition, &person)?
             .into_iter()
             .filter(|(of, _)| *of == shop)
@@ -214,7 +215,7 @@ impl Told {
             events: BTreeMap::new(),
         };
         for object in objects.into_iter().skip(surplus) {
-            let events = state.timeline(partition, object)?;
+            let events = state.histories().of(partition, object)?;
             if events
                 .iter()
                 .any(|stored| matches!(stored.event, Event::CartChanged(_)))

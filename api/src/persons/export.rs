@@ -234,7 +234,7 @@ pub(super) fn export(
     shop: Option<ShopNumber>,
 ) -> Result<PersonExport, StateError> {
     let partition = person.partition();
-    let known = state.person(partition, &person)?;
+    let known = state.persons().get(partition, &person)?;
     let known = known.map(|bytes| PersonState::decode(&bytes)).transpose();
     let known = known
         .map_err(|error| StateError::Malformed(format!("person: {error}")))?
@@ -251,7 +251,7 @@ pub(super) fn export(
         visits: Vec::new(),
     };
     let mut told = std::collections::BTreeSet::new();
-    let objects = state.about(partition, &person)?;
+    let objects = state.histories().about(partition, &person)?;
     for (of, object) in objects
         .into_iter()
         .filter(|(of, _)| shop.is_none_or(|shop| shop == *of))
@@ -275,7 +275,7 @@ pub(super) fn export(
             },
         }
     }
-    for (of, bytes) in state.contacts_of_person(partition, &person)? {
+    for (of, bytes) in state.contacts().of_person(partition, &person)? {
         if shop.is_none_or(|shop| shop == of) {
             let contact = ContactState::decode(&bytes);
             let contact = contact.map_err(|error| StateError::Malformed(format!("contact: {error}")))?;
@@ -286,7 +286,7 @@ pub(super) fn export(
         }
     }
     if shop.is_none() {
-        let visits = state.visits(partition, &person)?.into_iter();
+        let visits = state.leads().visits(partition, &person)?.into_iter();
         export.visits = visits
             .map(|(advertiser, visit)| names.visit(partition, advertiser, &visit))
             .collect();
@@ -301,7 +301,7 @@ fn other(
     PublicId { partition, event }: PublicId,
     shop: ShopNumber,
 ) -> Result<Option<OtherView>, StateError> {
-    let stored = state.timeline(partition, event)?;
+    let stored = state.histories().of(partition, event)?;
     let is_other = stored.iter().any(|stored| {
         matches!(
             stored.event,
@@ -312,7 +312,7 @@ fn other(
                 | Event::Moved(_)
         )
     });
-    let cart = state.cart(partition, event)?;
+    let cart = state.carts().get(partition, event)?;
     let cart = cart.map(|bytes| CartState::decode(&bytes)).transpose();
     let cart = cart.map_err(|error| StateError::Malformed(format!("cart: {error}")))?;
     Ok(is_other.then(|| OtherView {

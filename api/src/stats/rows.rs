@@ -92,7 +92,7 @@ impl Rows {
         match &question.whose {
             Whose::Mails { shops, .. } => {
                 for shop in shops {
-                    for cell in state.mail_cells(*shop, hours.clone()) {
+                    for cell in state.cells().of_mails(*shop, hours.clone()) {
                         let (key, counts) = cell?;
                         rows.add(question, &key, &counts)?;
                     }
@@ -100,7 +100,7 @@ impl Rows {
             }
             Whose::Offers(campaigns) => {
                 for campaign in campaigns {
-                    for cell in state.offer_cells(*campaign, hours.clone()) {
+                    for cell in state.cells().of_offer(*campaign, hours.clone()) {
                         let (key, counts) = cell?;
                         rows.add(question, &key, &counts)?;
                     }

@@ -110,7 +110,7 @@ impl Feed {
                 let telling = Telling {
                     id: record.public_id(),
                     at: record.wall,
-                    shop: app.store.state().whose(record)?,
+                    shop: app.store.state().histories().whose(record)?,
                     catalogue: &catalogue,
                     viewer,
                 };

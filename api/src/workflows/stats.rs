@@ -175,7 +175,7 @@ struct Sums(BTreeMap<Option<Slug>, Sum>);
 impl Sums {
     fn count(app: &App, workflow: WorkflowNumber, from: Hour, to: Hour) -> Result<Self, StateError> {
         let mut sums = Self::default();
-        for cell in app.store.state().step_cells(workflow, Hour(0)..to) {
+        for cell in app.store.state().cells().of_steps(workflow, Hour(0)..to) {
             let (key, counts) = cell?;
             let Dimensions::Step { step, reason, .. } = key.dimensions else {
                 continue;

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use store::state::TrackedPut;
+use store::state::{CellPut, LeadPut, MailPut};
 use store::{Put, Store, Turn};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -187,21 +187,31 @@ impl World {
     }
 
     /// Puts rows into state as a runner does, and waits until the last is there.
-    pub async fn rows(&self, puts: Vec<TrackedPut>) {
+    pub async fn rows(&self, puts: Vec<Put>) {
         let last = puts.last().cloned().unwrap();
         let turn = Turn {
             // The catalogue's partition, of which the position says nothing new.
             range: 1024..1025,
             position: *self.store.journal().durable().borrow(),
-            puts: puts.into_iter().map(Put::Tracked).collect(),
+            puts,
             released: Vec::new(),
         };
         self.store.state().submit(turn);
         let state = self.store.state();
         let there = || match &last {
-            TrackedPut::Cell { key, counts } => state.cell(key).unwrap() == **counts,
-            TrackedPut::Lead { campaign, claimed, .. } => state.lead(*campaign, *claimed).unwrap().is_some(),
-            TrackedPut::Mail { partition, message, .. } => state.mail(*partition, *message).unwrap().is_some(),
+            Put::Cell(CellPut { key, counts }) => state.cells().get(key).unwrap() == **counts,
+            Put::Lead(LeadPut::Lead {
+                campaign,
+                claimed,
+                lead,
+            }) => state
+                .leads()
+                .get(lead.partition, *campaign, *claimed)
+                .unwrap()
+                .is_some(),
+            Put::Mail(MailPut::Set { partition, message, .. }) => {
+                state.mails().get(*partition, *message).unwrap().is_some()
+            }
             other => panic!("nothing tells whether {other:?} is there"),
         };
         while !there() {

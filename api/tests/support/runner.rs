@@ -8,7 +8,7 @@ use std::thread;
 use bytes::Bytes;
 use policy::cart::CartState;
 use policy::contact::ContactState;
-use store::state::{AutomationPut, TrackedPut};
+use store::state::{CartPut, CataloguePut, ClaimPut, ContactPut, HistoryPut, SuppressionPut};
 use store::{Batch, Put, Receipt, Store, Submission, SuppressionList, Turn};
 use types::event::{
     AttemptClaimed, AttemptEnded, CartChanged, Claim, Decided, Event, Offer, Outcome, PersonErased, Plan, Refusal,
@@ -115,24 +115,24 @@ impl Runner<'_> {
             }
             Event::CatalogueChanged(_) => {
                 self.changes += 1;
-                self.puts.push(Put::Catalogue {
+                self.puts.push(Put::Catalogue(CataloguePut {
                     sequence: self.changes,
                     wall: self.now,
                     payload: payload(&event),
-                });
+                }));
             }
             Event::SuppressionChanged(changed) => {
                 let list = changed.shop.map_or(SuppressionList::Network, SuppressionList::Shop);
                 let (person, stream) = (changed.person, changed.stream);
                 self.puts.push(match changed.cause {
-                    Some(cause) => Put::SuppressionSet {
+                    Some(cause) => Put::Suppression(SuppressionPut::Set {
                         list,
                         person,
                         stream,
                         cause,
                         at: self.now,
-                    },
-                    None => Put::SuppressionDelete { list, person, stream },
+                    }),
+                    None => Put::Suppression(SuppressionPut::Delete { list, person, stream }),
                 });
             }
             Event::PersonErased(erased) => self.erase(erased),
@@ -149,7 +149,7 @@ impl Runner<'_> {
 
     /// Folds an event into a contact's row. Rows of this turn are not seen by others of it, as no test needs that.
     fn contact(&mut self, partition: PartitionId, id: EventId, person: PersonKey, shop: ShopNumber, event: &Event) {
-        let known = self.store.state().contact(partition, &person, shop).unwrap();
+        let known = self.store.state().contacts().get(partition, &person, shop).unwrap();
         let mut contact = known.map_or_else(ContactState::default, |bytes| ContactState::decode(&bytes).unwrap());
         contact.apply(id, self.now, event);
         // A cart that outlived its erased person makes no contact by going.
@@ -160,7 +160,7 @@ impl Runner<'_> {
             self.put(partition, object, id, event);
             self.about(person, shop, object);
         }
-        self.puts.push(Put::Automation(AutomationPut::Contact {
+        self.puts.push(Put::Contact(ContactPut {
             partition,
             person,
             shop,
@@ -169,10 +169,10 @@ impl Runner<'_> {
     }
 
     fn cart(&mut self, partition: PartitionId, id: EventId, changed: &CartChanged) {
-        let named = self.store.state().cart_named(changed.shop, &changed.id).unwrap();
+        let named = self.store.state().carts().named(changed.shop, &changed.id).unwrap();
         let object = named.map_or(id, |name| name.event);
         let event = Event::CartChanged(Box::new(changed.clone()));
-        let known = self.store.state().cart(partition, object).unwrap();
+        let known = self.store.state().carts().get(partition, object).unwrap();
         let cart = match known {
             Some(bytes) => CartState::decode(&bytes).unwrap().apply(self.now, &event),
             None => CartState::new(object, self.now, changed),
@@ -184,12 +184,12 @@ impl Runner<'_> {
             partition,
             event: object,
         };
-        self.puts.push(Put::Automation(AutomationPut::CartName {
+        self.puts.push(Put::Cart(CartPut::Name {
             shop: changed.shop,
             id: changed.id.clone(),
             cart: cart.as_ref().map(|_| name),
         }));
-        self.puts.push(Put::Automation(AutomationPut::Cart {
+        self.puts.push(Put::Cart(CartPut::Cart {
             partition,
             cart: object,
             value: cart.map(|cart| cart.encode()),
@@ -203,21 +203,24 @@ impl Runner<'_> {
     }
 
     fn put(&mut self, partition: PartitionId, object: EventId, id: EventId, event: &Event) {
-        self.puts.push(Put::Timeline {
+        self.puts.push(Put::History(HistoryPut::Timeline {
             partition,
             object,
             id,
             wall: self.now,
             kind: event.kind(),
             payload: payload(event),
-        });
+        }));
     }
 
     fn claim(&mut self, partition: PartitionId, event: EventId, claims: &[Claim]) {
         let id = PublicId { partition, event };
         let at = self.now;
-        self.puts
-            .extend(claims.iter().map(|claim| Put::Claim { claim: *claim, id, at }));
+        self.puts.extend(
+            claims
+                .iter()
+                .map(|claim| Put::Claim(ClaimPut { claim: *claim, id, at })),
+        );
     }
 
     fn decide(
@@ -251,7 +254,7 @@ impl Runner<'_> {
     }
 
     fn about(&mut self, person: PersonKey, shop: ShopNumber, object: EventId) {
-        self.puts.push(Put::Tracked(TrackedPut::About {
+        self.puts.push(Put::History(HistoryPut::About {
             partition: person.partition(),
             person,
             shop,
@@ -261,13 +264,13 @@ impl Runner<'_> {
 
     fn erase(&mut self, erased: &PersonErased) {
         let (partition, person) = (erased.person.partition(), erased.person);
-        let about = self.store.state().about(partition, &person).unwrap();
-        let known = self.store.state().contacts_of_person(partition, &person).unwrap();
+        let about = self.store.state().histories().about(partition, &person).unwrap();
+        let known = self.store.state().contacts().of_person(partition, &person).unwrap();
         for (shop, _) in known
             .into_iter()
             .filter(|(shop, _)| erased.shop.is_none_or(|of| of == *shop))
         {
-            self.puts.push(Put::Automation(AutomationPut::Contact {
+            self.puts.push(Put::Contact(ContactPut {
                 partition,
                 person,
                 shop,
@@ -278,7 +281,7 @@ impl Runner<'_> {
             .into_iter()
             .filter(|(shop, _)| erased.shop.is_none_or(|of| of == *shop))
         {
-            self.puts.push(Put::Tracked(TrackedPut::Erase {
+            self.puts.push(Put::History(HistoryPut::Erase {
                 partition,
                 person,
                 shop,

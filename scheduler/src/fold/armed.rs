@@ -1,7 +1,7 @@
 //! Rows that have a timer: instances and carts. A timer is armed when its owner's row says so, and by nothing else.
 
 use store::StateError;
-use store::state::{AutomationPut, Put, Timer, TimerClass};
+use store::state::{Put, Timer, TimerClass, TimerPut};
 use types::id::{EventId, PartitionId};
 use types::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub(super) trait Owner: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 
     /// Returns the change of state that stores it; without a value, that erases it.
-    fn put(partition: PartitionId, id: EventId, value: Option<Vec<u8>>) -> AutomationPut;
+    fn put(partition: PartitionId, id: EventId, value: Option<Vec<u8>>) -> Put;
 }
 
 /// Names an instance or a cart: by the event that made it.
@@ -87,7 +87,7 @@ impl<T: Owner> Owners<T> {
         let mut armed = 0;
         self.rows.settle(position, |(partition, owner), row| {
             let value = row.value.as_ref().map(Owner::encode);
-            puts.push(Put::Automation(T::put(partition, owner, value)));
+            puts.push(T::put(partition, owner, value));
             let timer = row.value.as_ref().and_then(timer_of);
             if let Some((epoch, due)) = timer.filter(|timer| row.armed.as_ref() != Some(timer)) {
                 let timer = Timer {
@@ -97,7 +97,7 @@ impl<T: Owner> Owners<T> {
                     epoch,
                     class: T::CLASS,
                 };
-                puts.push(Put::Automation(AutomationPut::TimerSet(timer)));
+                puts.push(Put::Timer(TimerPut::Set(timer)));
                 timers.set(position, timer);
                 armed += 1;
             }

@@ -2,7 +2,7 @@
 
 use policy::cart::CartState;
 use store::StateError;
-use store::state::{AutomationPut, Put, TimerClass};
+use store::state::{CartPut, Put, TimerClass};
 use types::event::{CartChanged, CartDecided, CartVerdict};
 use types::id::{EventId, PartitionId, PublicId, ShopNumber};
 use types::order::Consent;
@@ -38,15 +38,15 @@ impl Owner for CartState {
         Self::decode(bytes).map_err(|error| error.to_string())
     }
 
-    fn put(partition: PartitionId, cart: EventId, value: Option<Vec<u8>>) -> AutomationPut {
-        AutomationPut::Cart { partition, cart, value }
+    fn put(partition: PartitionId, cart: EventId, value: Option<Vec<u8>>) -> Put {
+        Put::Cart(CartPut::Cart { partition, cart, value })
     }
 }
 
 /// Hands over the names that changed.
 pub(super) fn settle_names(names: &mut CartNames, position: u64, puts: &mut Vec<Put>) {
     names.settle(position, |(shop, id), cart| {
-        puts.push(Put::Automation(AutomationPut::CartName { shop, id, cart: *cart }));
+        puts.push(Put::Cart(CartPut::Name { shop, id, cart: *cart }));
     });
 }
 
@@ -54,7 +54,8 @@ impl Fold {
     /// Returns a cart as of the last event folded, or `None` if there is none.
     pub(crate) fn cart(&mut self, key: OwnerKey) -> Result<Option<&CartState>, StateError> {
         let store = &self.store;
-        self.carts.get(key, |partition, id| store.state().cart(partition, id))
+        self.carts
+            .get(key, |partition, id| store.state().carts().get(partition, id))
     }
 
     /// Returns the cart of this partition that a shop calls so.
@@ -66,7 +67,7 @@ impl Fold {
     ) -> Result<Option<EventId>, StateError> {
         let named = match self.cart_names.get(&(shop, id.clone())) {
             Some(named) => *named,
-            None => self.store.state().cart_named(shop, id)?,
+            None => self.store.state().carts().named(shop, id)?,
         };
         Ok(named
             .filter(|named| named.partition == partition)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 use store::StateError;
-use store::state::{Put, State, TrackedPut};
+use store::state::{CellPut, Put, State};
 use types::tally::{CellKey, Counts, Measure};
 
 /// Cells in memory beside those that state does not have: some 400 bytes each.
@@ -55,7 +55,7 @@ impl Cells {
         key: CellKey,
         changes: impl IntoIterator<Item = (Measure, i64)>,
     ) -> Result<(), StateError> {
-        self.add_to(key, changes, |key| state.cell(key))
+        self.add_to(key, changes, |key| state.cells().get(key))
     }
 
     fn add_to(
@@ -86,7 +86,7 @@ impl Cells {
             if let Some(cell) = self.by_key.get_mut(&key) {
                 cell.changed_at = position;
                 let counts = Box::new(cell.counts);
-                puts.push(Put::Tracked(TrackedPut::Cell { key, counts }));
+                puts.push(Put::Cell(CellPut { key, counts }));
             }
         }
     }
@@ -127,7 +127,7 @@ mod tests {
         cells.add_to(key(hour), one, stored).expect("reads");
         cells.settle(u64::from(hour), &mut puts);
         match puts.as_slice() {
-            [Put::Tracked(TrackedPut::Cell { counts, .. })] => counts.get(Measure::Sent),
+            [Put::Cell(CellPut { counts, .. })] => counts.get(Measure::Sent),
             puts => panic!("{puts:?}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use policy::contact::{ContactState, MailSent};
 use store::StateError;
-use store::state::{AutomationPut, Put};
+use store::state::{ContactPut, Put};
 use types::event::{HitClass, HitKind, Judged, MessageAccepted, OrderAccepted, Plan, UnsubscribeScope, Unsubscribed};
 use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 use types::order::{Grant, OrderStatus};
@@ -24,7 +24,7 @@ impl Contacts {
     /// Ends the turn: hands over each changed contact.
     pub(super) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
         self.0.settle(position, |(partition, person, shop), contact| {
-            puts.push(Put::Automation(AutomationPut::Contact {
+            puts.push(Put::Contact(ContactPut {
                 partition,
                 person,
                 shop,
@@ -52,7 +52,7 @@ impl Fold {
     ) -> Result<&ContactState, StateError> {
         let key = (partition, person, shop);
         if self.contacts.0.get(&key).is_none() {
-            let contact = match self.store.state().contact(partition, &person, shop)? {
+            let contact = match self.store.state().contacts().get(partition, &person, shop)? {
                 Some(bytes) => decode(&bytes, person)?,
                 None => ContactState::default(),
             };
@@ -67,7 +67,7 @@ impl Fold {
         partition: PartitionId,
         person: PersonKey,
     ) -> Result<Vec<ShopNumber>, StateError> {
-        let stored = self.store.state().contacts_of_person(partition, &person)?;
+        let stored = self.store.state().contacts().of_person(partition, &person)?;
         let mut shops: Vec<_> = stored.into_iter().map(|(shop, _)| shop).collect();
         let remembered = self
             .contacts

@@ -81,7 +81,11 @@ impl Fold {
         let mut due = Due::default();
         let mut page_max = PAGE;
         for _ in 0..PAGES_MAX {
-            let mut page = self.store.state().due(from, until, page_max)?;
+            let mut page = self
+                .store
+                .state()
+                .mails()
+                .due(self.range.clone(), from, until, page_max)?;
             let is_last = page.len() < page_max;
             let seen = match page.last() {
                 Some((last, ..)) if !is_last => *last,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::hits::MailState;
 use store::StateError;
-use store::state::{Put, TrackedPut};
+use store::state::{HistoryPut, Put};
 use types::event::{Event, PersonErased};
 use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 
@@ -29,14 +29,14 @@ pub(super) struct About {
 pub(super) struct Erasure(BTreeSet<About>);
 
 impl About {
-    pub(super) fn put(self) -> TrackedPut {
+    pub(super) fn put(self) -> HistoryPut {
         let Self {
             partition,
             person,
             shop,
             object,
         } = self;
-        TrackedPut::About {
+        HistoryPut::About {
             partition,
             person,
             shop,
@@ -53,9 +53,9 @@ impl Erasure {
         }
         let erased: BTreeSet<_> = self.0.iter().map(|about| (about.partition, about.object)).collect();
         puts.retain(|put| match put {
-            Put::Timeline { partition, object, .. } | Put::Tracked(TrackedPut::About { partition, object, .. }) => {
-                !erased.contains(&(*partition, *object))
-            }
+            Put::History(
+                HistoryPut::Timeline { partition, object, .. } | HistoryPut::About { partition, object, .. },
+            ) => !erased.contains(&(*partition, *object)),
             _ => true,
         });
         puts.extend(std::mem::take(&mut self.0).into_iter().map(|about| {
@@ -65,7 +65,7 @@ impl Erasure {
                 shop,
                 object,
             } = about;
-            Put::Tracked(TrackedPut::Erase {
+            Put::History(HistoryPut::Erase {
                 partition,
                 person,
                 shop,
@@ -124,7 +124,7 @@ impl Fold {
 
     /// Returns all objects that are about a person, with their shops.
     fn about(&mut self, partition: PartitionId, key: PersonKey) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
-        let stored = self.store.state().about(partition, &key)?;
+        let stored = self.store.state().histories().about(partition, &key)?;
         let mut objects: BTreeMap<_, _> = stored.into_iter().map(|(shop, object)| (object, shop)).collect();
         let own = |about: &&About| about.partition == partition && about.person == key;
         objects.extend(self.about.keys().filter(own).map(|about| (about.object, about.shop)));
@@ -133,7 +133,7 @@ impl Fold {
         for sent in sent {
             let message = sent.message.event();
             if objects.insert(message, sent.shop).is_none() {
-                let history = self.store.state().timeline(partition, message)?;
+                let history = self.store.state().histories().of(partition, message)?;
                 objects.extend(history.into_iter().find_map(|stored| match stored.event {
                     Event::Decided(decided) => Some((decided.cause, decided.shop)),
                     _ => None,

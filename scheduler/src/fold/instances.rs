@@ -2,7 +2,7 @@
 
 use policy::workflow::Instance;
 use store::StateError;
-use store::state::{AutomationPut, Put, TimerClass, TimerKey};
+use store::state::{AsidePut, Put, TimerClass, TimerKey, TimerPut, WorkflowPut};
 use types::event::{MoveCause, Moved, SetAside};
 use types::id::{EventId, PartitionId};
 use types::time::Timestamp;
@@ -29,12 +29,12 @@ impl Owner for Instance {
         Self::decode(bytes).map_err(|error| error.to_string())
     }
 
-    fn put(partition: PartitionId, instance: EventId, value: Option<Vec<u8>>) -> AutomationPut {
-        AutomationPut::Instance {
+    fn put(partition: PartitionId, instance: EventId, value: Option<Vec<u8>>) -> Put {
+        Put::Workflow(WorkflowPut::Instance {
             partition,
             instance,
             value,
-        }
+        })
     }
 }
 
@@ -43,7 +43,7 @@ impl Fold {
     pub(crate) fn instance(&mut self, key: OwnerKey) -> Result<Option<&Instance>, StateError> {
         let store = &self.store;
         self.instances
-            .get(key, |partition, id| store.state().instance(partition, id))
+            .get(key, |partition, id| store.state().workflows().instance(partition, id))
     }
 
     pub(super) fn moved(&mut self, entry: &Entry<'_>, moved: &Moved) -> Result<(), StateError> {
@@ -80,7 +80,7 @@ impl Fold {
             self.surfaced(entry.partition, aside.object, due);
         }
         self.timeline(entry, aside.object);
-        self.puts.push(Put::Automation(AutomationPut::SetAside {
+        self.puts.push(Put::Aside(AsidePut {
             partition: entry.partition,
             id: entry.id,
             event: Box::new(aside.clone()),
@@ -91,7 +91,7 @@ impl Fold {
     pub(crate) fn surfaced(&mut self, partition: PartitionId, owner: EventId, due: Timestamp) {
         let key = TimerKey { due, partition, owner };
         self.timers.done(key);
-        self.puts.push(Put::Automation(AutomationPut::TimerDelete(key)));
+        self.puts.push(Put::Timer(TimerPut::Delete(key)));
     }
 
     /// Erases an instance. One that still waited has left, for whoever counts.

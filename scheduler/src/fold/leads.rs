@@ -1,7 +1,7 @@
 //! First visits, and the leads that they become.
 
 use store::StateError;
-use store::state::{Put, StoredLead, TrackedPut, Visit};
+use store::state::{LeadPut, Put, StoredLead, Visit};
 use types::event::{LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict};
 use types::id::{CampaignNumber, EventId, PartitionId, PersonKey, ShopNumber};
 use types::tally::Measure;
@@ -19,7 +19,7 @@ pub(super) struct Leads {
 impl Leads {
     pub(super) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
         self.visits.settle(position, |(partition, person, advertiser), visit| {
-            puts.push(Put::Tracked(TrackedPut::Visit {
+            puts.push(Put::Lead(LeadPut::Visit {
                 partition,
                 person,
                 advertiser,
@@ -27,7 +27,7 @@ impl Leads {
             }));
         });
         self.leads.settle(position, |(campaign, claimed), lead| {
-            puts.push(Put::Tracked(TrackedPut::Lead {
+            puts.push(Put::Lead(LeadPut::Lead {
                 campaign,
                 claimed,
                 lead: lead.clone(),
@@ -51,7 +51,7 @@ impl Fold {
     ) -> Result<Option<Visit>, StateError> {
         match self.leads.visits.get(&(partition, person, advertiser)) {
             Some(visit) => Ok(Some(*visit)),
-            None => self.store.state().visit(partition, &person, advertiser),
+            None => self.store.state().leads().visit(partition, &person, advertiser),
         }
     }
 
@@ -96,7 +96,7 @@ impl Fold {
         self.change_mail(entry.partition, message, |mail| mail.settled(settled.lead, voided))?;
         let stored = match self.leads.leads.get(&(campaign, claimed)) {
             Some(lead) => Some(lead.clone()),
-            None => self.store.state().lead(campaign, claimed)?,
+            None => self.store.state().leads().get(entry.partition, campaign, claimed)?,
         };
         let Some(mut lead) = stored.filter(|lead| lead.outcome.is_none()) else {
             return Ok(());

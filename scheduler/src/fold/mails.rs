@@ -2,7 +2,7 @@
 
 use policy::hits::{Change, Hit, Landing, MailState, Recorded};
 use store::StateError;
-use store::state::{Put, State, TrackedPut};
+use store::state::{MailPut, Put, State, StoredMail};
 use types::event::{
     AggregateCounted, AggregateHit, Clicked, Decided, Event, HitClass, HitKind, Judged, Landed, MessageAccepted,
     Opened, OrderAccepted, Origin, Outcome, Plan, SuppressionCause, SuppressionChanged, Verdict,
@@ -87,19 +87,21 @@ impl Mails {
         self.mails.settle(position, |(partition, message), mail| {
             let due = mail.state.due();
             if due != mail.due {
-                let gone = mail.due.map(|at| TrackedPut::DueDelete { at, partition, message });
-                let set = due.map(|at| TrackedPut::DueSet { at, partition, message });
-                puts.extend(gone.into_iter().chain(set).map(Put::Tracked));
+                let gone = mail.due.map(|at| MailPut::DueDelete { at, partition, message });
+                let set = due.map(|at| MailPut::DueSet { at, partition, message });
+                puts.extend(gone.into_iter().chain(set).map(Put::Mail));
                 if let Some(at) = due {
                     dues.set(at);
                 }
                 mail.due = due;
             }
-            puts.push(Put::Tracked(TrackedPut::Mail {
+            puts.push(Put::Mail(MailPut::Set {
                 partition,
                 message,
-                counts: mail.state.counts(),
-                value: mail.state.encode(),
+                mail: StoredMail {
+                    counts: mail.state.counts(),
+                    value: mail.state.encode(),
+                },
             }));
         });
         dues.settle(position);
@@ -430,14 +432,14 @@ fn dimensions_of(mail: &MailState) -> Option<Dimensions> {
 
 /// Reads a mail from state. One that an earlier version decided has no row: it begins as its history says.
 fn read(state: &State, partition: PartitionId, message: MessageId) -> Result<Option<Mail>, StateError> {
-    if let Some((_, value)) = state.mail(partition, message)? {
+    if let Some(StoredMail { value, .. }) = state.mails().get(partition, message)? {
         let state =
             MailState::decode(&value).map_err(|error| StateError::Malformed(format!("mail {message:?}: {error}")))?;
         let due = state.due();
         return Ok(Some(Mail { state, due }));
     }
     let mut mail: Option<MailState> = None;
-    for stored in state.timeline(partition, message.event())? {
+    for stored in state.histories().of(partition, message.event())? {
         match (&stored.event, &mut mail) {
             (Event::Decided(decided), None) => {
                 // An order's history has decisions as well.

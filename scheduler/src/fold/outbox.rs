@@ -88,7 +88,7 @@ impl Fold {
     fn row(&mut self, partition: PartitionId, message: MessageId) -> Result<Option<&OutboxEntry>, StateError> {
         let key = (partition, message);
         if self.rows.get(&key).is_none() {
-            let row = self.store.state().outbox_entry(partition, message)?;
+            let row = self.store.state().outbox().entry(partition, message)?;
             self.rows.keep(key, row);
         }
         Ok(self.rows.get(&key).and_then(Option::as_ref))

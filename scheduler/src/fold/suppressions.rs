@@ -2,7 +2,7 @@
 
 use policy::person::Suppression;
 use store::StateError;
-use store::state::{Put, SuppressionList};
+use store::state::{Put, SuppressionList, SuppressionPut};
 use types::event::{PreferenceChanged, SuppressionCause, SuppressionChanged, UnsubscribeScope, Unsubscribed};
 use types::id::PersonKey;
 use types::order::Stream;
@@ -58,14 +58,14 @@ impl Fold {
         let list = changed.shop.map_or(SuppressionList::Network, SuppressionList::Shop);
         let stream = changed.stream;
         self.puts.push(match changed.cause {
-            Some(cause) => Put::SuppressionSet {
+            Some(cause) => Put::Suppression(SuppressionPut::Set {
                 list,
                 person,
                 stream,
                 cause,
                 at,
-            },
-            None => Put::SuppressionDelete { list, person, stream },
+            }),
+            None => Put::Suppression(SuppressionPut::Delete { list, person, stream }),
         });
     }
 }

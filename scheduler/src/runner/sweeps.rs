@@ -162,7 +162,7 @@ impl Runner {
                 partition
             };
             let is_new = job.shop == 0 && job.cursor.is_none();
-            if is_new && self.deps.store.state().swept(marked, job.workflow)? == Some(job.activation) {
+            if is_new && self.deps.store.state().workflows().swept(marked, job.workflow)? == Some(job.activation) {
                 job.partition += Slot::PARTITIONS;
                 slots_left -= 1;
                 continue;
@@ -178,7 +178,8 @@ impl Runner {
                 .deps
                 .store
                 .state()
-                .contacts(shop, slot, job.cursor, contacts_left)?;
+                .contacts()
+                .of_shop(shop, slot, job.cursor, contacts_left)?;
             if page.len() < contacts_left {
                 (job.shop, job.cursor) = (job.shop + 1, None);
             } else {

@@ -66,7 +66,11 @@ async fn a_refusal_that_comes_with_a_cart_is_the_persons() {
     node.submit(node.partition(ANNA), touched).await;
     node.settled().await;
     assert!(!node.contact(ANNA).await.unwrap().agrees(Channel::Email));
-    let person = node.store.state().person(node.partition(ANNA), &node.person(ANNA));
+    let person = node
+        .store
+        .state()
+        .persons()
+        .get(node.partition(ANNA), &node.person(ANNA));
     let person = PersonState::decode(&person.unwrap().unwrap()).unwrap();
     assert_eq!(person.refused_at(PUBLISHER, Purpose::Marketing), Some(node.clock.now()));
     node.stop().await;

@@ -57,8 +57,13 @@ async fn cells(node: &Node) -> Vec<(CellKey, Counts)> {
     let mut cells = node.cells().await;
     let hours = Hour(0)..Hour(u32::MAX);
     let state = node.store.state();
-    cells.extend(state.step_cells(WorkflowNumber(1), hours.clone()).map(Result::unwrap));
-    cells.extend(state.cart_cells(PUBLISHER, hours).map(Result::unwrap));
+    cells.extend(
+        state
+            .cells()
+            .of_steps(WorkflowNumber(1), hours.clone())
+            .map(Result::unwrap),
+    );
+    cells.extend(state.cells().of_carts(PUBLISHER, hours).map(Result::unwrap));
     cells
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use store::state::{AutomationPut, Put, Turn};
+use store::state::{Put, Turn, WorkflowPut};
 use types::id::EventId;
 
 use crate::fixture::{Node, PUBLISHER};
@@ -48,19 +48,19 @@ async fn a_damaged_instance_is_set_aside_after_three_tries_and_others_go_on() {
     node.damage(ANNA, instance).await;
     node.after(24 * HOUR).await;
     assert_eq!(node.sent_steps(), ["next"], "the other one");
-    assert_eq!(node.store.state().set_aside(None, 10).unwrap(), []);
+    assert_eq!(node.store.state().asides().newest(None, 10).unwrap(), []);
     node.after(Duration::from_mins(1)).await;
-    assert_eq!(node.store.state().set_aside(None, 10).unwrap(), []);
+    assert_eq!(node.store.state().asides().newest(None, 10).unwrap(), []);
     node.after(Duration::from_mins(5)).await;
     node.no_timers("it is told, and not tried for ever").await;
-    let aside = node.store.state().set_aside(None, 10).unwrap();
+    let aside = node.store.state().asides().newest(None, 10).unwrap();
     let told: Vec<_> = aside.iter().map(|(_, aside)| (aside.object, aside.tries)).collect();
     assert_eq!(told, [(instance, 3)]);
 
     // Whatever the contact does is recorded and answered; that nothing came of it is told.
     let bought = node.accept(PUBLISHER, ANNA).await;
     assert!(bought.is_some());
-    let aside = node.store.state().set_aside(None, 10).unwrap();
+    let aside = node.store.state().asides().newest(None, 10).unwrap();
     assert_eq!(aside.len(), 2, "{aside:?}");
     assert!(aside.iter().all(|(_, aside)| aside.fault.contains("workflow")));
     node.stop().await;
@@ -71,7 +71,7 @@ impl Node {
     async fn damage(&self, email: &str, instance: EventId) {
         self.settled().await;
         let (partition, state) = (self.partition(email), self.store.state());
-        let put = AutomationPut::Instance {
+        let put = WorkflowPut::Instance {
             partition,
             instance,
             value: Some(vec![0xff]),
@@ -79,10 +79,10 @@ impl Node {
         state.submit(Turn {
             range: partition.number()..partition.number() + 1,
             position: state.applied(partition),
-            puts: vec![Put::Automation(put)],
+            puts: vec![Put::Workflow(put)],
             released: Vec::new(),
         });
-        while state.instance(partition, instance).unwrap() != Some(vec![0xff]) {
+        while state.workflows().instance(partition, instance).unwrap() != Some(vec![0xff]) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

@@ -173,7 +173,7 @@ impl Story {
 fn contents(folder: &Path) -> BTreeMap<(String, Vec<u8>), Vec<u8>> {
     let db = fjall::Database::builder(folder).open().unwrap();
     let mut contents = BTreeMap::new();
-    for name in db.list_keyspace_names().iter().filter(|name| name.as_ref() != "meta") {
+    for name in db.list_keyspace_names().iter().filter(|name| name.as_ref() != "meta2") {
         let keyspace = db.keyspace(name, fjall::KeyspaceCreateOptions::default).unwrap();
         for entry in keyspace.iter() {
             let (key, value) = entry.into_inner().unwrap();

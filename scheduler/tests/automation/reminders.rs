@@ -149,7 +149,7 @@ async fn an_erasure_withdraws_the_copy_too() {
     messages.sort_unstable();
     assert_eq!(withdrawn, messages);
     for message in messages {
-        let row = node.store.state().outbox_entry(person.partition(), message).unwrap();
+        let row = node.store.state().outbox().entry(person.partition(), message).unwrap();
         assert!(row.unwrap().withdrawn, "a start does not queue it again");
     }
     node.stop().await;

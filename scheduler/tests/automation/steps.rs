@@ -284,7 +284,7 @@ async fn workflows_that_set_each_other_off_for_ever_are_stopped_and_set_aside() 
     let event = node.contact_changed(ANNA, change);
     node.submit(node.partition(ANNA), event).await;
     node.settled().await;
-    let aside = node.store.state().set_aside(None, 10).unwrap();
+    let aside = node.store.state().asides().newest(None, 10).unwrap();
     assert_eq!(aside.len(), 1, "{aside:?}");
     node.stop().await;
 }
@@ -336,14 +336,17 @@ async fn nothing_is_left_of_an_erased_contact_and_its_timers_find_nothing() {
     };
     let state = node.store.state();
     for object in [object, instance, cart] {
-        assert_ne!(state.timeline(partition, object).unwrap(), []);
+        assert_ne!(state.histories().of(partition, object).unwrap(), []);
     }
     node.submit(partition, Event::PersonErased(erased)).await;
     assert!(node.contact(ANNA).await.is_none());
     assert!(node.instance(ANNA, instance).await.is_none() && node.cart(ANNA, "c-1").await.is_none());
-    assert_eq!(state.cart_named(PUBLISHER, &"c-1".try_into().unwrap()).unwrap(), None);
+    assert_eq!(
+        state.carts().named(PUBLISHER, &"c-1".try_into().unwrap()).unwrap(),
+        None
+    );
     for object in [object, instance, cart] {
-        assert_eq!(state.timeline(partition, object).unwrap(), []);
+        assert_eq!(state.histories().of(partition, object).unwrap(), []);
     }
     node.sent_steps();
     let cells = node.step_cells(WorkflowNumber(1)).await;
@@ -365,14 +368,14 @@ async fn nothing_is_left_of_an_erased_contact_and_its_timers_find_nothing() {
     node.after(48 * HOUR).await;
     assert_eq!(node.sent_steps(), [""; 0]);
     node.no_timers("in the end").await;
-    assert_eq!(state.about(partition, &person).unwrap().len(), 0);
+    assert_eq!(state.histories().about(partition, &person).unwrap().len(), 0);
     node.stop().await;
 }
 
 impl Node {
     async fn step_cells(&self, workflow: WorkflowNumber) -> Vec<(types::tally::CellKey, types::tally::Counts)> {
         self.settled().await;
-        let cells = self.store.state().step_cells(workflow, Hour(0)..Hour(u32::MAX));
+        let cells = self.store.state().cells().of_steps(workflow, Hour(0)..Hour(u32::MAX));
         cells.map(Result::unwrap).collect()
     }
 }

@@ -157,7 +157,7 @@ async fn what_cannot_go_on_is_tried_three_times_and_set_aside() {
     node.change(types::event::CatalogueChanged::FieldDeleted { shop, id })
         .await;
     node.after(Duration::from_hours(1)).await;
-    let aside = |node: &Node| node.store.state().set_aside(None, 10).unwrap();
+    let aside = |node: &Node| node.store.state().asides().newest(None, 10).unwrap();
     assert_eq!(aside(&node), []);
     node.after(Duration::from_mins(1)).await;
     assert_eq!(aside(&node), []);

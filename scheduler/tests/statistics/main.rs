@@ -48,7 +48,7 @@ fn contents(folder: &Path) -> BTreeMap<(String, Vec<u8>), Vec<u8>> {
     let db = fjall::Database::builder(folder).open().unwrap();
     let mut contents = BTreeMap::new();
     for name in db.list_keyspace_names() {
-        if name.as_ref() == "meta" {
+        if name.as_ref() == "meta2" {
             continue;
         }
         let keyspace = db.keyspace(&name, fjall::KeyspaceCreateOptions::default).unwrap();

@@ -96,11 +96,8 @@ impl Recovered<'_> {
     /// Returns the messages that are not terminal: those in state's outbox, and what the journal says beyond it.
     fn live(&self, tables: &Tables) -> Result<HashSet<MessageId>, OpenError> {
         let mut live = self.tail.decided.clone();
-        for entry in tables.outbox.iter() {
-            let key = entry.key()?;
-            if let Some((_, id)) = crate::state::tables::read_object_key(&key) {
-                live.insert(MessageId::new(id));
-            }
+        for message in tables.outbox() {
+            live.insert(message?);
         }
         live.retain(|message| !self.tail.ended.contains(message));
         Ok(live)

@@ -5,74 +5,66 @@
 //! batch), and catches up from the journal. Reads do not see turns that still wait; runners keep those in memory.
 //!
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
+//!
+//! Each subject is a file here. It owns its tables ([`table`]): their rows, the changes of a turn that it writes into them, and the
+//! reader that [`State`] hands out. [`tables`] lists all tables once.
 
-mod automation;
-pub(crate) mod cells;
-mod scan;
+mod aside;
+mod cart;
+mod catalogue;
+mod cell;
+mod claim;
+mod contact;
+mod counter;
+mod history;
+mod key;
+mod lead;
+mod mail;
+mod merge;
+pub(crate) mod meta;
+mod outbox;
+mod person;
+pub(crate) mod reader;
+mod suppression;
 mod sweep;
+pub(crate) mod table;
 pub(crate) mod tables;
-pub(crate) mod tracked;
+mod timer;
 mod turn;
+pub(crate) mod upgrade;
+mod workflow;
 pub(crate) mod writer;
 
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::watch;
 use types::catalogue::Catalogue;
-use types::event::{CatalogueChanged, Event, SuppressionCause};
-use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, ShopNumber};
-use types::order::Stream;
-use types::time::Timestamp;
+use types::id::PartitionId;
 
-pub use automation::{AutomationPut, Timer, TimerClass, TimerKey};
-pub use tables::StoredClaim;
+pub use aside::{AsidePut, Asides};
+pub use cart::{CartPut, Carts};
+pub use catalogue::{CatalogueChanges, CataloguePut, StoredChange};
+pub use cell::{CellPut, Cells};
+pub use claim::{ClaimPut, ClaimedNames, StoredClaim};
+pub use contact::{ContactPut, Contacts};
+pub use counter::{CounterPut, Counters};
+pub use history::{Histories, HistoryPut, StoredEvent};
+pub use lead::{LeadPut, Leads, StoredLead, Visit};
+pub use mail::{MailPut, Mails, StoredMail};
+pub use outbox::{Outbox, OutboxEntry, OutboxPut};
+pub use person::{PersonPut, Persons};
+pub use suppression::{Suppression, SuppressionList, SuppressionPut, Suppressions};
 pub(crate) use tables::Tables;
-pub use tracked::{StoredLead, TrackedPut, Visit};
-pub use turn::{OutboxEntry, Put, SuppressionList, Turn};
+pub use timer::{Timer, TimerClass, TimerKey, TimerPut, Timers};
+pub use turn::{Put, Turn};
+pub use workflow::{WorkflowPut, Workflows};
 pub use writer::Observer;
-use writer::Turns;
 
 use crate::commit::Commits;
-use crate::journal::{Position, Record};
-use crate::sync::lock;
-use tables::{read_counter, read_object_key, read_suppression};
-
-/// An event of an object's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// Its id.
-    pub id: EventId,
-    /// When it was appended.
-    pub wall: Timestamp,
-    /// What happened.
-    pub event: Event,
-}
-
-/// A change of the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredChange {
-    /// The version that it made.
-    pub sequence: u64,
-    /// When it was appended.
-    pub wall: Timestamp,
-    /// What changed.
-    pub change: CatalogueChanged,
-}
-
-/// An entry of a suppression list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Suppression {
-    /// Who.
-    pub person: PersonKey,
-    /// On which stream; `None` is both.
-    pub stream: Option<Stream>,
-    /// Why.
-    pub cause: SuppressionCause,
-    /// Since when.
-    pub at: Timestamp,
-}
+use crate::journal::Position;
+use reader::Reader;
+use writer::Turns;
 
 /// Why state did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -85,13 +77,18 @@ pub enum StateError {
     Malformed(String),
 }
 
+impl From<std::io::Error> for StateError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
 /// State, as everyone reads it and runners write it.
 pub struct State {
-    pub(crate) tables: Arc<Tables>,
+    pub(crate) reader: Reader,
     pub(crate) turns: Arc<Turns>,
-    pub(crate) commits: Arc<Commits>,
     pub(crate) applied: Arc<Applied>,
-    /// The last catalogue that was asked for by version: recovery asks for the same one again and again.
+    /// See [`CatalogueChanges`].
     past: Mutex<Option<Catalogue>>,
 }
 
@@ -159,9 +156,8 @@ impl Applied {
 impl State {
     pub(crate) fn new(tables: Arc<Tables>, turns: Arc<Turns>, commits: Arc<Commits>, applied: Arc<Applied>) -> Self {
         Self {
-            tables,
+            reader: Reader { tables, commits },
             turns,
-            commits,
             applied,
             past: Mutex::default(),
         }
@@ -179,144 +175,86 @@ impl State {
         self.turns.waiting_bytes()
     }
 
-    /// Returns a person's state as it was last put.
-    pub fn person(&self, partition: PartitionId, key: &PersonKey) -> Result<Option<Vec<u8>>, StateError> {
-        let value = self.checked(self.tables.person.get(tables::person_key(partition, key)))?;
-        Ok(value.map(|value| value.to_vec()))
-    }
-
-    /// Returns the history of an object, oldest event first; empty if there is none.
-    pub fn timeline(&self, partition: PartitionId, object: EventId) -> Result<Vec<StoredEvent>, StateError> {
-        let prefix = tables::timeline_prefix(partition, object);
-        let rows = self.tables.timeline.prefix(prefix).map(|entry| {
-            let (key, value) = self.checked(entry.into_inner())?;
-            tables::read_event(&key, &value)
-        });
-        rows.collect()
-    }
-
-    /// Returns whose mail, order, contact or cart an event is about: as the event says itself, or as the first event of its
-    /// mail's history does. That is known once the mail's decision is in state, which is before its first attempt ends or a
-    /// moment later; a caller who must not miss it waits for [`State::applied`] to reach the record.
-    pub fn whose(&self, record: &Record) -> Result<Option<ShopNumber>, StateError> {
-        let about = record.event.about();
-        match (about.shop, about.mail) {
-            (None, Some(message)) => self.shop_of_mail(record.partition, message),
-            (shop, _) => Ok(shop),
-        }
-    }
-
-    /// Returns whose mail this is: the first event of its history, the decision, says so. `None` if state does not know it
-    /// (yet), or not any more.
-    pub fn shop_of_mail(&self, partition: PartitionId, message: MessageId) -> Result<Option<ShopNumber>, StateError> {
-        let prefix = tables::timeline_prefix(partition, message.event());
-        let Some(entry) = self.tables.timeline.prefix(prefix).next() else {
-            return Ok(None);
-        };
-        let (key, value) = self.checked(entry.into_inner())?;
-        Ok(tables::read_event(&key, &value)?.event.about().shop)
-    }
-
-    /// Returns the messages of these partitions that are not terminal, by partition and id.
-    pub fn outbox(
-        &self,
-        partitions: Range<u16>,
-    ) -> impl Iterator<Item = Result<(PartitionId, MessageId, OutboxEntry), StateError>> + '_ {
-        let bounds = partitions.start.to_be_bytes()..partitions.end.to_be_bytes();
-        self.tables.outbox.range(bounds).map(|entry| {
-            let (key, value) = self.checked(entry.into_inner())?;
-            let row = read_object_key(&key).ok_or_else(|| StateError::Malformed(format!("outbox key {key:?}")))?;
-            Ok((row.0, MessageId::new(row.1), read_outbox(row.1, &value)?))
-        })
-    }
-
-    /// Returns how one message stands, or `None` if it is terminal or unknown.
-    pub fn outbox_entry(&self, partition: PartitionId, message: MessageId) -> Result<Option<OutboxEntry>, StateError> {
-        let value = self.checked(self.tables.outbox.get(tables::outbox_key(partition, message)))?;
-        value.map(|value| read_outbox(message.event(), &value)).transpose()
-    }
-
-    /// Looks a claimed name up. Names whose accept is not yet in state are known to [`crate::Claims`] alone.
-    pub fn claim(&self, name: &[u8; 16]) -> Result<Option<StoredClaim>, StateError> {
-        self.checked(self.tables.claim(name))
-    }
-
-    /// Returns all changes of the catalogue, oldest first.
-    pub fn catalogue_changes(&self) -> Result<Vec<StoredChange>, StateError> {
-        self.changes(u64::MAX).collect()
-    }
-
-    /// Returns the catalogue as it was at a version, or at its latest in state, if that is lower.
-    pub fn catalogue_at(&self, version: u64) -> Result<Catalogue, StateError> {
-        let mut past = lock(&self.past);
-        if let Some(catalogue) = past.as_ref().filter(|catalogue| catalogue.version() == version) {
-            return Ok(catalogue.clone());
-        }
-        let mut catalogue = Catalogue::default();
-        for stored in self.changes(version) {
-            let stored = stored?;
-            catalogue.apply(&stored.change, stored.wall);
-        }
-        *past = Some(catalogue.clone());
-        Ok(catalogue)
-    }
-
-    /// Returns all counters of campaigns, one for each partition that counted.
-    pub fn counters(&self) -> Result<Vec<(PartitionId, CampaignNumber, u64)>, StateError> {
-        let rows = self.tables.counter.iter().map(|entry| {
-            let (key, value) = self.checked(entry.into_inner())?;
-            read_counter(&key, &value).ok_or_else(|| StateError::Malformed(format!("counter {key:?}")))
-        });
-        rows.collect()
-    }
-
     /// Returns the position up to which a partition's records are in state.
     pub fn applied(&self, partition: PartitionId) -> Position {
         Position(self.applied.of(partition))
     }
 
-    /// Returns up to `limit` entries of a suppression list, by person, from after `cursor` on.
-    pub fn suppressions(
-        &self,
-        list: SuppressionList,
-        cursor: Option<(PersonKey, Option<Stream>)>,
-        limit: usize,
-    ) -> Result<Vec<Suppression>, StateError> {
-        let prefix = tables::suppression_prefix(list);
-        let start = cursor.map_or_else(
-            || prefix.clone(),
-            |(person, stream)| {
-                // The next key after the cursor's own.
-                let mut key = tables::suppression_key(list, &person, stream);
-                key.push(0);
-                key
-            },
-        );
-        let mut found = Vec::new();
-        for entry in self.tables.suppression.range(start..).take(limit) {
-            let (key, value) = self.checked(entry.into_inner())?;
-            let Some(rest) = key.strip_prefix(prefix.as_slice()) else {
-                break;
-            };
-            let entry = read_suppression(rest, &value);
-            found.push(entry.ok_or_else(|| StateError::Malformed(format!("suppression {key:?}")))?);
+    /// Reads persons.
+    pub const fn persons(&self) -> Persons<'_> {
+        Persons(&self.reader)
+    }
+
+    /// Reads histories, and whom they are about.
+    pub const fn histories(&self) -> Histories<'_> {
+        Histories(&self.reader)
+    }
+
+    /// Reads messages that are not terminal.
+    pub const fn outbox(&self) -> Outbox<'_> {
+        Outbox(&self.reader)
+    }
+
+    /// Reads claimed names.
+    pub const fn claims(&self) -> ClaimedNames<'_> {
+        ClaimedNames(&self.reader)
+    }
+
+    /// Reads changes of the catalogue.
+    pub const fn catalogue(&self) -> CatalogueChanges<'_> {
+        CatalogueChanges {
+            reader: &self.reader,
+            past: &self.past,
         }
-        Ok(found)
     }
 
-    fn changes(&self, through: u64) -> impl Iterator<Item = Result<StoredChange, StateError>> + '_ {
-        self.tables.catalogue.range(..=through.to_be_bytes()).map(|entry| {
-            let (key, value) = self.checked(entry.into_inner())?;
-            tables::read_change(&key, &value)
-        })
+    /// Reads counters of campaigns.
+    pub const fn counters(&self) -> Counters<'_> {
+        Counters(&self.reader)
     }
 
-    /// Fails the store if a read failed.
-    fn checked<T>(&self, read: fjall::Result<T>) -> Result<T, StateError> {
-        Ok(read.inspect_err(|error| self.commits.fail("reading state", error))?)
+    /// Reads suppression lists.
+    pub const fn suppressions(&self) -> Suppressions<'_> {
+        Suppressions(&self.reader)
     }
-}
 
-fn read_outbox(message: EventId, value: &[u8]) -> Result<OutboxEntry, StateError> {
-    minicbor::decode(value).map_err(|error| StateError::Malformed(format!("outbox entry of {message:?}: {error}")))
+    /// Reads mails after their delivery.
+    pub const fn mails(&self) -> Mails<'_> {
+        Mails(&self.reader)
+    }
+
+    /// Reads first visits and leads.
+    pub const fn leads(&self) -> Leads<'_> {
+        Leads(&self.reader)
+    }
+
+    /// Reads the statistics.
+    pub const fn cells(&self) -> Cells<'_> {
+        Cells(&self.reader)
+    }
+
+    /// Reads contacts.
+    pub const fn contacts(&self) -> Contacts<'_> {
+        Contacts(&self.reader)
+    }
+
+    /// Reads what workflows have under way.
+    pub const fn workflows(&self) -> Workflows<'_> {
+        Workflows(&self.reader)
+    }
+
+    /// Reads carts.
+    pub const fn carts(&self) -> Carts<'_> {
+        Carts(&self.reader)
+    }
+
+    /// Reads timers.
+    pub const fn timers(&self) -> Timers<'_> {
+        Timers(&self.reader)
+    }
+
+    /// Reads what was set aside.
+    pub const fn asides(&self) -> Asides<'_> {
+        Asides(&self.reader)
+    }
 }

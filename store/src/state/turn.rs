@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-use minicbor::{Decode, Encode};
-use types::event::{Claim, SuppressionCause};
-use types::id::{Attempt, CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId, ShopNumber};
-use types::order::Stream;
-use types::time::Timestamp;
+use fjall::OwnedWriteBatch;
+use types::id::MessageId;
 
-use super::automation::AutomationPut;
-use super::tracked::TrackedPut;
+use super::table::Read;
+use super::tables::Tables;
+use super::{
+    AsidePut, CartPut, CataloguePut, CellPut, ClaimPut, ContactPut, CounterPut, HistoryPut, LeadPut, MailPut,
+    OutboxPut, PersonPut, SuppressionPut, TimerPut, WorkflowPut,
+};
 use crate::journal::Position;
 
 /// All changes of state that one append of a runner caused. Written whole or not at all.
@@ -29,168 +29,85 @@ pub struct Turn {
     pub released: Vec<MessageId>,
 }
 
-/// One change of state.
-#[derive(Clone, Debug)]
-pub enum Put {
-    /// A person's state, in the runner's own encoding.
-    Person {
-        /// The person's partition.
-        partition: PartitionId,
-        /// Who.
-        key: PersonKey,
-        /// The whole new value.
-        value: Vec<u8>,
-    },
-    /// One event of an object's history.
-    Timeline {
-        /// Where it is stored.
-        partition: PartitionId,
-        /// The accepted event whose history it belongs to.
-        object: EventId,
-        /// The event itself.
-        id: EventId,
-        /// When it was appended.
-        wall: Timestamp,
-        /// Its kind number.
-        kind: u16,
-        /// Its payload as journaled.
-        payload: Bytes,
-    },
-    /// A message that is not terminal.
-    OutboxSet {
-        /// Where its events go.
-        partition: PartitionId,
-        /// Which.
-        message: MessageId,
-        /// How it stands.
-        entry: OutboxEntry,
-    },
-    /// A message became terminal.
-    OutboxDelete {
-        /// Where its events went.
-        partition: PartitionId,
-        /// Which.
-        message: MessageId,
-    },
-    /// A name was claimed by a durable event.
-    Claim {
-        /// Name and body.
-        claim: Claim,
-        /// The event that claimed it.
-        id: PublicId,
-        /// When; it is kept 72 hours or longer from then on.
-        at: Timestamp,
-    },
-    /// A change of the catalogue.
-    Catalogue {
-        /// The version that this change made: 1 is the first.
-        sequence: u64,
-        /// When it was appended.
-        wall: Timestamp,
-        /// The payload of the journaled event.
-        payload: Bytes,
-    },
-    /// A counter of a campaign, one for each partition; readers sum them up.
-    Counter {
-        /// Whose counter.
-        partition: PartitionId,
-        /// Of which campaign.
-        campaign: CampaignNumber,
-        /// Its new value.
-        value: u64,
-    },
-    /// A person was put on a suppression list.
-    SuppressionSet {
-        /// Which list.
-        list: SuppressionList,
-        /// Who.
-        person: PersonKey,
-        /// On which stream; `None` is both.
-        stream: Option<Stream>,
-        /// Why.
-        cause: SuppressionCause,
-        /// Since when.
-        at: Timestamp,
-    },
-    /// A person was taken off a suppression list.
-    SuppressionDelete {
-        /// Which list.
-        list: SuppressionList,
-        /// Who.
-        person: PersonKey,
-        /// From which stream; `None` is the entry for both.
-        stream: Option<Stream>,
-    },
-    /// Something after delivery.
-    Tracked(TrackedPut),
-    /// Something about contacts, workflows, carts or timers.
-    Automation(AutomationPut),
+/// What a subject does with its changes.
+pub(super) trait Change {
+    /// Adds the change to a batch. What it reads must be written before.
+    fn add(&self, tables: &Tables, batch: &mut OwnedWriteBatch) -> Read<()>;
+
+    /// Estimates the bytes that the change holds beside itself.
+    fn bytes(&self) -> usize {
+        0
+    }
 }
 
-/// Whose suppression list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SuppressionList {
-    /// The network's: no shop mails the person.
-    Network,
-    /// One shop's.
-    Shop(ShopNumber),
+macro_rules! puts {
+    ($($(#[$doc:meta])* $subject:ident($change:ty),)*) => {
+        /// One change of state.
+        #[derive(Clone, Debug)]
+        pub enum Put {
+            $($(#[$doc])* $subject($change),)*
+        }
+
+        impl Put {
+            /// Returns the change as its subject deals with it.
+            pub(super) fn change(&self) -> &dyn Change {
+                match self {
+                    $(Self::$subject(change) => change,)*
+                }
+            }
+        }
+
+        $(impl From<$change> for Put {
+            fn from(change: $change) -> Self {
+                Self::$subject(change)
+            }
+        })*
+    };
 }
 
-/// How a message that is not terminal stands.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct OutboxEntry {
-    /// The accepted event that caused it.
-    #[n(0)]
-    pub cause: EventId,
-    /// Attempts claimed so far; 0 before the first.
-    #[n(1)]
-    pub attempts: Attempt,
-    /// Whether the last of them has not ended: after a crash, it is in doubt.
-    #[n(2)]
-    pub claimed: bool,
-    /// Not to be tried before.
-    #[n(3)]
-    pub due: Timestamp,
-    /// When it is no longer worth sending.
-    #[n(4)]
-    pub expires: Timestamp,
-    /// Its stream.
-    #[n(5)]
-    pub stream: Stream,
-    /// When its cause was accepted.
-    #[n(6)]
-    pub accepted_at: Timestamp,
-    /// Whether it must not be sent any more: it is only to be recorded as withdrawn.
-    #[n(7)]
-    #[cbor(default)]
-    pub withdrawn: bool,
-    /// Whether an attempt has ended in doubt and the mail is tried once more: the next doubt is the last.
-    #[n(8)]
-    #[cbor(default)]
-    pub doubted: bool,
+puts! {
+    /// Of a person.
+    Person(PersonPut),
+    /// Of the history of an order or a mail.
+    History(HistoryPut),
+    /// Of a message that is not terminal.
+    Outbox(OutboxPut),
+    /// Of a claimed name.
+    Claim(ClaimPut),
+    /// Of the catalogue.
+    Catalogue(CataloguePut),
+    /// Of a campaign's counter.
+    Counter(CounterPut),
+    /// Of a suppression list.
+    Suppression(SuppressionPut),
+    /// Of a mail after its delivery.
+    Mail(MailPut),
+    /// Of a first visit or a lead.
+    Lead(LeadPut),
+    /// Of the statistics.
+    Cell(CellPut),
+    /// Of a contact.
+    Contact(ContactPut),
+    /// Of a workflow under way.
+    Workflow(WorkflowPut),
+    /// Of a cart.
+    Cart(CartPut),
+    /// Of a timer.
+    Timer(TimerPut),
+    /// Of what was set aside.
+    Aside(AsidePut),
 }
 
 impl Turn {
     /// Returns whether the turn erases what earlier ones wrote.
-    pub fn erases(&self) -> bool {
-        let erases = |put: &Put| matches!(put, Put::Tracked(TrackedPut::Erase { .. }));
+    pub(crate) fn erases(&self) -> bool {
+        let erases = |put: &Put| matches!(put, Put::History(HistoryPut::Erase { .. }));
         self.puts.iter().any(erases)
     }
 
     /// Estimates the bytes that the turn holds while it waits.
     pub(crate) fn bytes(&self) -> usize {
-        let puts: usize = self
-            .puts
-            .iter()
-            .map(|put| match put {
-                Put::Person { value, .. } => value.len(),
-                Put::Timeline { payload, .. } | Put::Catalogue { payload, .. } => payload.len(),
-                Put::Tracked(change) => change.bytes(),
-                Put::Automation(change) => change.bytes(),
-                _ => 0,
-            })
-            .sum();
+        let puts: usize = self.puts.iter().map(|put| put.change().bytes()).sum();
         puts + (self.puts.len() + 1) * size_of::<Put>()
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use super::table::Read;
 use super::turn::{Put, Turn};
 use super::{Applied, Tables};
 use crate::claims::Claims;
@@ -150,7 +151,7 @@ impl Writer {
         self.turns.close();
     }
 
-    fn write(&self, turns: &[Turn]) -> fjall::Result<()> {
+    fn write(&self, turns: &[Turn]) -> Read<()> {
         let began = Instant::now();
         let mut batch = self.tables.db.batch();
         for turn in turns {
@@ -170,7 +171,7 @@ impl Writer {
         }
         let puts = turns.iter().flat_map(|turn| &turn.puts);
         self.claims.stored(puts.filter_map(|put| match put {
-            Put::Claim { claim, .. } => Some(&claim.name),
+            Put::Claim(put) => Some(&put.claim.name),
             _ => None,
         }));
         // Before it is said that they are in state: whoever waits for that finds them noted.

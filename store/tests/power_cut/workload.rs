@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use store::state::{StoredLead, TrackedPut, Visit};
-use store::{Batch, Medium, OutboxEntry, Put, RealMedium, Settings, StateError, Store, Turn};
+use store::state::{CellPut, HistoryPut, LeadPut, MailPut, OutboxPut, StoredLead, StoredMail, Visit};
+use store::{Batch, Medium, OutboxEntry, Put, RealMedium, Settings, StateError, Store, SuppressionList, Turn};
 use types::event::{
     AttemptEnded, Decided, Event, LeadDecided, LeadRefusal, LeadVerdict, Outcome, Plan, Tracking, Verdict,
 };
@@ -117,7 +117,7 @@ fn erases(n: u64) -> bool {
 }
 
 /// One row in each keyspace of what happens after delivery, all of them from one decision.
-fn tracked(n: u64) -> [TrackedPut; 6] {
+fn tracked(n: u64) -> [Put; 6] {
     let (partition, message) = (home(n), MessageId::from_raw(n));
     let lead = LeadDecided {
         message,
@@ -129,34 +129,36 @@ fn tracked(n: u64) -> [TrackedPut; 6] {
         verdict: LeadVerdict::Refused(LeadRefusal::NoClick),
     };
     [
-        TrackedPut::Mail {
+        Put::Mail(MailPut::Set {
             partition,
             message,
-            counts: MailCounts::default(),
-            value: n.to_be_bytes().to_vec(),
-        },
-        TrackedPut::Visit {
+            mail: StoredMail {
+                counts: MailCounts::default(),
+                value: n.to_be_bytes().to_vec(),
+            },
+        }),
+        Put::Lead(LeadPut::Visit {
             partition,
             person: person(n),
             advertiser: ADVERTISER,
             visit: visit(n),
-        },
-        TrackedPut::About {
+        }),
+        Put::History(HistoryPut::About {
             partition,
             person: PERSON,
             shop: ShopNumber(1),
             object: EventId::from_raw(n),
-        },
-        TrackedPut::DueSet {
+        }),
+        Put::Mail(MailPut::DueSet {
             at: Timestamp::from_millis(n),
             partition,
             message,
-        },
-        TrackedPut::Cell {
+        }),
+        Put::Cell(CellPut {
             key: cell(n),
             counts: Box::default(),
-        },
-        TrackedPut::Lead {
+        }),
+        Put::Lead(LeadPut::Lead {
             campaign: CampaignNumber(1),
             claimed: EventId::from_raw(n),
             lead: StoredLead {
@@ -166,7 +168,7 @@ fn tracked(n: u64) -> [TrackedPut; 6] {
                 outcome: None,
                 settled_at: None,
             },
-        },
+        }),
     ]
 }
 
@@ -202,17 +204,20 @@ fn cell(n: u64) -> CellKey {
 fn check_tracked(store: &Store, n: u64, ended: bool) -> Result<(), String> {
     let (state, partition, message) = (store.state(), home(n), MessageId::from_raw(n));
     let read = |error: StateError| error.to_string();
-    let mail = state.mail(partition, message).map_err(read)?;
-    let visited = state.visit(partition, &person(n), ADVERTISER).map_err(read)?;
-    let about = state.about(partition, &PERSON).map_err(read)?;
+    let mail = state.mails().get(partition, message).map_err(read)?;
+    let visited = state.leads().visit(partition, &person(n), ADVERTISER).map_err(read)?;
+    let about = state.histories().about(partition, &PERSON).map_err(read)?;
     let at = Timestamp::from_millis(n)..Timestamp::from_millis(n + 1);
-    let due = state.due(at.start, at.end, 9).map_err(read)?;
+    let due = state.mails().due(0..1025, at.start, at.end, 9).map_err(read)?;
     let hours = cell(n).hour..Hour(cell(n).hour.0 + 1);
-    let cells = state.offer_cells(CampaignNumber(1), hours).count();
-    let lead = state.lead(CampaignNumber(1), EventId::from_raw(n)).map_err(read)?;
+    let cells = state.cells().of_offer(CampaignNumber(1), hours).count();
+    let lead = state
+        .leads()
+        .get(home(n), CampaignNumber(1), EventId::from_raw(n))
+        .map_err(read)?;
     let erased = ended && erases(n);
     let rows = [
-        ("mail", mail.is_some_and(|(_, value)| value == n.to_be_bytes()), true),
+        ("mail", mail.is_some_and(|mail| mail.value == n.to_be_bytes()), true),
         ("visit", visited == Some(visit(n)), true),
         ("about", about.contains(&(ShopNumber(1), EventId::from_raw(n))), !erased),
         ("due", !due.is_empty(), !ended),
@@ -231,16 +236,16 @@ fn check_tracked(store: &Store, n: u64, ended: bool) -> Result<(), String> {
 fn puts(n: u64, kind: u16, payload: &Bytes) -> Vec<Put> {
     let (partition, message) = (home(n), MessageId::from_raw(n));
     let end = kind == ended(n).kind();
-    let row = Put::Timeline {
+    let row = Put::History(HistoryPut::Timeline {
         partition,
         object: EventId::from_raw(n),
         id: EventId::from_raw(u64::from(kind)),
         wall: Timestamp::from_millis(n),
         kind,
         payload: payload.clone(),
-    };
+    });
     let outbox = if end {
-        Put::OutboxDelete { partition, message }
+        Put::Outbox(OutboxPut::Delete { partition, message })
     } else {
         let entry = OutboxEntry {
             cause: EventId::from_raw(n),
@@ -253,21 +258,21 @@ fn puts(n: u64, kind: u16, payload: &Bytes) -> Vec<Put> {
             withdrawn: false,
             doubted: false,
         };
-        Put::OutboxSet {
+        Put::Outbox(OutboxPut::Set {
             partition,
             message,
             entry,
-        }
+        })
     };
     let mut puts = vec![row, outbox];
     if end {
-        puts.push(Put::Tracked(TrackedPut::DueDelete {
+        puts.push(Put::Mail(MailPut::DueDelete {
             at: Timestamp::from_millis(n),
             partition,
             message,
         }));
         if erases(n) {
-            puts.push(Put::Tracked(TrackedPut::Erase {
+            puts.push(Put::History(HistoryPut::Erase {
                 partition,
                 person: PERSON,
                 shop: ShopNumber(1),
@@ -275,12 +280,23 @@ fn puts(n: u64, kind: u16, payload: &Bytes) -> Vec<Put> {
             }));
         }
     } else {
-        puts.extend(tracked(n).map(Put::Tracked));
+        puts.extend(tracked(n));
     }
     puts
 }
 
-/// Makes a data directory as the version before this one left it: its state lacks the keyspaces that came later.
+/// Persons whom an earlier version suppressed: what its rows say is not in the journal.
+const SUPPRESSED: u64 = 300;
+
+/// Persons of all slots, in ascending order.
+fn suppressed(n: u64) -> PersonKey {
+    let mut key = [7; 16];
+    key[..2].copy_from_slice(&(n as u16 * 218).to_be_bytes());
+    PersonKey::from_bytes(key)
+}
+
+/// Makes a data directory as the version before this one left it: its state lacks the keyspaces that came later,
+/// and has rows under keys that are no more.
 ///
 /// Its identity and secrets come from a store elsewhere, so that no path in here has an earlier life.
 fn older(data: &Path, syncs: bool) {
@@ -319,6 +335,11 @@ fn older(data: &Path, syncs: bool) {
     let keyspaces = old.map(|name| database.keyspace(name, fjall::KeyspaceCreateOptions::default).unwrap());
     keyspaces[7].insert("incarnation", incarnation).unwrap();
     keyspaces[7].insert("through", 0_u64.to_le_bytes()).unwrap();
+    for n in 0..SUPPRESSED {
+        // On the network's list, for both streams; by hand, since the beginning of time.
+        let key = [&[0], suppressed(n).as_bytes().as_slice(), &[0]].concat();
+        keyspaces[6].insert(key, [3, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    }
     if syncs {
         database.persist(fjall::PersistMode::SyncAll).unwrap();
         sync_tree(data);
@@ -443,6 +464,17 @@ fn child() {
     }
 }
 
+/// Looks for the rows that an earlier version wrote. State that was torn is made again from the journal, which lacks them.
+fn check_suppressed(store: &Store, dir: &Path) -> Result<(), String> {
+    let entries = store.state().suppressions().of(SuppressionList::Network, None, 1000);
+    let found = entries.map_err(|error| error.to_string())?;
+    let persons = (0..SUPPRESSED).map(suppressed);
+    if found.iter().map(|entry| entry.person).eq(persons) || dir.join("state.damaged").exists() {
+        return Ok(());
+    }
+    Err(format!("{} of {SUPPRESSED} suppressed persons are left", found.len()))
+}
+
 /// Opens what a cut left and looks for all that was acknowledged.
 ///
 /// A cut while the older version's directory was still being made is none of ours.
@@ -452,6 +484,9 @@ pub fn check(dir: &Path, acknowledged: &[String], older: bool) -> Result<(), Str
     }
     let (store, replay) =
         open_with(settings(dir)).map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))?;
+    if older {
+        check_suppressed(&store, dir)?;
+    }
     let mut journaled = HashSet::new();
     for record in replay {
         let record = record.map_err(|error| error.to_string())?;
@@ -471,7 +506,8 @@ pub fn check(dir: &Path, acknowledged: &[String], older: bool) -> Result<(), Str
         let (n, kind): (u64, u16) = (n.parse().unwrap(), kind.parse().unwrap());
         let rows = store
             .state()
-            .timeline(home(n), EventId::from_raw(n))
+            .histories()
+            .of(home(n), EventId::from_raw(n))
             .map_err(|error| error.to_string())?;
         let ended_there = rows.iter().any(|row| row.event.kind() == ended(n).kind());
         let in_state = ended_there && erases(n) || rows.iter().any(|row| row.event.kind() == kind);
@@ -498,7 +534,8 @@ pub fn check(dir: &Path, acknowledged: &[String], older: bool) -> Result<(), Str
             }
             let listed = store
                 .state()
-                .outbox_entry(home(n), MessageId::from_raw(n))
+                .outbox()
+                .entry(home(n), MessageId::from_raw(n))
                 .map_err(|error| error.to_string())?;
             if in_state && listed.is_none() {
                 return Err(format!("message {n} is in state's history, not in its outbox"));

@@ -189,7 +189,7 @@ impl Told {
         workflow: WorkflowNumber,
         live: &Live,
     ) -> Result<Option<InstanceView>, ScanError> {
-        let Some(bytes) = app.store.state().instance(self.partition, live.instance)? else {
+        let Some(bytes) = app.store.state().workflows().instance(self.partition, live.instance)? else {
             return Ok(None);
         };
         let instance = Instance::decode(&bytes).map_err(|error| ScanError::Row(error.to_string()))?;
@@ -245,7 +245,7 @@ impl Told {
 
     /// Adds a cart, if it is one still, with what was decided on it.
     pub(super) fn cart(&mut self, app: &App, object: EventId, events: &[StoredEvent]) -> Result<(), ScanError> {
-        let Some(bytes) = app.store.state().cart(self.partition, object)? else {
+        let Some(bytes) = app.store.state().carts().get(self.partition, object)? else {
             return Ok(());
         };
         let cart = CartState::decode(&bytes).map_err(|error| ScanError::Row(error.to_string()))?;

@@ -93,8 +93,8 @@ async fn expected(rig: &Rig) -> Content {
         content.hashes.entry(key).or_default().insert(field, value);
     };
     for number in 1..=SHOPS {
-        let mails = state.mail_cells(ShopNumber(number), all.clone());
-        for cell in mails.chain(state.offer_cells(CampaignNumber(number), all.clone())) {
+        let mails = state.cells().of_mails(ShopNumber(number), all.clone());
+        for cell in mails.chain(state.cells().of_offer(CampaignNumber(number), all.clone())) {
             let (key, counts) = cell.unwrap();
             let hour = key.hour.begins().to_string()[..13].to_owned();
             let slot = key.slot.number();
@@ -135,7 +135,7 @@ async fn expected(rig: &Rig) -> Content {
             event,
         }
         .to_string();
-        let (counts, _) = state.mail(mail.partition, mail.message).unwrap().unwrap();
+        let counts = state.mails().get(mail.partition, mail.message).unwrap().unwrap().counts;
         let numbers = counts
             .opens
             .iter()
@@ -149,7 +149,7 @@ async fn expected(rig: &Rig) -> Content {
                 numbers.join(","),
             );
         }
-        for (advertiser, visit) in state.visits(mail.partition, &mail.person).unwrap() {
+        for (advertiser, visit) in state.leads().visits(mail.partition, &mail.person).unwrap() {
             let visitor = HEXLOWER.encode(visit.visitor.as_bytes());
             let click = PublicId {
                 partition: mail.partition,
@@ -189,7 +189,7 @@ async fn events(store: &Store) -> BTreeMap<String, Vec<(u64, String)>> {
             let telling = Telling {
                 id: record.public_id(),
                 at: record.wall,
-                shop: store.state().whose(&record).unwrap(),
+                shop: store.state().histories().whose(&record).unwrap(),
                 catalogue: &catalogue,
                 viewer: Viewer::Operator,
             };

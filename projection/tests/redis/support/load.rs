@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
-use store::state::{StoredLead, TrackedPut, Visit};
+use store::state::{CataloguePut, CellPut, HistoryPut, LeadPut, MailPut, StoredLead, StoredMail, Visit};
 use store::{Batch, Position, Put, Store, Turn};
 use types::catalogue::Catalogue;
 use types::event::{
@@ -125,11 +125,11 @@ impl Load {
             let event = Event::CatalogueChanged(Box::new(change));
             let id = self.store().journal().mint();
             let payload = writes.batch.push(id, PartitionId::CATALOGUE, wall, &event);
-            writes.puts.push(Put::Catalogue {
+            writes.puts.push(Put::Catalogue(CataloguePut {
                 sequence,
                 wall,
                 payload,
-            });
+            }));
         }
         self.store().catalogue().swap(Arc::new(catalogue));
         self.submit(writes);
@@ -178,7 +178,7 @@ impl Load {
         let Writes { batch, mut puts, cells } = writes;
         puts.extend(cells.into_iter().map(|(key, counts)| {
             let counts = Box::new(counts);
-            Put::Tracked(TrackedPut::Cell { key, counts })
+            Put::Cell(CellPut { key, counts })
         }));
         self.last = self.store().journal().append(batch).unwrap();
         self.store().state().submit(Turn {
@@ -469,7 +469,7 @@ impl Load {
         row.open.clear();
         row.human.clear();
         row.click = None;
-        writes.puts.push(Put::Tracked(TrackedPut::Erase {
+        writes.puts.push(Put::History(HistoryPut::Erase {
             partition,
             person,
             shop,
@@ -491,11 +491,13 @@ impl Load {
             counts,
             ..
         } = self.mails[mail];
-        writes.puts.push(Put::Tracked(TrackedPut::Mail {
+        writes.puts.push(Put::Mail(MailPut::Set {
             partition,
             message,
-            counts,
-            value: vec![0; 64],
+            mail: StoredMail {
+                counts,
+                value: vec![0; 64],
+            },
         }));
     }
 
@@ -504,13 +506,13 @@ impl Load {
         let Some((claimed, decided, visit)) = self.mails[mail].lead.clone() else {
             return;
         };
-        writes.puts.push(Put::Tracked(TrackedPut::Visit {
+        writes.puts.push(Put::Lead(LeadPut::Visit {
             partition,
             person,
             advertiser: decided.advertiser,
             visit,
         }));
-        writes.puts.push(Put::Tracked(TrackedPut::Lead {
+        writes.puts.push(Put::Lead(LeadPut::Lead {
             campaign: decided.campaign,
             claimed,
             lead: StoredLead {
