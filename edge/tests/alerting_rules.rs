@@ -379,7 +379,17 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
 /// All code of the service in one text.
 fn code() -> String {
     let mut code = String::new();
-    for part in ["api", "edge", "mta", "scheduler", "store", "tracker", "policy", "types"] {
+    for part in [
+        "api",
+        "edge",
+        "mta",
+        "scheduler",
+        "projection",
+        "store",
+        "tracker",
+        "policy",
+        "types",
+    ] {
         let mut folders = vec![root().join(part).join("src")];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {

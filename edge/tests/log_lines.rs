@@ -8,12 +8,13 @@
 
 use std::path::Path;
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "api",
     "edge",
     "loadtest",
     "mta",
     "policy",
+    "projection",
     "scheduler",
     "smtp",
     "store",

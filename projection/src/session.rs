@@ -386,7 +386,13 @@ impl<'a> Session<'a> {
 
     fn add_event(&mut self, batches: &mut Batches, record: &Record) -> Result<(), Fault> {
         let catalogue = self.projection.store.catalogue().load();
-        let shop = self.projection.store.state().histories().whose(record).map_err(|_| Fault::State)?;
+        let shop = self
+            .projection
+            .store
+            .state()
+            .histories()
+            .whose(record)
+            .map_err(|_| Fault::State)?;
         let telling = Telling {
             id: record.public_id(),
             at: record.wall,

@@ -26,6 +26,7 @@ use types::text::Line;
 use types::time::Timestamp;
 
 use crate::fold::{Entry, Fold, suppression_after};
+use crate::runner::Asked;
 use crate::settings::{InDoubt, Settings};
 use crate::{Deps, StartError};
 
@@ -260,18 +261,19 @@ pub(crate) fn render_again(
             catalogues.insert(plan.catalogue, Arc::clone(&catalogue));
             catalogue
         };
-        let accepted_at = entry.accepted_at;
-        deps.outbox.submit(Mail {
+        let asked = Asked {
             partition,
             cause: entry.cause,
-            plan,
-            request,
-            catalogue,
+            accepted_at: entry.accepted_at,
             shop,
-            accepted_at,
+            request,
             origin,
-            doubted: entry.doubted,
+            catalogue,
             admission: Admission::default(),
+        };
+        deps.outbox.submit(Mail {
+            doubted: entry.doubted,
+            ..asked.mail(plan)
         });
     }
     Ok(())

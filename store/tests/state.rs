@@ -202,7 +202,10 @@ async fn the_history_of_a_mail_knows_whose_it_is() {
     };
     write(&store, vec![history.into()]).await;
     assert_eq!(store.state().histories().whose(&ended).unwrap(), Some(ShopNumber(1)));
-    assert_eq!(store.state().histories().whose(&record(decision)).unwrap(), Some(ShopNumber(1)));
+    assert_eq!(
+        store.state().histories().whose(&record(decision)).unwrap(),
+        Some(ShopNumber(1))
+    );
 }
 
 /// Writes these changes to state, and waits until they are there.

@@ -7,15 +7,14 @@ use policy::cart::{CartDecision, CartFacts, CartState, OpenCart, ReminderMail};
 use policy::workflow::CartTurn;
 use store::StateError;
 use store::state::Timer;
-use types::event::{
-    CartChanged, CartDecided, CartVerdict, Decided, Event, HitKind, MessageAccepted, ReminderPurpose, Verdict,
-};
+use types::event::{CartChanged, CartDecided, CartVerdict, Event, HitKind, ReminderPurpose, Verdict};
 use types::id::{EventId, MessageId};
 use types::order::Order;
-use types::port::{Admission, Mail, Request};
+use types::port::Admission;
 use types::time::Timestamp;
 
 use super::reactions::{Contact, Happening, Reaction};
+use super::sending::Own;
 use super::timers::{BUSY_WAIT, NO_MORE};
 use super::{Fault, Runner, Work};
 
@@ -165,42 +164,22 @@ impl Runner {
         let catalogue = self.deps.store.catalogue().load();
         let mut first = None;
         for (mail, admission) in mails.into_iter().zip(admissions) {
-            let test = mail.purpose == ReminderPurpose::Test;
-            let request = Request::Message(Arc::new(mail.request.clone()));
-            let accepted = MessageAccepted {
+            let cause = self.deps.store.journal().mint();
+            let message = MessageId::new(self.deps.store.journal().mint());
+            let verdict = policy::Decision::Send(mail.draft).verdict(|| message);
+            if matches!(verdict, Verdict::Send(_)) {
+                first = first.or(Some((cause, message, mail.purpose == ReminderPurpose::Test)));
+            }
+            let own = Own {
+                partition: timer.partition,
                 shop: cart.shop(),
                 person: cart.person(),
                 request: mail.request,
-                claims: Vec::new(),
-                origin: Some(mail.origin.clone()),
+                origin: mail.origin,
+                catalogue: Arc::clone(&catalogue),
+                admission,
             };
-            let (cause, accepted_at) =
-                self.record(work, timer.partition, &Event::MessageAccepted(Box::new(accepted)))?;
-            let decision = policy::Decision::Send(mail.draft);
-            let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
-            self.metrics.count(&verdict);
-            if let Verdict::Send(plan) = &verdict {
-                first = first.or(Some((cause, plan.message, test)));
-                work.mails.push(Mail {
-                    partition: timer.partition,
-                    cause,
-                    plan: plan.clone(),
-                    request,
-                    catalogue: Arc::clone(&catalogue),
-                    shop: cart.shop(),
-                    accepted_at,
-                    origin: Some(mail.origin),
-                    doubted: false,
-                    admission,
-                });
-            }
-            let decided = Decided {
-                cause,
-                shop: cart.shop(),
-                person: cart.person(),
-                verdict,
-            };
-            self.record(work, timer.partition, &Event::Decided(Box::new(decided)))?;
+            self.send_own(work, own, cause, verdict, self.deps.clock.now())?;
         }
         Ok(first)
     }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use policy::offers::Candidates;
 use policy::{MessageFacts, OrderFacts};
 use types::catalogue::{Catalogue, Shop};
-use types::event::{Decided, Event, MessageAccepted, OrderAccepted, Origin, Verdict};
+use types::event::{Event, MessageAccepted, OrderAccepted, Verdict};
 use types::id::{EventId, MessageId, PartitionId, ShopNumber};
-use types::port::{Admission, Mail, Request};
+use types::port::{Admission, Request};
 use types::time::Timestamp;
 
+use super::sending::Asked;
 use super::{Fault, Runner, Work};
 
 impl Runner {
@@ -26,54 +27,36 @@ impl Runner {
     ) -> Result<(), Fault> {
         let catalogue = self.deps.store.catalogue().load();
         let now = self.deps.clock.now();
-        let (shop, person, verdict, request) = match event {
+        let (shop, person, verdict, request, origin) = match event {
             Event::OrderAccepted(accepted) => {
                 let verdict = self.decide_order(&catalogue, partition, accepted, wall, now)?;
-                (
-                    accepted.shop,
-                    accepted.person,
-                    verdict,
-                    Request::Order(Arc::new(accepted.order.clone())),
-                )
+                let request = Request::Order(Arc::new(accepted.order.clone()));
+                (accepted.shop, accepted.person, verdict, request, None)
             }
             Event::MessageAccepted(accepted) => {
                 let verdict = self.decide_message(&catalogue, partition, accepted, wall, now)?;
+                let request = Request::Message(Arc::new(accepted.request.clone()));
                 (
                     accepted.shop,
                     accepted.person,
                     verdict,
-                    Request::Message(Arc::new(accepted.request.clone())),
+                    request,
+                    accepted.origin.clone(),
                 )
             }
             _ => return Ok(()),
         };
-        self.metrics.count(&verdict);
-        if let Verdict::Send(plan) = &verdict {
-            let plan = plan.clone();
-            work.mails.push(Mail {
-                partition,
-                cause,
-                plan,
-                request,
-                catalogue,
-                shop,
-                accepted_at: wall,
-                origin: origin_of(event),
-                doubted: false,
-                admission,
-            });
-        }
-        self.record(
-            work,
+        let asked = Asked {
             partition,
-            &Event::Decided(Box::new(Decided {
-                cause,
-                shop,
-                person,
-                verdict,
-            })),
-        )?;
-        Ok(())
+            cause,
+            accepted_at: wall,
+            shop,
+            request,
+            origin,
+            catalogue,
+            admission,
+        };
+        Ok(self.conclude(work, asked, person, verdict, self.deps.clock.now())?)
     }
 
     fn decide_order(
@@ -146,14 +129,6 @@ fn caught<T>(decide: impl FnOnce() -> T) -> Result<T, Fault> {
 fn shop_of(catalogue: &Catalogue, number: ShopNumber) -> Result<&Arc<Shop>, Fault> {
     let shop = catalogue.shop_by_number(number);
     shop.ok_or_else(|| Fault::Refused("the shop is gone".to_owned()))
-}
-
-/// Returns what of our own asked for a mail, if the shop did not.
-fn origin_of(event: &Event) -> Option<Origin> {
-    match event {
-        Event::MessageAccepted(accepted) => accepted.origin.clone(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

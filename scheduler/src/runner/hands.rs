@@ -6,13 +6,14 @@ use policy::workflow::{Hands, Send, Sent, Webhook};
 use policy::{Decision, MessageFacts};
 use store::StateError;
 use types::catalogue::{Catalogue, TemplateKind};
-use types::event::{Decided, Event, MessageAccepted, Origin};
+use types::event::{Event, MessageAccepted, Origin};
 use types::id::{EventId, MessageId, PublicId};
 use types::order::Body;
-use types::port::{Call, Mail, Request};
+use types::port::Call;
 use types::time::Timestamp;
 
 use super::reactions::Contact;
+use super::sending::Own;
 use super::{Runner, Work};
 
 /// What the engine may do while it walks.
@@ -111,32 +112,16 @@ impl Lent<'_> {
         let cause = self.runner.deps.store.journal().mint();
         let message = MessageId::new(self.runner.deps.store.journal().mint());
         let verdict = Decision::Send(draft).verdict(|| message);
-        self.runner.metrics.count(&verdict);
-        self.runner
-            .record_as(self.work, partition, cause, self.now, &accepted)?;
-        if let types::event::Verdict::Send(plan) = &verdict {
-            self.work.mails.push(Mail {
-                partition,
-                cause,
-                plan: plan.clone(),
-                request: Request::Message(Arc::new(send.request)),
-                catalogue: Arc::clone(&self.catalogue),
-                shop,
-                accepted_at: self.now,
-                origin: Some(origin),
-                doubted: false,
-                admission,
-            });
-        }
-        let decided = Decided {
-            cause,
+        let own = Own {
+            partition,
             shop,
             person,
-            verdict,
+            request: send.request,
+            origin,
+            catalogue: Arc::clone(&self.catalogue),
+            admission,
         };
-        let id = self.runner.deps.store.journal().mint();
-        self.runner
-            .record_as(self.work, partition, id, self.now, &Event::Decided(Box::new(decided)))?;
+        self.runner.send_own(self.work, own, cause, verdict, self.now)?;
         Ok(Sent::Accepted {
             accepted: cause,
             message,

@@ -7,6 +7,7 @@
     reason = "tests state expectations"
 )]
 
+mod declared;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod history;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use declared::Written;
 use fixture::{copy, furnished, start_at};
 use history::History;
 use policy::PersonState;
@@ -41,6 +43,25 @@ async fn cells_are_what_a_recount_of_the_journal_says() {
         assert_eq!(cells.len(), recount.len(), "seed {seed}");
         node.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_count_changes_that_no_event_of_its_turn_declares() {
+    let mut changed = [0; 3];
+    for seed in SEEDS {
+        let folder = tempfile::tempdir().unwrap();
+        let node = furnished(folder.path()).await;
+        let written = Arc::<Written>::default();
+        node.store.observe(Arc::clone(&written) as Arc<dyn store::Observer>);
+        History::new(seed).run(&node, STEPS).await;
+        node.tick().await;
+        node.settled().await;
+        for (all, some) in changed.iter_mut().zip(written.check(&node.records().await)) {
+            *all += some;
+        }
+        node.stop().await;
+    }
+    assert!(changed.iter().all(|count| *count > 20), "{changed:?}");
 }
 
 /// All that a state folder holds, beside how far it has come.

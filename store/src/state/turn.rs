@@ -100,7 +100,7 @@ puts! {
 
 impl Turn {
     /// Returns whether the turn erases what earlier ones wrote.
-    pub(crate) fn erases(&self) -> bool {
+    pub fn erases(&self) -> bool {
         let erases = |put: &Put| matches!(put, Put::History(HistoryPut::Erase { .. }));
         self.puts.iter().any(erases)
     }

@@ -1,0 +1,146 @@
+//! The one way to a mail: a request that was accepted, what policy says of it, and the record of that.
+//!
+//! Orders and messages of shops, steps of workflows and reminders of carts all come here, and a start comes here for what
+//! was decided and never rendered ([`Asked::mail`]). A mail is passed on at the end of the turn, when its records are appended.
+
+use std::sync::Arc;
+
+use store::StateError;
+use types::catalogue::Catalogue;
+use types::event::{Decided, Event, MessageAccepted, Origin, Plan, Verdict};
+use types::id::{EventId, PartitionId, PersonKey, ShopNumber};
+use types::order::MessageRequest;
+use types::port::{Admission, Mail, Request};
+use types::time::Timestamp;
+
+use super::{Runner, Work};
+
+/// A request for a mail that was accepted.
+pub(crate) struct Asked {
+    /// Where it lives: the person's partition.
+    pub(crate) partition: PartitionId,
+    /// The accepted event.
+    pub(crate) cause: EventId,
+    /// When that was accepted.
+    pub(crate) accepted_at: Timestamp,
+    /// Whose shop it is.
+    pub(crate) shop: ShopNumber,
+    /// What was asked for.
+    pub(crate) request: Request,
+    /// What of our own asked for it; `None` if the shop did.
+    pub(crate) origin: Option<Origin>,
+    /// The catalogue that it is decided by.
+    pub(crate) catalogue: Arc<Catalogue>,
+    /// Its place among those that are not spooled yet.
+    pub(crate) admission: Admission,
+}
+
+impl Asked {
+    /// Returns the mail that a plan makes of it.
+    pub(crate) fn mail(self, plan: Plan) -> Mail {
+        let Self {
+            partition,
+            cause,
+            accepted_at,
+            shop,
+            request,
+            origin,
+            catalogue,
+            admission,
+        } = self;
+        Mail {
+            partition,
+            cause,
+            plan,
+            request,
+            catalogue,
+            shop,
+            accepted_at,
+            origin,
+            doubted: false,
+            admission,
+        }
+    }
+}
+
+/// A message that something of our own asks for.
+pub(super) struct Own {
+    pub(super) partition: PartitionId,
+    pub(super) shop: ShopNumber,
+    pub(super) person: PersonKey,
+    pub(super) request: MessageRequest,
+    pub(super) origin: Origin,
+    pub(super) catalogue: Arc<Catalogue>,
+    pub(super) admission: Admission,
+}
+
+impl Runner {
+    /// Records what was decided on a request of `person`, as of `wall`, and makes the mail that it plans.
+    pub(super) fn conclude(
+        &mut self,
+        work: &mut Work,
+        asked: Asked,
+        person: PersonKey,
+        verdict: Verdict,
+        wall: Timestamp,
+    ) -> Result<(), StateError> {
+        self.metrics.count(&verdict);
+        let decided = Decided {
+            cause: asked.cause,
+            shop: asked.shop,
+            person,
+            verdict,
+        };
+        let (id, partition) = (self.deps.store.journal().mint(), asked.partition);
+        if let Some(plan) = decided.plan() {
+            work.mails.push(asked.mail(plan.clone()));
+        }
+        self.record_as(work, partition, id, wall, &Event::Decided(Box::new(decided)))
+    }
+
+    /// Records that something of our own asks for a message, under an id that was minted for it, and what was decided on it;
+    /// makes the mail that this plans. All as of `wall`.
+    pub(super) fn send_own(
+        &mut self,
+        work: &mut Work,
+        own: Own,
+        cause: EventId,
+        verdict: Verdict,
+        wall: Timestamp,
+    ) -> Result<(), StateError> {
+        let Own {
+            partition,
+            shop,
+            person,
+            request,
+            origin,
+            catalogue,
+            admission,
+        } = own;
+        let asked = Asked {
+            partition,
+            cause,
+            accepted_at: wall,
+            shop,
+            request: Request::Message(Arc::new(request.clone())),
+            origin: Some(origin.clone()),
+            catalogue,
+            admission,
+        };
+        let accepted = MessageAccepted {
+            shop,
+            person,
+            request,
+            claims: Vec::new(),
+            origin: Some(origin),
+        };
+        self.record_as(
+            work,
+            partition,
+            cause,
+            wall,
+            &Event::MessageAccepted(Box::new(accepted)),
+        )?;
+        self.conclude(work, asked, person, verdict, wall)
+    }
+}
