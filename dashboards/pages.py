@@ -5,7 +5,7 @@ import re
 import tomllib
 
 HERE = pathlib.Path(__file__).parent
-METRIC = re.compile(r"\b(?:api|mta|process|scheduler|store|tracker)_[a-z0-9_]+")
+METRIC = re.compile(r"\b(?:api|mta|process|projection|scheduler|store|tracker)_[a-z0-9_]+")
 RULE = re.compile(r"\n      - (alert|record): (\S+)\n(.*?)(?=\n      - (?:alert|record): |\n  - name: |\Z)", re.S)
 
 

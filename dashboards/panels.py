@@ -13,7 +13,7 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from pages import PAGES, named, title as title_of
 
 SOURCE = dashboard.DataSourceRef(type_val="prometheus", uid="${datasource}")
-OURS = re.compile(r"\b((?:api|mta|scheduler|store|tracker|process|staffetta)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?")
+OURS = re.compile(r"\b((?:api|mta|projection|scheduler|store|tracker|process|staffetta)_[a-z0-9_]+|up)\b(?:\{([^}]*)\})?")
 WIDTH = 24
 
 

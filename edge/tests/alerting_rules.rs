@@ -369,7 +369,15 @@ fn alerts() -> Vec<Alert> {
 
 /// Names of the service's metrics in a text: its parts' prefixes, and at least two words behind them.
 fn metrics_in(text: &str) -> BTreeSet<String> {
-    let prefixes = ["api_", "mta_", "scheduler_", "store_", "tracker_", "process_"];
+    let prefixes = [
+        "api_",
+        "mta_",
+        "projection_",
+        "scheduler_",
+        "store_",
+        "tracker_",
+        "process_",
+    ];
     text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == ':' || letter == '*'))
         .filter(|word| prefixes.iter().any(|prefix| word.starts_with(prefix)) && !word.contains(['*', ':']))
         .map(str::to_owned)

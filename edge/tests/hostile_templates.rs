@@ -91,7 +91,11 @@ async fn a_node_starts_on_a_hostile_template_that_it_has_and_the_mail_says_why_i
         let node = plan.start();
         let shop = node.shop(&key);
         let story = message_in_state(&shop, poisoned, "failed").await;
-        assert_eq!(kinds(&story), ["message_accepted", "decided", "failed"], "{story}");
+        assert_eq!(
+            kinds(&story),
+            ["message.accepted", "message.decided", "message.failed"],
+            "{story}"
+        );
         let cause = story["events"][2]["detail"].as_str().unwrap();
         assert!(
             cause.contains("html line 1 column ") && cause.contains("more than "),

@@ -7,10 +7,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The crates' prefixes of metric names, and those of the process.
-const PREFIXES: [&str; 7] = [
+const PREFIXES: [&str; 8] = [
     "api_",
     "mta_",
     "process_",
+    "projection_",
     "scheduler_",
     "staffetta_",
     "store_",
