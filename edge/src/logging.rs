@@ -20,4 +20,14 @@ pub fn start(unless_told: &str) {
     } else {
         builder.json().flatten_event(true).init();
     }
+    std::panic::set_hook(Box::new(note_panic));
+}
+
+/// Notes a panic as one line of the log, like everything else: what a shop wrote may cause one at will, and a backtrace each time
+/// would fill the disk.
+fn note_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let cause = panic.payload_as_str().unwrap_or("it has no text");
+    let place = panic.location().map(tracing::field::display);
+    let thread = std::thread::current();
+    tracing::error!(cause, place, thread = thread.name(), "a thread panicked");
 }

@@ -123,6 +123,23 @@ fn texts_inside_a_template_are_bounded_since_slices_read_them_whole() {
 }
 
 #[test]
+fn a_replacement_counts_what_it_leaves_and_nothing_is_divided_by_zero() {
+    let message = |html: &str| {
+        Template::compile(&TemplateSource {
+            text: String::new(),
+            ..source(html)
+        })
+        .unwrap()
+    };
+    let long = "a".repeat(10_000);
+    let vars = [("a", long.as_str()), ("n", "0")];
+    check_vars(&message("{{ vars.a|replace('a', 'bcd') }}"), vars).unwrap();
+    check_vars(&message("{{ vars.a|replace('a', 'bcde') }}"), vars).expect_err("40,000 bytes");
+    let template = message("{% if 1 is divisibleby(vars.n|int(1)) %}yes{% else %}no{% endif %}");
+    check_vars(&template, vars).unwrap();
+}
+
+#[test]
 fn filters_over_long_texts_run_out_of_bytes() {
     let long = "x".repeat(10_000);
     for filter in [

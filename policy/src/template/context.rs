@@ -29,7 +29,7 @@
 //! told, if the recipient agreed to that. Anything else it leaves as it is: `<a href="{{ track(vars.link) }}">`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
@@ -123,7 +123,14 @@ impl Context {
             ("advertisers", advertisers.into_iter().map(Value::from).collect()),
             ("unsubscribe_url", Value::from(unsubscribe_url)),
             ("language", Value::from(language.code())),
-            ("order", Value::from_object(OrderView { order, language })),
+            (
+                "order",
+                Value::from_object(OrderView {
+                    order,
+                    language,
+                    items: OnceLock::new(),
+                }),
+            ),
         ]))
     }
 
@@ -231,6 +238,8 @@ impl Object for Record {
 struct OrderView {
     order: Arc<Order>,
     language: Language,
+    /// Made when a template first asks, and once: it may ask at each turn of a loop.
+    items: OnceLock<Value>,
 }
 
 impl Object for OrderView {
@@ -238,7 +247,7 @@ impl Object for OrderView {
         match key.as_str()? {
             "id" => Some(Value::from(&*self.order.order_id)),
             "total" => Some(Value::from(money::format(self.order.total, self.language))),
-            "items" => Some(self.items()),
+            "items" => Some(self.items.get_or_init(|| self.items()).clone()),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ const FUEL: u64 = 50_000;
 /// What one text may come to inside a template, written there or grown by `replace` or `join`.
 ///
 /// A slice of a text, and `in`, read all of it for one instruction, and the engine has no place to count that. So what a
-/// part can cost at worst is its fuel times this: a loop that slices such a text takes some tenths of a second.
+/// part can cost at worst is its fuel times this.
 const TEXT_BYTES_MAX: usize = 32 * 1024;
 
 /// How many bytes the filters of one part may read and write: thirty-two times what the part may come to.
