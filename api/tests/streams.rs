@@ -146,6 +146,27 @@ async fn whoever_comes_back_misses_nothing_and_is_told_of_gaps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_type_is_refused_with_the_list_and_a_known_one_is_all_that_is_seen() {
+    let world = World::start().await;
+    let scarpe = world.shop("scarpe").await;
+    for unknown in ["delivered", "order_accepted", "message.claimed", "catalogue.changed"] {
+        let answer = scarpe.get(&format!("/v1/events/stream?type={unknown}")).await;
+        assert_eq!(answer.status, 400, "{unknown}");
+        let fault = answer.json()["errors"][0].clone();
+        let listed = fault["fault"].as_str().unwrap();
+        assert_eq!(fault["field"], "type");
+        assert!(
+            listed.contains("order.accepted") && listed.contains("workflow.left"),
+            "{listed}"
+        );
+    }
+    let (mut seen, status, _) = Stream::open(&scarpe, "/v1/events/stream?type=message.delivered", None).await;
+    assert_eq!(status, 200);
+    assert_eq!(scarpe.post("/v1/orders", &order("1")).await.status, 202);
+    assert_eq!(kinds(&seen.until("message.delivered").await), ["message.delivered"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn streams_are_bounded_outlive_the_idle_deadline_and_end_with_the_drain() {
     let world = World::with(api::Settings {
         streams_max: 1,
