@@ -53,6 +53,7 @@ use types::withdrawals::Withdrawals;
 use crate::memory::Unapplied;
 use crate::meters::Meters;
 use crate::timers::Timers;
+pub(crate) use armed::Armed;
 use armed::Owners;
 use carts::CartNames;
 use cells::Cells;
@@ -104,8 +105,8 @@ pub(crate) struct Fold {
     catalogue: Vec<(CatalogueChanged, Timestamp)>,
     /// The position of the last turn: all records of these partitions so far are in it or in earlier ones.
     last: store::Position,
-    /// Timers armed since this was last asked, by class.
-    armed: [u64; 2],
+    /// Timers armed since this was last asked.
+    armed: Armed,
 }
 
 impl Fold {
@@ -152,7 +153,7 @@ impl Fold {
             withdrawn: Vec::new(),
             catalogue: Vec::new(),
             last,
-            armed: [0; 2],
+            armed: Armed::default(),
         })
     }
 
@@ -278,9 +279,8 @@ impl Fold {
         self.contacts.settle(position.0, puts);
         carts::settle_names(&mut self.cart_names, position.0, puts);
         // Rows of timers that surfaced were deleted before: an owner may be armed anew for the same instant.
-        let [workflows, carts] = &mut self.armed;
-        *workflows += self.instances.settle(position.0, &mut self.timers, puts);
-        *carts += self.carts.settle(position.0, &mut self.timers, puts);
+        self.armed.workflows += self.instances.settle(position.0, &mut self.timers, puts);
+        self.armed.carts += self.carts.settle(position.0, &mut self.timers, puts);
         self.cells.settle(position.0, puts);
         // Nothing is in the way of these: what they erase was written by earlier turns, or left out of this one.
         self.erasure.settle(puts);
@@ -305,8 +305,8 @@ impl Fold {
         self.last.0
     }
 
-    /// Takes how many timers were armed, by class.
-    pub(crate) fn take_armed(&mut self) -> [u64; 2] {
+    /// Takes how many timers were armed.
+    pub(crate) fn take_armed(&mut self) -> Armed {
         std::mem::take(&mut self.armed)
     }
 

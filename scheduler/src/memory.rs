@@ -12,7 +12,7 @@ use foldhash::fast::FixedState;
 /// The newest values by key, each held until state has applied the position that set it.
 #[derive(Debug)]
 pub(crate) struct Unapplied<K, V> {
-    values: HashMap<K, (u64, V), FixedState>,
+    values: HashMap<K, (Changed, V), FixedState>,
     order: VecDeque<(u64, K)>,
     /// Keys changed since the last [`Unapplied::settle`], in order of first change.
     changed: Vec<K>,
@@ -28,8 +28,15 @@ impl<K, V> Default for Unapplied<K, V> {
     }
 }
 
-/// The position of a change that is not in the journal yet.
-const UNSETTLED: u64 = u64::MAX;
+/// Where a value last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Changed {
+    /// In the running turn, which is not in the journal yet.
+    Now,
+    /// In the turn that ended at this position of the journal.
+    At(u64),
+}
+
 /// The position of a value that was read and did not change: state has applied it.
 const READ: u64 = 0;
 
@@ -41,7 +48,7 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
 
     /// Remembers a value as state has it, for as long as what was changed before is remembered.
     pub(crate) fn keep(&mut self, key: K, value: V) {
-        self.values.insert(key.clone(), (READ, value));
+        self.values.insert(key.clone(), (Changed::At(READ), value));
         self.order.push_back((READ, key));
     }
 
@@ -49,8 +56,8 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
     pub(crate) fn set(&mut self, key: K, value: V) {
         if self
             .values
-            .insert(key.clone(), (UNSETTLED, value))
-            .is_none_or(|(position, _)| position != UNSETTLED)
+            .insert(key.clone(), (Changed::Now, value))
+            .is_none_or(|(changed, _)| changed != Changed::Now)
         {
             self.changed.push(key);
         }
@@ -58,9 +65,9 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
 
     /// Returns a remembered value to change it in this turn, or `None` if state is to be asked.
     pub(crate) fn edit(&mut self, key: K) -> Option<&mut V> {
-        let (position, value) = self.values.get_mut(&key)?;
-        if *position != UNSETTLED {
-            *position = UNSETTLED;
+        let (changed, value) = self.values.get_mut(&key)?;
+        if *changed != Changed::Now {
+            *changed = Changed::Now;
             self.changed.push(key);
         }
         Some(value)
@@ -79,8 +86,8 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
     /// Ends the turn: what changed in it became part of the journal up to `position`. Hands each changed value to `put`.
     pub(crate) fn settle(&mut self, position: u64, mut put: impl FnMut(K, &mut V)) {
         for key in self.changed.drain(..) {
-            if let Some((set_at, value)) = self.values.get_mut(&key) {
-                *set_at = position;
+            if let Some((changed, value)) = self.values.get_mut(&key) {
+                *changed = Changed::At(position);
                 self.order.push_back((position, key.clone()));
                 put(key, value);
             }
@@ -94,7 +101,11 @@ impl<K: Clone + Eq + Hash, V> Unapplied<K, V> {
                 return;
             }
             self.order.pop_front();
-            if self.values.get(&key).is_some_and(|(set_at, _)| *set_at == position) {
+            if self
+                .values
+                .get(&key)
+                .is_some_and(|(changed, _)| *changed == Changed::At(position))
+            {
                 self.values.remove(&key);
             }
         }

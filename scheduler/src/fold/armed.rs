@@ -29,6 +29,13 @@ pub(super) trait Owner: Sized {
     fn put(partition: PartitionId, id: EventId, value: Option<Vec<u8>>) -> Put;
 }
 
+/// How many timers were armed, by what kind of owner they have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Armed {
+    pub(crate) workflows: u64,
+    pub(crate) carts: u64,
+}
+
 /// Names an instance or a cart: by the event that made it.
 pub(crate) type OwnerKey = (PartitionId, EventId);
 

@@ -10,16 +10,16 @@ use store::StateError;
 use store::state::{CellPut, Put, State};
 use types::tally::{CellKey, Counts, Measure};
 
+use crate::memory::Changed;
+
 /// Cells in memory beside those that state does not have: some 400 bytes each.
 const CELLS_KEPT: usize = 16_384;
-/// The position of a change that is not in the journal yet.
-const UNSETTLED: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Cell {
     counts: Counts,
-    /// The position that changed it last; 0 when it came from state and did not change.
-    changed_at: u64,
+    /// Where it changed last; `None` when it came from state and did not change.
+    changed: Option<Changed>,
 }
 
 /// The counts of a range of slots, newest first in memory, then in state.
@@ -68,13 +68,13 @@ impl Cells {
             cell
         } else {
             let counts = read(&key)?;
-            self.by_key.entry(key.clone()).or_insert(Cell { counts, changed_at: 0 })
+            self.by_key.entry(key.clone()).or_insert(Cell { counts, changed: None })
         };
         for (measure, by) in changes {
             cell.counts.add(measure, by);
         }
-        if cell.changed_at != UNSETTLED {
-            cell.changed_at = UNSETTLED;
+        if cell.changed != Some(Changed::Now) {
+            cell.changed = Some(Changed::Now);
             self.changed.push(key);
         }
         Ok(())
@@ -84,7 +84,7 @@ impl Cells {
     pub(crate) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
         for key in self.changed.drain(..) {
             if let Some(cell) = self.by_key.get_mut(&key) {
-                cell.changed_at = position;
+                cell.changed = Some(Changed::At(position));
                 let counts = Box::new(cell.counts);
                 puts.push(Put::Cell(CellPut { key, counts }));
             }
@@ -96,7 +96,11 @@ impl Cells {
         if self.by_key.len() < self.forget_from {
             return;
         }
-        self.by_key.retain(|_, cell| cell.changed_at > applied);
+        self.by_key.retain(|_, cell| match cell.changed {
+            Some(Changed::Now) => true,
+            Some(Changed::At(position)) => position > applied,
+            None => false,
+        });
         // What state does not have stays, however much it is; looking again at every turn would be for nothing.
         self.forget_from = (2 * self.by_key.len()).max(self.kept_max);
     }

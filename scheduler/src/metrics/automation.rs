@@ -7,6 +7,7 @@ use store::state::TimerClass;
 use types::event::CartVerdict;
 
 use super::VALID;
+use crate::fold::Armed;
 
 /// The metrics of timers, workflows and reminders.
 #[derive(Clone, Debug)]
@@ -143,8 +144,8 @@ impl Automation {
     }
 
     /// Counts timers that were armed, by class.
-    pub(crate) fn armed(&self, counts: [u64; 2]) {
-        for (class, count) in TimerClass::ALL.into_iter().zip(counts) {
+    pub(crate) fn armed(&self, Armed { workflows, carts }: Armed) {
+        for (class, count) in [(TimerClass::Workflow, workflows), (TimerClass::Cart, carts)] {
             if count > 0 {
                 self.armed.with_label_values(&[class.as_str()]).inc_by(count);
             }
