@@ -27,7 +27,7 @@ use types::workflow::{Enrol, WorkflowSpec, WorkflowState};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Json;
-use crate::catalogue::put_answer;
+use crate::catalogue::{put_answer, templates};
 use crate::extract::{PageParams, Params, Segments, ShopParam, existing, new_id, page};
 use crate::problem::{Fault, Kind, Problem};
 
@@ -143,9 +143,13 @@ pub(crate) fn faults(catalogue: &Catalogue, shop: ShopNumber, spec: &WorkflowSpe
 
 /// Refuses a change of the catalogue that a workflow which runs would not survive.
 pub(crate) async fn still_run(app: &App, shop: ShopNumber, change: &CatalogueChanged) -> Result<(), Problem> {
+    let bytes = match change {
+        CatalogueChanged::TemplatePut { spec, .. } => templates::bytes(spec),
+        _ => 0,
+    };
     let (change, now) = (change.clone(), app.now());
     let broken = app
-        .apart(move |app| broken_by(&app.catalogue(), shop, &change, now))
+        .in_turn(shop, bytes, move |app| broken_by(&app.catalogue(), shop, &change, now))
         .await?;
     if broken.is_empty() {
         return Ok(());
@@ -227,7 +231,11 @@ pub(crate) async fn put(
         .is_some_and(|before| before.state != WorkflowState::Draft)
     {
         let checked = spec.clone();
-        let found = app.apart(move |app| faults(&app.catalogue(), shop, &checked)).await?;
+        let found = app
+            .in_turn(shop, app.settings.body_bytes_max, move |app| {
+                faults(&app.catalogue(), shop, &checked)
+            })
+            .await?;
         if !found.is_empty() {
             return Err(Problem::invalid(found));
         }
@@ -253,10 +261,10 @@ async fn put_spec(app: &App, shop: ShopNumber, id: &Slug, spec: WorkflowSpec) ->
     .await
 }
 
-/// Shows a workflow. Filters are compiled for it, on a thread of its own.
+/// Shows a workflow. Filters are compiled for it, in a turn of the shop.
 async fn view(app: &App, shop: ShopNumber, id: &Slug) -> Result<WorkflowView, Problem> {
     let workflow = find(app, shop, id)?;
-    app.apart(move |app| WorkflowView::of(&app.catalogue(), &workflow))
+    app.in_turn(shop, 0, move |app| WorkflowView::of(&app.catalogue(), &workflow))
         .await
 }
 
@@ -312,7 +320,7 @@ pub(crate) async fn switch(
         WorkflowState::On => {
             let workflow = Arc::clone(&before);
             let found = app
-                .apart(move |app| faults(&app.catalogue(), shop, workflow.spec()))
+                .in_turn(shop, 0, move |app| faults(&app.catalogue(), shop, workflow.spec()))
                 .await?;
             if !found.is_empty() {
                 return Err(Problem::invalid(found));
