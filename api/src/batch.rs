@@ -24,14 +24,14 @@ const IN_FLIGHT_MAX: usize = 128;
 
 /// What became of one item.
 pub(crate) type Outcome = Result<Accepted, Problem>;
+/// An item's work, which runs beside that of others.
+pub(crate) type Job = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
 /// Reads and checks the items of one batch.
 pub(crate) trait Items {
     /// Reads and checks the item at `index`. Items come one after the other.
     fn job(&mut self, bytes: &[u8], index: usize) -> impl Future<Output = Result<Job, Problem>> + Send;
 }
-
-/// An item's work, which runs beside that of others.
-pub(crate) type Job = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// What a batch is answered.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
