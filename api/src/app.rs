@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::task::TaskTracker;
 use types::address::PersonKeyer;
 use types::catalogue::{Catalogue, ShopSpec};
+use types::id::ShopNumber;
 use types::port::{Health, Queues};
 use types::time::{Clock, Timestamp};
 use types::token::TokenKeys;
@@ -20,6 +21,7 @@ use crate::auth::Limits;
 use crate::metrics::Metrics;
 use crate::problem::{Kind, Problem};
 use crate::settings::Settings;
+use crate::turns::Turns;
 
 /// How long a GET waits for state to reach what was durable when it arrived.
 const FOLD_WAIT: Duration = Duration::from_secs(1);
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     pub(crate) bodies: Arc<Semaphore>,
     /// Statistics that may be added up at once.
     pub(crate) stats: Semaphore,
+    /// The threads for what shops make us compute.
+    pub(crate) turns: Turns,
     /// Streams of events that may be open at once.
     pub(crate) streams: Arc<Semaphore>,
     /// Told when an import was handed in.
@@ -113,15 +117,16 @@ impl App {
         let metrics = Metrics::register(&deps.registry).expect("the names are ours alone, and registered once");
         Self(Arc::new(Shared {
             keyer: deps.store.secrets().person_keyer(),
-            metrics: Arc::new(metrics),
             operator_hash: deps.store.secrets().operator_hash(),
             limits: Limits::new(&settings),
             bodies: Arc::new(Semaphore::new(crate::body::places(settings.bodies_bytes_max))),
             stats: Semaphore::new(STATS_AT_ONCE),
+            turns: Turns::new(metrics.turns.clone()),
             streams: Arc::new(Semaphore::new(settings.streams_max)),
             imports: tokio::sync::Notify::new(),
             tasks: TaskTracker::new(),
             description: crate::openapi::description(),
+            metrics: Arc::new(metrics),
             settings: Arc::new(settings),
             store: deps.store,
             tokens: deps.tokens,
@@ -152,7 +157,7 @@ impl App {
         }
     }
 
-    /// Works on a thread that may wait for the disk or take long.
+    /// Works on a thread that may wait for the disk. What a shop can make last long goes by [`App::in_turn`].
     pub(crate) async fn apart<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -160,6 +165,19 @@ impl App {
         let app = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&app)).await;
         done.map_err(|error| internal("working on a request", &error))
+    }
+
+    /// Computes what a shop asked for on one of the threads for that, when it is the shop's turn.
+    ///
+    /// `bytes` is what the work keeps in memory while it waits and no other bound counts.
+    pub(crate) async fn in_turn<T: Send + 'static>(
+        &self,
+        shop: ShopNumber,
+        bytes: usize,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        self.turns.run(shop, bytes, move || work(&app)).await
     }
 
     /// Reads state on a thread that may wait for the disk.

@@ -27,6 +27,12 @@ pub(crate) type Outcome = Result<Accepted, Problem>;
 /// An item's work, which runs beside that of others.
 pub(crate) type Job = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
+/// Reads and checks the items of one batch.
+pub(crate) trait Items {
+    /// Reads and checks the item at `index`. Items come one after the other.
+    fn job(&mut self, bytes: &[u8], index: usize) -> impl Future<Output = Result<Job, Problem>> + Send;
+}
+
 /// What a batch is answered.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct BatchAnswer {
@@ -57,12 +63,12 @@ pub(crate) fn is_array(bytes: &[u8]) -> bool {
     bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[')
 }
 
-/// Works on all items, so many at once, and answers with a result for each. `job` reads and checks one item.
+/// Works on all items, so many at once, and answers with a result for each.
 pub(crate) async fn run(
     app: &App,
     caller: &Caller,
     items: &[Box<RawValue>],
-    mut job: impl FnMut(&[u8], usize) -> Result<Job, Problem>,
+    mut reader: impl Items,
 ) -> Result<Response, Problem> {
     if items.is_empty() || items.len() > ITEMS_MAX {
         let fault = format!("has {} items; 1 to {ITEMS_MAX} are allowed", items.len());
@@ -78,7 +84,7 @@ pub(crate) async fn run(
         if running.len() == IN_FLIGHT_MAX {
             keep(running.join_next().await, &mut results);
         }
-        match job(item.get().as_bytes(), index) {
+        match reader.job(item.get().as_bytes(), index).await {
             Ok(job) => {
                 running.spawn(async move { (index, job.await) });
             }

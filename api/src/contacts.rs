@@ -268,24 +268,29 @@ async fn answer_page(
     let limit = page_size(params.limit)?;
     let cursor = params.cursor.as_deref().map(read_cursor).transpose()?;
     app.fold().await;
-    let page = app
-        .apart(move |app| {
-            let mut page = ContactList {
-                contacts: Vec::new(),
-                next: None,
-            };
-            let catalogue = app.catalogue();
-            let scanned = scan(app, shop, cursor, SCANNED_MAX.max(limit), |_, contact| {
-                if group.as_ref().is_none_or(|group| contact.groups().contains(group)) {
-                    page.contacts.push(ContactView::of(contact, shop, &catalogue));
-                }
-                page.contacts.len() < limit
-            })?;
-            page.next = scanned.map(|last| HEXLOWER.encode(last.as_bytes()));
-            Ok::<_, ScanError>(page)
-        })
-        .await?
-        .map_err(|error| internal("reading contacts", &error))?;
+    let in_group = group.is_some();
+    let read = move |app: &App| {
+        let mut page = ContactList {
+            contacts: Vec::new(),
+            next: None,
+        };
+        let catalogue = app.catalogue();
+        let scanned = scan(app, shop, cursor, SCANNED_MAX.max(limit), |_, contact| {
+            if group.as_ref().is_none_or(|group| contact.groups().contains(group)) {
+                page.contacts.push(ContactView::of(contact, shop, &catalogue));
+            }
+            page.contacts.len() < limit
+        })?;
+        page.next = scanned.map(|last| HEXLOWER.encode(last.as_bytes()));
+        Ok::<_, ScanError>(page)
+    };
+    // The members of a group may be few among many.
+    let page = if in_group {
+        app.in_turn(shop, 0, read).await?
+    } else {
+        app.apart(read).await?
+    };
+    let page = page.map_err(|error| internal("reading contacts", &error))?;
     Ok(private(axum::Json(page).into_response()))
 }
 

@@ -22,7 +22,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::batch::{self, BatchAnswer, Job};
+use crate::batch::{self, BatchAnswer, Items, Job};
 use crate::body::Raw;
 use crate::check::{Faults, is_ahead};
 use crate::extract::{Params, ShopParam};
@@ -131,9 +131,9 @@ pub(crate) async fn post(
     json::scan(&raw.bytes)?;
     if batch::is_array(&raw.bytes) {
         let items: Vec<Box<RawValue>> = json::read(&raw.bytes)?;
-        return batch::run(&app, &caller, &items, |bytes, index| reporter.job(bytes, Some(index))).await;
+        return batch::run(&app, &caller, &items, reporter).await;
     }
-    let accepted = reporter.job(&raw.bytes, None)?.await?;
+    let accepted = reporter.report(&raw.bytes, None)?.await?;
     let answer = AcceptedAnswer {
         id: accepted.id.to_string(),
     };
@@ -148,9 +148,15 @@ struct Reporter {
     key: IdempotencyKey,
 }
 
+impl Items for Reporter {
+    async fn job(&mut self, bytes: &[u8], index: usize) -> Result<Job, Problem> {
+        self.report(bytes, Some(index))
+    }
+}
+
 impl Reporter {
     /// Reads and checks one event.
-    fn job(&self, bytes: &[u8], item: Option<usize>) -> Result<Job, Problem> {
+    fn report(&self, bytes: &[u8], item: Option<usize>) -> Result<Job, Problem> {
         let request: EventRequest = json::read(bytes)?;
         let now = self.app.now();
         let properties = check(&request, now)?;

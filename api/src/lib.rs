@@ -41,6 +41,7 @@ mod stats;
 mod story;
 mod stream;
 mod suppressions;
+mod turns;
 mod verdicts;
 mod workflows;
 

@@ -36,6 +36,9 @@ pub(crate) struct Metrics {
     refused: Vec<(Kind, IntCounter)>,
     /// Streams of events that are open. At `api.streams_max` further ones are answered 503.
     streams: IntGauge,
+    /// Checks of templates and filters that wait for their shop's turn (see `turns.rs`). Some at once come and go; hundreds that stay
+    /// are a shop whose templates are dear, and make its own requests wait.
+    pub(crate) turns: IntGauge,
     connections: IntGaugeVec,
     connections_ended: IntCounterVec,
     accept_errors: IntCounterVec,
@@ -107,6 +110,8 @@ impl Metrics {
         registry.register(Box::new(in_flight.clone()))?;
         let streams = IntGauge::new("api_streams", "Open streams of events")?;
         registry.register(Box::new(streams.clone()))?;
+        let turns = IntGauge::new("api_turns_waiting", "Work of shops that waits for its turn")?;
+        registry.register(Box::new(turns.clone()))?;
         let connections = IntGaugeVec::new(Opts::new("api_connections", "Open connections"), &["listener"])?;
         registry.register(Box::new(connections.clone()))?;
         let refused = counters("api_refused_total", "Refusals by problem type", &["reason"])?;
@@ -121,6 +126,7 @@ impl Metrics {
                 .map(|kind| (kind, refused.with_label_values(&[kind.code()])))
                 .collect(),
             streams,
+            turns,
             connections,
             connections_ended: counters(
                 "api_connections_timed_out_total",

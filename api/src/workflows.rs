@@ -27,7 +27,7 @@ use types::workflow::{Enrol, WorkflowSpec, WorkflowState};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::body::Json;
-use crate::catalogue::put_answer;
+use crate::catalogue::{put_answer, templates};
 use crate::extract::{PageParams, Params, Segments, ShopParam, existing, new_id, page};
 use crate::problem::{Fault, Kind, Problem};
 
@@ -117,7 +117,7 @@ pub(crate) struct CopyRequest {
 }
 
 impl WorkflowView {
-    fn of(catalogue: &Catalogue, workflow: &Workflow) -> Self {
+    fn of(workflow: &Workflow, faults: Vec<Fault>) -> Self {
         Self {
             id: workflow.id.to_string(),
             number: workflow.number.0,
@@ -125,7 +125,7 @@ impl WorkflowView {
             version: workflow.version,
             changed_at: workflow.changed_at.to_string(),
             activated_at: workflow.activated_at.map(|at| at.to_string()),
-            faults: faults(catalogue, workflow.shop, workflow.spec()),
+            faults,
             spec: (**workflow.spec()).clone(),
         }
     }
@@ -143,9 +143,13 @@ pub(crate) fn faults(catalogue: &Catalogue, shop: ShopNumber, spec: &WorkflowSpe
 
 /// Refuses a change of the catalogue that a workflow which runs would not survive.
 pub(crate) async fn still_run(app: &App, shop: ShopNumber, change: &CatalogueChanged) -> Result<(), Problem> {
+    let bytes = match change {
+        CatalogueChanged::TemplatePut { spec, .. } => templates::bytes(spec),
+        _ => 0,
+    };
     let (change, now) = (change.clone(), app.now());
     let broken = app
-        .apart(move |app| broken_by(&app.catalogue(), shop, &change, now))
+        .in_turn(shop, bytes, move |app| broken_by(&app.catalogue(), shop, &change, now))
         .await?;
     if broken.is_empty() {
         return Ok(());
@@ -222,21 +226,18 @@ pub(crate) async fn put(
         let detail = format!("the shop has {WORKFLOWS_MAX} workflows; delete some first");
         return Err(Problem::new(Kind::Conflict, detail));
     }
-    if before
-        .as_ref()
-        .is_some_and(|before| before.state != WorkflowState::Draft)
-    {
-        let checked = spec.clone();
-        let found = app.apart(move |app| faults(&app.catalogue(), shop, &checked)).await?;
-        if !found.is_empty() {
-            return Err(Problem::invalid(found));
-        }
+    let checked = Arc::new(spec.clone());
+    let found = found(&app, shop, checked, app.settings.body_bytes_max).await?;
+    let runs = |before: &Arc<Workflow>| before.state != WorkflowState::Draft;
+    if before.as_ref().is_some_and(runs) && !found.is_empty() {
+        return Err(Problem::invalid(found));
     }
     let new = before.is_none();
     if before.is_none_or(|before| **before.spec() != spec) {
         put_spec(&app, shop, &id, spec).await?;
     }
-    view(&app, shop, &id).await.map(|view| put_answer(new, &view))
+    let workflow = find(&app, shop, &id)?;
+    Ok(put_answer(new, &WorkflowView::of(&workflow, found)))
 }
 
 async fn put_spec(app: &App, shop: ShopNumber, id: &Slug, spec: WorkflowSpec) -> Result<(), Problem> {
@@ -253,10 +254,11 @@ async fn put_spec(app: &App, shop: ShopNumber, id: &Slug, spec: WorkflowSpec) ->
     .await
 }
 
-/// Shows a workflow. Filters are compiled for it, on a thread of its own.
-async fn view(app: &App, shop: ShopNumber, id: &Slug) -> Result<WorkflowView, Problem> {
-    let workflow = find(app, shop, id)?;
-    app.apart(move |app| WorkflowView::of(&app.catalogue(), &workflow))
+/// Finds the faults of a definition. Filters are compiled for it, in a turn of the shop. `bytes` is what nobody else keeps of it.
+///
+/// Who changes something asks before: a turn may be refused, and a change that was made is not to be answered so.
+async fn found(app: &App, shop: ShopNumber, spec: Arc<WorkflowSpec>, bytes: usize) -> Result<Vec<Fault>, Problem> {
+    app.in_turn(shop, bytes, move |app| faults(&app.catalogue(), shop, &spec))
         .await
 }
 
@@ -275,8 +277,9 @@ pub(crate) async fn get(
     Segments(id): Segments<String>,
 ) -> Result<Response, Problem> {
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Read)?.number;
-    let view = view(&app, shop, &existing(&id, "workflow")?).await?;
-    Ok(axum::Json(view).into_response())
+    let workflow = find(&app, shop, &existing(&id, "workflow")?)?;
+    let found = found(&app, shop, Arc::clone(workflow.spec()), 0).await?;
+    Ok(axum::Json(WorkflowView::of(&workflow, found)).into_response())
 }
 
 /// Switch a workflow on or off
@@ -308,16 +311,11 @@ pub(crate) async fn switch(
             let fault = Fault::new("/state", "is off for a draft; it never ran");
             return Err(Problem::invalid(vec![fault]));
         }
-        WorkflowState::Off => {}
-        WorkflowState::On => {
-            let workflow = Arc::clone(&before);
-            let found = app
-                .apart(move |app| faults(&app.catalogue(), shop, workflow.spec()))
-                .await?;
-            if !found.is_empty() {
-                return Err(Problem::invalid(found));
-            }
-        }
+        WorkflowState::Off | WorkflowState::On => {}
+    }
+    let found = found(&app, shop, Arc::clone(before.spec()), 0).await?;
+    if state == WorkflowState::On && !found.is_empty() {
+        return Err(Problem::invalid(found));
     }
     if before.state != state {
         let change = CatalogueChanged::WorkflowSwitched {
@@ -333,8 +331,8 @@ pub(crate) async fn switch(
         })
         .await?;
     }
-    let view = view(&app, shop, &id).await?;
-    Ok(axum::Json(view).into_response())
+    let workflow = find(&app, shop, &id)?;
+    Ok(axum::Json(WorkflowView::of(&workflow, found)).into_response())
 }
 
 /// Copy a workflow
@@ -368,9 +366,10 @@ pub(crate) async fn copy(
         let detail = format!("the shop has {WORKFLOWS_MAX} workflows; delete some first");
         return Err(Problem::new(Kind::Conflict, detail));
     }
+    let found = found(&app, shop, Arc::clone(workflow.spec()), 0).await?;
     put_spec(&app, shop, &request.id, (**workflow.spec()).clone()).await?;
-    let view = view(&app, shop, &request.id).await?;
-    Ok(put_answer(true, &view))
+    let copy = find(&app, shop, &request.id)?;
+    Ok(put_answer(true, &WorkflowView::of(&copy, found)))
 }
 
 /// Delete a workflow

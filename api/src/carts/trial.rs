@@ -63,7 +63,7 @@ pub(crate) async fn post(
     };
     app.fold().await;
     let language = request.language;
-    let found = app.apart(move |app| newest(app, shop, language)).await??;
+    let found = app.in_turn(shop, 0, move |app| newest(app, shop, language)).await??;
     let Some((partition, cart)) = found else {
         let fault = Fault::new("/language", "is that of no abandoned cart");
         return Err(Problem::new(Kind::Conflict, "there is no abandoned cart in this language").with(fault));

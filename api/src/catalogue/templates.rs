@@ -5,10 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use hyper::StatusCode;
+use policy::template::TemplateFault;
 use serde::Serialize;
-use types::catalogue::{Scope, Shop, Template, TemplateSpec};
+use types::catalogue::{Scope, Shop, Template, TemplateSource, TemplateSpec};
 use types::event::CatalogueChanged;
 use types::id::ShopNumber;
+use types::locale::Language;
 use types::text::Slug;
 
 use super::put_answer;
@@ -83,7 +85,7 @@ pub(crate) async fn put(
     let shop = owner.number;
     let id = new_id(id)?;
     check::template(&spec)?;
-    let spec = rendered(&app, spec).await?;
+    let spec = rendered(&app, shop, spec).await?;
     let before = app.catalogue().template(shop, &id).cloned();
     let new = before.is_none();
     let changes_kind = before.as_ref().is_some_and(|before| before.spec.kind != spec.kind);
@@ -106,29 +108,41 @@ pub(crate) async fn put(
     Ok(put_answer(new, &TemplateView::of(&template)))
 }
 
-/// Renders every source with sample data, on a thread of its own: 128 KiB of template take a while.
-async fn rendered(app: &App, spec: TemplateSpec) -> Result<TemplateSpec, Problem> {
-    let checked = move |_: &App| {
-        let mut faults = check::Faults::default();
-        for (language, source) in &spec.sources {
-            if let Err(fault) = policy::template::check(spec.kind, source) {
-                let field = format!("/sources/{}/{}", language.code(), fault.part.as_str());
-                let place = match (fault.line, fault.column) {
-                    (Some(line), Some(column)) => format!("line {line} column {column}: "),
-                    (Some(line), None) => format!("line {line}: "),
-                    (None, _) => String::new(),
-                };
-                let text = fault
-                    .source_line
-                    .as_ref()
-                    .map(|text| format!(": `{text}`"))
-                    .unwrap_or_default();
-                faults.push(Fault::new(field, format!("{place}{}{text}", fault.message)));
-            }
+/// Renders every source with sample data: 128 KiB of template take a while. Each language takes a turn of its own.
+async fn rendered(app: &App, shop: ShopNumber, spec: TemplateSpec) -> Result<TemplateSpec, Problem> {
+    let (spec, mut faults) = (Arc::new(spec), check::Faults::default());
+    let bytes = bytes(&spec);
+    for language in spec.sources.keys().copied() {
+        let checked = Arc::clone(&spec);
+        let found = move |_: &App| {
+            let source = checked.sources.get(&language)?;
+            let fault = policy::template::check(checked.kind, source).err()?;
+            Some(told(language, &fault))
+        };
+        if let Some(fault) = app.in_turn(shop, bytes, found).await? {
+            faults.push(fault);
         }
-        faults.into_result().map(|()| spec)
+    }
+    faults.into_result()?;
+    Ok(Arc::unwrap_or_clone(spec))
+}
+
+/// Returns what a template's sources take in memory.
+pub(crate) fn bytes(spec: &TemplateSpec) -> usize {
+    let source = |source: &TemplateSource| source.subject.len() + source.html.len() + source.text.len();
+    spec.sources.values().map(source).sum()
+}
+
+fn told(language: Language, fault: &TemplateFault) -> Fault {
+    let field = format!("/sources/{}/{}", language.code(), fault.part.as_str());
+    let place = match (fault.line, fault.column) {
+        (Some(line), Some(column)) => format!("line {line} column {column}: "),
+        (Some(line), None) => format!("line {line}: "),
+        (None, _) => String::new(),
     };
-    app.apart(checked).await?
+    let text = fault.source_line.as_ref();
+    let text = text.map(|text| format!(": `{text}`")).unwrap_or_default();
+    Fault::new(field, format!("{place}{}{text}", fault.message))
 }
 
 fn find(app: &App, shop: ShopNumber, id: &Slug) -> Result<Arc<Template>, Problem> {

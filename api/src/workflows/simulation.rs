@@ -25,7 +25,7 @@ use crate::app::{App, internal};
 use crate::auth::Caller;
 use crate::contacts::{ContactParams, scan};
 use crate::extract::{Params, Segments};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 
 /// How many contacts are looked at for one answer: a second of a thread, about.
 const SCANNED_MAX: usize = 50_000;
@@ -66,13 +66,10 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let workflow = asked(&app, &caller, params.shop.as_deref(), &id)?;
     let (cursor, max) = params.place(SCANNED_MAX)?;
-    let _turn = app
-        .stats
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(Kind::Closed, "the service is shutting down"))?;
     app.fold().await;
-    let simulation = app.apart(move |app| simulate(app, &workflow, cursor, max)).await??;
+    let simulation = app
+        .in_turn(workflow.shop, 0, move |app| simulate(app, &workflow, cursor, max))
+        .await??;
     Ok(axum::Json(simulation).into_response())
 }
 
