@@ -1,6 +1,7 @@
 //! One runner: takes what waits in its inbox, a turn at a time, fires timers when they are due, and looks at mails about once a second.
 
 mod carts;
+mod compiled;
 mod decisions;
 mod hands;
 mod reactions;
