@@ -10,12 +10,14 @@ mod names;
 mod node;
 mod parse;
 mod schema;
+mod steps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use facts::{Activity, Cause, Consents, Facts, Orders};
 pub use schema::{Schema, Scope};
+pub use steps::{STEPS_MAX, Steps};
 
 /// The longest source, in characters.
 pub const SOURCE_CHARS_MAX: usize = 2_000;
@@ -31,6 +33,7 @@ pub struct Filter(Arc<Compiled>);
 struct Compiled {
     source: Box<str>,
     root: node::Node,
+    parts: usize,
 }
 
 /// One thing that is wrong with a filter's source.
@@ -42,7 +45,7 @@ pub struct FilterFault {
     pub fault: String,
 }
 
-/// Why a filter cannot be answered: it was compiled for other facts than these. Missing values are no reason.
+/// Why a filter cannot be answered: it was compiled for other facts than these, or would cost too much. Missing values are no reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// A field holds a value of another type than it had when the filter was compiled.
@@ -56,6 +59,9 @@ pub enum FilterError {
     /// The filter reads `order` or `event`, and none was given.
     #[error("there is no {0} to look at")]
     NoCause(&'static str),
+    /// It would cost more steps than were left of the budget.
+    #[error("the filters that one event asks cost more than {0} steps")]
+    Spent(u64),
 }
 
 impl Filter {
@@ -73,6 +79,7 @@ impl Filter {
         match compiled {
             Ok(root) => Ok(Self(Arc::new(Compiled {
                 source: source.into(),
+                parts: root.parts(),
                 root,
             }))),
             Err(mut faults) => {
@@ -86,7 +93,17 @@ impl Filter {
 
     /// Tells whether the contact satisfies the filter.
     pub fn matches(&self, facts: &Facts<'_>) -> Result<bool, FilterError> {
-        evaluate::holds(&self.0.root, facts)
+        self.matches_within(facts, &Steps::of(u64::MAX))
+    }
+
+    /// Tells whether the contact satisfies the filter, if the answer costs no more than is left of `steps`.
+    pub fn matches_within(&self, facts: &Facts<'_>, steps: &Steps) -> Result<bool, FilterError> {
+        evaluate::holds(&self.0.root, facts, steps)
+    }
+
+    /// Returns how many names, values and operations it is made of.
+    pub fn parts(&self) -> usize {
+        self.0.parts
     }
 
     /// Returns the source as it was written.

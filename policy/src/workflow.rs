@@ -53,5 +53,6 @@ pub use hands::{Hands, Send, Sent, Told, Webhook};
 pub use instance::{Instance, SENDS_KEPT, StepSent};
 pub use resume::{failed, resume};
 pub use rezone::rezone;
+pub use start::listens;
 pub use trace::{Count, counts};
 pub use world::{Broke, CartTurn, Engagement, Happened, Input, MailHit, Mails, Trigger, What, World, Zones};

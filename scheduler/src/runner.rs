@@ -1,12 +1,14 @@
 //! One runner: takes what waits in its inbox, a turn at a time, fires timers when they are due, and looks at mails about once a second.
 
 mod carts;
+mod compiled;
 mod decisions;
 mod hands;
 mod reactions;
 mod sending;
 mod sweeps;
 mod timers;
+mod turns;
 mod verdicts;
 mod workflows;
 
@@ -148,20 +150,15 @@ impl Runner {
                     let _ = answer.send(self.tick_through());
                 }
                 // Cancel-safe: nothing is taken unless the count is returned.
-                count = inbox.recv_many(&mut waiting, TURN_MAX) => {
+                count = inbox.recv_many(&mut waiting, TURN_MAX), if waiting.is_empty() => {
                     if count == 0 {
                         return;
                     }
                     inbox.try_recv_tracked(&mut waiting, TRACKED_MAX);
-                    self.turn(&mut waiting);
-                    // One turn each: neither keeps the other waiting.
-                    if self.fold.timers.wants(self.deps.clock.now()) {
-                        self.read_timers();
-                    }
-                    if self.may_work_aside() {
-                        self.fire();
-                    }
+                    self.turn_and_timers(&mut waiting);
                 }
+                // What a dear turn has left, in its order and before what comes after it.
+                () = tokio::task::yield_now(), if !waiting.is_empty() => self.turn_and_timers(&mut waiting),
                 // Yielded, so that what came meanwhile is seen first.
                 () = tokio::task::yield_now(), if busy => self.work_aside(),
                 () = tokio::time::sleep(rest), if !busy => {}
@@ -208,7 +205,7 @@ impl Runner {
             self.is_sweeping = self.sweep();
         }
         if self.tick().more {
-            if inbox.try_recv_many(waiting, TURN_MAX) > 0 {
+            if !waiting.is_empty() || inbox.try_recv_many(waiting, TURN_MAX) > 0 {
                 self.turn(waiting);
             }
             ticks.reset_immediately();
@@ -273,31 +270,6 @@ impl Runner {
             let recorded = self.record(&mut work, partition, &event);
             if let Err(error) = recorded {
                 tracing::error!(%error, "state cannot be read: an unfinished attempt could not be settled");
-            }
-        }
-        self.append(work);
-    }
-
-    fn turn(&mut self, waiting: &mut Vec<Submission>) {
-        let _timer = self.metrics.turn_seconds.start_timer();
-        self.metrics
-            .turn_submissions
-            .observe(f64::from(u32::try_from(waiting.len()).unwrap_or(u32::MAX)));
-        let mut work = Work::default();
-        for submission in waiting.drain(..) {
-            let Submission {
-                partition,
-                event,
-                admission,
-                receipt,
-            } = submission;
-            match self.take(&mut work, partition, &event, admission) {
-                Ok(id) => work.waiters.extend(receipt.map(|receipt| (receipt, id))),
-                Err(fault) => {
-                    let error = self.explain(fault);
-                    // Whoever no longer waits for the answer loses nothing by it.
-                    let _ = receipt.map(|receipt| receipt.send(Err(error)));
-                }
             }
         }
         self.append(work);

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::HEXLOWER;
 use policy::PersonState;
 use policy::contact::ContactState;
-use policy::filter::Schema;
+use policy::filter::{Schema, Steps};
 use policy::workflow::{Compiled, Engagement, Hands, Mails, Send, Sent, Trigger, Webhook, World, Zones, enter};
 use serde::Serialize;
 use types::catalogue::{Catalogue, Workflow};
@@ -148,6 +148,7 @@ impl Trial {
             contact,
             zones: &self.zones,
             mails: &NoMails,
+            steps: &Steps::default(),
         };
         let trigger = Trigger::Activation { version: self.version };
         let records = enter(&self.compiled, &world, &trigger, &mut NoHands)?;

@@ -33,13 +33,13 @@ impl Checked {
 pub(super) struct Checker<'a> {
     pub(super) schema: &'a Schema,
     scope: Scope,
-    parsed: &'a Parsed<'a>,
+    parsed: &'a Parsed,
     faults: Vec<FilterFault>,
     depth: usize,
 }
 
 /// Checks a parsed source; `Err` has its faults.
-pub(super) fn check(parsed: &Parsed<'_>, schema: &Schema, scope: Scope) -> Result<Node, Vec<FilterFault>> {
+pub(super) fn check(parsed: &Parsed, schema: &Schema, scope: Scope) -> Result<Node, Vec<FilterFault>> {
     let mut checker = Checker {
         schema,
         scope,

@@ -10,10 +10,10 @@ use types::order::Item;
 use types::text::Slug;
 use types::time::Timestamp;
 
-use super::FilterError;
 use super::facts::{Cause, Facts};
 use super::literal::{self, midnight};
 use super::node::{Arithmetic, Comparison, Constant, Node, Search, Variable};
+use super::{FilterError, Steps};
 
 const DAY_MILLIS: i64 = 86_400_000;
 
@@ -35,6 +35,16 @@ impl Value<'_> {
     /// Whether it is a condition that holds.
     fn holds(self) -> bool {
         matches!(self, Self::Bool(true))
+    }
+
+    /// How many bytes or elements an operation reads that reads all of it.
+    fn size(self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Groups(groups) => groups.len(),
+            Self::Skus(items) => items.len(),
+            Self::Missing | Self::Bool(_) | Self::Int(_) | Self::Double(_) | Self::Time(_) | Self::Span(_) => 0,
+        }
     }
 
     fn count(count: usize) -> Self {
@@ -68,21 +78,19 @@ impl Value<'_> {
 }
 
 /// Tells whether the facts satisfy the expression.
-pub(super) fn holds(node: &Node, facts: &Facts<'_>) -> Result<bool, FilterError> {
-    evaluate(node, facts).map(Value::holds)
+pub(super) fn holds(node: &Node, facts: &Facts<'_>, steps: &Steps) -> Result<bool, FilterError> {
+    evaluate(node, facts, steps).map(Value::holds)
 }
 
-fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, FilterError> {
-    let value = |node: &'v Node| evaluate(node, facts);
+fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>, steps: &Steps) -> Result<Value<'v>, FilterError> {
+    steps.take(1)?;
+    let value = |node: &'v Node| evaluate(node, facts, steps);
+    let compared = |operator, left: Value<'v>, right: Value<'v>| {
+        steps.take(left.size().min(right.size()))?;
+        Ok(compare(operator, left, right))
+    };
     Ok(match node {
-        Node::Constant(constant) => match constant {
-            Constant::Bool(value) => Value::Bool(*value),
-            Constant::Int(value) => Value::Int(*value),
-            Constant::Double(value) => Value::Double(*value),
-            Constant::Text(text) => Value::Text(text),
-            Constant::Time(time) => Value::Time(*time),
-            Constant::Span(span) => Value::Span(*span),
-        },
+        Node::Constant(constant) => spelt(constant),
         Node::Variable(variable) => read(variable, facts)?,
         Node::Has(variable) => Value::Bool(!matches!(read(variable, facts)?, Value::Missing)),
         Node::Not(operand) => Value::Bool(!value(operand)?.holds()),
@@ -100,17 +108,21 @@ fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, Filte
         }
         Node::Compare(operator, both) => {
             let [left, right] = &**both;
-            Value::Bool(compare(*operator, value(left)?, value(right)?))
+            Value::Bool(compared(*operator, value(left)?, value(right)?)?)
         }
         Node::InGroup(group) => Value::Bool(facts.groups.contains(group)),
         Node::AmongTexts(one, texts) => Value::Bool(match value(one)? {
-            Value::Text(text) => texts.binary_search_by(|other| (**other).cmp(text)).is_ok(),
+            Value::Text(text) => {
+                // Whichever half is looked at, no more of it is read than the text is long.
+                steps.take(text.len())?;
+                texts.binary_search_by(|other| (**other).cmp(text)).is_ok()
+            }
             _ => false,
         }),
         Node::Among(one, others) => {
             let one = value(one)?;
             for other in others {
-                if compare(Comparison::Equal, one, value(other)?) {
+                if compared(Comparison::Equal, one, value(other)?)? {
                     return Ok(Value::Bool(true));
                 }
             }
@@ -118,7 +130,9 @@ fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, Filte
         }
         Node::InTexts(both) => {
             let [one, many] = &**both;
-            Value::Bool(match (value(one)?, value(many)?) {
+            let (one, many) = (value(one)?, value(many)?);
+            steps.take(many.size())?;
+            Value::Bool(match (one, many) {
                 (Value::Text(text), Value::Groups(groups)) => groups.iter().any(|group| group.as_str() == text),
                 (Value::Text(text), Value::Skus(items)) => items.iter().any(|item| &*item.sku == text),
                 _ => false,
@@ -126,17 +140,13 @@ fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, Filte
         }
         Node::Search(rule, both) => {
             let [text, part] = &**both;
-            Value::Bool(match (value(text)?, value(part)?) {
-                (Value::Text(text), Value::Text(part)) => match rule {
-                    Search::StartsWith => text.starts_with(part),
-                    Search::EndsWith => text.ends_with(part),
-                    Search::Contains => text.contains(part),
-                },
-                _ => false,
-            })
+            Value::Bool(found(*rule, value(text)?, value(part)?, steps)?)
         }
         Node::Size(of) => match value(of)? {
-            Value::Text(text) => Value::count(text.chars().count()),
+            Value::Text(text) => {
+                steps.take(text.len())?;
+                Value::count(text.chars().count())
+            }
             Value::Groups(groups) => Value::count(groups.len()),
             Value::Skus(items) => Value::count(items.len()),
             _ => Value::Missing,
@@ -152,7 +162,10 @@ fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, Filte
             compute(*operator, value(left)?, value(right)?)
         }
         Node::TimeOf(text) => match value(text)? {
-            Value::Text(text) => Value::time(literal::time(text)),
+            Value::Text(text) => {
+                steps.take(text.len())?;
+                Value::time(literal::time(text))
+            }
             // A property that came as a date is one already.
             Value::Time(time) => Value::Time(time),
             _ => Value::Missing,
@@ -165,6 +178,32 @@ fn evaluate<'v>(node: &'v Node, facts: &'v Facts<'_>) -> Result<Value<'v>, Filte
             ),
             _ => Value::Missing,
         },
+    })
+}
+
+fn spelt(constant: &Constant) -> Value<'_> {
+    match constant {
+        Constant::Bool(value) => Value::Bool(*value),
+        Constant::Int(value) => Value::Int(*value),
+        Constant::Double(value) => Value::Double(*value),
+        Constant::Text(text) => Value::Text(text),
+        Constant::Time(time) => Value::Time(*time),
+        Constant::Span(span) => Value::Span(*span),
+    }
+}
+
+fn found(rule: Search, text: Value<'_>, part: Value<'_>, steps: &Steps) -> Result<bool, FilterError> {
+    let (Value::Text(text), Value::Text(part)) = (text, part) else {
+        return Ok(false);
+    };
+    steps.take(match rule {
+        Search::StartsWith | Search::EndsWith => text.len().min(part.len()),
+        Search::Contains => text.len().saturating_add(part.len()),
+    })?;
+    Ok(match rule {
+        Search::StartsWith => text.starts_with(part),
+        Search::EndsWith => text.ends_with(part),
+        Search::Contains => text.contains(part),
     })
 }
 

@@ -144,3 +144,24 @@ pub(super) enum Node {
     TimeOf(Box<Node>),
     DaysSince(Box<Node>),
 }
+
+impl Node {
+    /// Returns how many names, values and operations it is made of: what it costs to compile, and at most to answer.
+    pub(super) fn parts(&self) -> usize {
+        let both = |both: &[Self]| both.iter().map(Self::parts).sum::<usize>();
+        let below = match self {
+            Self::Constant(_) | Self::Variable(_) | Self::Has(_) | Self::InGroup(_) => 0,
+            Self::Not(of) | Self::Size(of) | Self::Negate(of) | Self::TimeOf(of) | Self::DaysSince(of) => of.parts(),
+            Self::And(of)
+            | Self::Or(of)
+            | Self::Compare(_, of)
+            | Self::InTexts(of)
+            | Self::Search(_, of)
+            | Self::Arithmetic(_, of) => both(&**of),
+            Self::Choice(of) => both(&**of),
+            Self::AmongTexts(of, texts) => of.parts().saturating_add(texts.len()),
+            Self::Among(of, others) => of.parts().saturating_add(both(others)),
+        };
+        below.saturating_add(1)
+    }
+}

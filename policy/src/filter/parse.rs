@@ -13,24 +13,25 @@ const NESTING_MAX: u16 = 24;
 const RECOVERIES_MAX: u32 = 8;
 
 /// A syntax tree, and where its parts are in the source.
-pub(super) struct Parsed<'s> {
-    source: &'s str,
+pub(super) struct Parsed {
+    /// Where each character begins, in bytes.
+    starts: Vec<usize>,
     pub(super) root: IdedExpr,
     places: SourceInfo,
 }
 
-impl Parsed<'_> {
+impl Parsed {
     /// Returns where a part begins, in characters.
     pub(super) fn place(&self, id: u64) -> Option<usize> {
         let (start, _) = self.places.offset_for(id)?;
         // The parser counts bytes.
         let start = usize::try_from(start).ok()?;
-        Some(self.source.char_indices().take_while(|(at, _)| *at < start).count())
+        Some(self.starts.partition_point(|at| *at < start))
     }
 }
 
 /// Parses a source.
-pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<FilterFault>> {
+pub(super) fn parse(source: &str) -> Result<Parsed, Vec<FilterFault>> {
     if source.chars().count() > SOURCE_CHARS_MAX {
         return Err(vec![FilterFault {
             offset: None,
@@ -48,7 +49,11 @@ pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<FilterFault>> {
         .error_recovery_limit(RECOVERIES_MAX)
         .enable_ident_escape_syntax(true);
     match parser.parse_with_source_info(source) {
-        Ok((root, places)) => Ok(Parsed { source, root, places }),
+        Ok((root, places)) => Ok(Parsed {
+            starts: source.char_indices().map(|(at, _)| at).collect(),
+            root,
+            places,
+        }),
         Err(errors) => Err(errors.errors.iter().map(|error| fault(error, source)).collect()),
     }
 }

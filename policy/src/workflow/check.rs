@@ -10,7 +10,7 @@ use types::id::ShopNumber;
 use types::text::Slug;
 use types::workflow::{After, Entry, GroupChange, Start, Step, WorkflowSpec, Yearly};
 
-use super::compiled::END;
+use super::compiled::{END, PARTS_MAX};
 use crate::filter::{Filter, Schema, Scope};
 
 /// How many steps a workflow may have.
@@ -70,6 +70,7 @@ pub fn check(spec: &WorkflowSpec, vocabulary: &Vocabulary, completeness: Complet
         spec,
         vocabulary,
         faults: Vec::new(),
+        parts: 0,
     };
     check.start();
     check.steps(completeness);
@@ -84,6 +85,8 @@ struct Check<'a> {
     spec: &'a WorkflowSpec,
     vocabulary: &'a Vocabulary,
     faults: Vec<Fault>,
+    /// Of the filters so far, together.
+    parts: usize,
 }
 
 impl Check<'_> {
@@ -95,10 +98,27 @@ impl Check<'_> {
     }
 
     fn filter(&mut self, path: &str, source: &str, scope: Scope) {
-        for fault in Filter::compile(source, &self.vocabulary.schema, scope)
-            .err()
-            .unwrap_or_default()
-        {
+        // What comes after the filter that passes the bound is not even read.
+        if self.parts > PARTS_MAX {
+            return;
+        }
+        let faults = match Filter::compile(source, &self.vocabulary.schema, scope) {
+            Ok(filter) => {
+                self.parts = self.parts.saturating_add(filter.parts());
+                if self.parts > PARTS_MAX {
+                    self.fault(
+                        path,
+                        format!(
+                            "with this filter all have {} parts (names, values and operations) together, at most {PARTS_MAX} are taken",
+                            self.parts
+                        ),
+                    );
+                }
+                return;
+            }
+            Err(faults) => faults,
+        };
+        for fault in faults {
             let fault = match fault.offset {
                 Some(offset) => format!("at character {offset}: {}", fault.fault),
                 None => fault.fault,

@@ -36,6 +36,7 @@ pub fn enter(
     let Some(coming) = coming(workflow, world, trigger)? else {
         return Ok(Vec::new());
     };
+    workflow.can_be_asked()?;
     // One that waits for its time already is moved by what happens, not doubled.
     if enrolment.is_some_and(|own| own.armed(coming.key.as_ref()).is_some()) {
         return Ok(Vec::new());

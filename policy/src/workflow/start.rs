@@ -45,6 +45,31 @@ impl Coming {
     }
 }
 
+/// Tells whether a trigger could bring anybody to a start, by its kind and name. Where it could not, nothing more need be asked.
+pub fn listens(start: &Start, trigger: &Trigger<'_>) -> bool {
+    let Trigger::Happened(happened) = trigger else {
+        return match start {
+            Start::Subscription { .. } | Start::Date { .. } | Start::Condition { .. } | Start::Group { .. } => true,
+            // What happened before is no start.
+            Start::Order { .. } | Start::Event { .. } | Start::Activity { .. } | Start::CartAbandoned { .. } => false,
+        };
+    };
+    match (start, happened.what) {
+        (Start::Order { .. }, What::Event(Event::OrderAccepted(accepted))) => {
+            accepted.order.status == OrderStatus::Confirmed
+        }
+        (Start::Event { name, .. }, What::Event(Event::EventReported(reported))) => reported.name == *name,
+        // These are about the contact, and whatever happens may have changed it.
+        (Start::Subscription { .. } | Start::Date { .. } | Start::Condition { .. } | Start::Group { .. }, _)
+        | (Start::Activity { .. }, What::Hits(_))
+        | (Start::CartAbandoned { .. }, What::Cart { .. }) => true,
+        (
+            Start::Order { .. } | Start::Event { .. } | Start::Activity { .. } | Start::CartAbandoned { .. },
+            What::Event(_) | What::Hits(_) | What::Cart { .. },
+        ) => false,
+    }
+}
+
 /// Tells whether a trigger brings the contact to the start, and when it is to enter.
 pub(super) fn coming(workflow: &Compiled, world: &World<'_>, trigger: &Trigger<'_>) -> Result<Option<Coming>, Broke> {
     let zone = world.zones.resolved(workflow.zone_of(world.contact));

@@ -12,6 +12,7 @@ use types::time::Timestamp;
 
 use crate::calendar::ResolvedZone;
 use crate::contact::ContactState;
+use crate::filter::Steps;
 use crate::hits::MailState;
 use crate::person::PersonState;
 
@@ -32,6 +33,8 @@ pub struct World<'a> {
     pub zones: &'a Zones,
     /// What became of the mails that instances sent.
     pub mails: &'a dyn Mails,
+    /// What filters may still cost: of what happened, all of it that its shop's workflows ask.
+    pub steps: &'a Steps,
 }
 
 /// What became of mails.

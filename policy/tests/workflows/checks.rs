@@ -243,6 +243,36 @@ fn limits_are_told_with_what_was_given_and_what_is_taken() {
 }
 
 #[test]
+fn all_filters_of_a_workflow_together_are_bounded_wherever_they_stand() {
+    // Ten comparisons: 39 names, values and operations.
+    let filter = ["orders.count > 1"; 10].join(" || ");
+    let branch = |n: usize| json!({ "do": "branch", "id": format!("b{n}"), "if": filter, "else": "end" });
+    let branches: Vec<_> = (0..51).map(branch).collect();
+    // 51 of them are 1,989.
+    check("/steps", json!(branches), &[]);
+    let mut dear = with("/steps", json!(branches));
+    dear["who"] = json!({ "filters": ["orders.count in [1, 2, 3, 4]", "orders.count > 1", "orders.count > 1", "1 +"] });
+    dear["goal"] = json!("consent.email");
+    let found = faults(&dear, Completeness::Complete);
+    assert_eq!(found.len(), 1, "what comes after it is not read: {found:?}");
+    assert_eq!(found[0].path, "/who/filters/2");
+    assert!(
+        found[0].fault.contains("2001 parts") && found[0].fault.contains("at most 2000"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn no_single_filter_that_fits_its_length_has_too_many_parts() {
+    for part in ["1<1||", "1==1||", "consent.sms||", "!consent.sms||", "-1<1||"] {
+        let filter = part.repeat((policy::filter::SOURCE_CHARS_MAX - 3) / part.len()) + "1<1";
+        check("/goal", json!(filter), &[]);
+    }
+    let list = format!("1 in [{}1]", "1,".repeat((policy::filter::SOURCE_CHARS_MAX - 8) / 2));
+    check("/goal", json!(list), &[]);
+}
+
+#[test]
 fn entries_by_key_need_a_start_that_has_one() {
     check("/entry", json!("per_key"), &[("/entry", "per_key")]);
     check("/entry", json!({ "every_days": 0 }), &[("/entry/every_days", "0")]);

@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use policy::contact::{ContactState, MailSent};
-use policy::filter::Schema;
+use policy::filter::{Schema, Steps};
 use policy::settings::FrequencyCap;
 use policy::workflow::{
     Broke, Compiled, Completeness, Engagement, Fault, Happened, Input, Instance, Mails, Trigger, Vocabulary, What,
-    World, Zones, check, enter, failed, resume, rezone,
+    World, Zones, check, enter, failed, listens, resume, rezone,
 };
 use policy::{PersonState, Settings};
 use types::catalogue::Catalogue;
@@ -281,6 +281,9 @@ impl Sim {
         for workflow in workflows {
             let compiled = Compiled::of(&workflow, workflow.version, &Schema::of(&self.catalogue, SHOP)).unwrap();
             let made = self.with_hands(|world, hands| enter(&compiled, world, trigger, hands));
+            if !listens(&workflow.spec().start, trigger) {
+                assert_eq!(made, Ok(Vec::new()), "{} does not listen", workflow.id);
+            }
             self.take(made.unwrap());
         }
     }
@@ -320,6 +323,7 @@ impl Sim {
             contact: &contact,
             zones: &self.zones,
             mails: &self.mails,
+            steps: &Steps::default(),
         };
         let mut desk = Desk {
             now: self.now,

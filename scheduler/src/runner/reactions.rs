@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use policy::contact::ContactState;
+use policy::filter::STEPS_MAX;
 use policy::workflow::{Broke, CartTurn, Happened, MailHit, What};
 use store::StateError;
 use types::event::{Did, Event, Judged, Moved, SetAside};
@@ -236,6 +237,8 @@ impl Runner {
     /// Works off what is to be reacted to, and what that sets off.
     pub(super) fn work_off(&mut self, work: &mut Work) -> Result<(), StateError> {
         let mut done = 0;
+        self.engine.renew_steps();
+        let mut was_spent = false;
         while let Some(reaction) = work.reactions.queue.pop_front() {
             if done == REACTIONS_MAX {
                 work.reactions.queue.clear();
@@ -251,6 +254,20 @@ impl Runner {
             done += 1;
             self.metrics.automation.reactions.inc();
             self.react_workflows(work, &reaction)?;
+            if self.engine.has_spent() && !was_spent {
+                was_spent = true;
+                let fault = format!(
+                    "the filters of its shop's workflows cost more than {STEPS_MAX} steps: not all of them reacted to it"
+                );
+                let aside = SetAside {
+                    shop: Some(reaction.contact.shop),
+                    object: reaction.id,
+                    due: None,
+                    fault: Broke::at(None, &fault).fault,
+                    tries: 1,
+                };
+                self.set_aside(work, reaction.contact.partition, aside)?;
+            }
         }
         Ok(())
     }

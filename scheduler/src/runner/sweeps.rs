@@ -242,6 +242,7 @@ impl Runner {
             .filter(|(own, _)| job.workflow == ZONES || *own == job.workflow);
         let live: Vec<_> = live.map(|(_, live)| live.instance).collect();
         let mut entered = 0;
+        self.engine.renew_steps();
         for id in live {
             if job.workflow == ZONES {
                 self.rezone(work, contact, id)?;

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use policy::filter::Schema;
+use policy::filter::Steps;
 use policy::workflow::{Broke, Compiled, Engagement, Hands, Input, Instance, Mails, Trigger, World, Zones};
 use store::StateError;
 use store::state::Timer;
@@ -15,20 +15,21 @@ use types::id::{EventId, MessageId, PartitionId, ShopNumber, WorkflowNumber};
 use types::time::Timestamp;
 use types::workflow::WorkflowState;
 
+use super::compiled::Shelf;
 use super::hands::Lent;
 use super::reactions::{Contact, Reaction};
 use super::timers::BUSY_WAIT;
 use super::{Runner, Work};
 
-/// Versions of workflows that are kept compiled; when there are more, all are forgotten and made anew as they are needed.
-const COMPILED_MAX: usize = 4096;
-
 /// What the runner keeps for the engine.
 #[derive(Debug, Default)]
 pub(super) struct Engine {
-    /// Each with the version of the catalogue that its fields and groups are of.
-    compiled: HashMap<(WorkflowNumber, u32), (u64, Arc<Compiled>), FixedState>,
+    compiled: Shelf,
     zones: Zones,
+    /// What the filters of the running event have cost.
+    steps: Steps,
+    /// What those of the events before it have cost since the runner began.
+    steps_before: u64,
     /// The version of the catalogue that `shops` is of.
     version: u64,
     shops: HashMap<ShopNumber, OfShop, FixedState>,
@@ -64,6 +65,26 @@ impl Mails for Known {
     }
 }
 
+impl Engine {
+    /// Returns what was compiled and asked since the runner began, in steps: the same events cost the same, on whatever machine.
+    pub(super) const fn steps(&self) -> u64 {
+        self.steps_before
+            .saturating_add(self.steps.taken())
+            .saturating_add(self.compiled.steps())
+    }
+
+    /// Gives the next event its whole budget.
+    pub(super) fn renew_steps(&mut self) {
+        let taken = std::mem::take(&mut self.steps).taken();
+        self.steps_before = self.steps_before.saturating_add(taken);
+    }
+
+    /// Returns whether the running event's budget is spent.
+    pub(super) const fn has_spent(&self) -> bool {
+        self.steps.is_spent()
+    }
+}
+
 impl Runner {
     /// Returns whether anything that happens to contacts of a shop may set something off.
     pub(super) fn cares(&mut self, shop: ShopNumber) -> bool {
@@ -87,7 +108,8 @@ impl Runner {
         self.engine.shops.entry(shop).or_insert_with(of_shop).clone()
     }
 
-    /// Has the contact's ways through workflows react, and then those begin that this begins.
+    /// Has the contact's ways through workflows react, and then those begin that this begins. Once the event's budget is spent, its
+    /// ways still react where that asks no filter: they leave when consent is withdrawn or the cart was ordered. Nothing begins then.
     pub(super) fn react_workflows(&mut self, work: &mut Work, reaction: &Reaction) -> Result<(), StateError> {
         let contact = reaction.contact;
         let known = self.fold.contact(contact.partition, contact.person, contact.shop)?;
@@ -96,6 +118,9 @@ impl Runner {
             self.resume(work, contact, instance, &Input::Happened(reaction.happened()))?;
         }
         for workflow in self.of_shop(contact.shop).starts.iter() {
+            if self.engine.has_spent() {
+                break;
+            }
             self.enter(work, contact, *workflow, &Trigger::Happened(reaction.happened()))?;
         }
         Ok(())
@@ -110,8 +135,12 @@ impl Runner {
         trigger: &Trigger<'_>,
     ) -> Result<u32, StateError> {
         let catalogue = self.deps.store.catalogue().load();
-        let version = catalogue.workflow_by_number(number).map(|own| own.version);
-        let Some(workflow) = version.and_then(|version| self.compiled(&catalogue, number, version)) else {
+        let own = catalogue.workflow_by_number(number);
+        // Before anything is compiled or copied: most events are none of most workflows' business.
+        let Some(own) = own.filter(|own| policy::workflow::listens(&own.spec().start, trigger)) else {
+            return Ok(0);
+        };
+        let Some(workflow) = self.engine.compiled.take(&catalogue, number, own.version) else {
             return Ok(0);
         };
         let begins = self.deps.store.journal().mint();
@@ -129,6 +158,8 @@ impl Runner {
                 }
                 Ok(count)
             }
+            // It is told once for the event, and not for each workflow.
+            Err(_) if matches!(trigger, Trigger::Happened(_)) && self.engine.has_spent() => Ok(0),
             Err(failure) => {
                 self.entry_broke(work, contact, number, &failure.broke)?;
                 Ok(0)
@@ -171,6 +202,10 @@ impl Runner {
                 }
                 Ok(())
             }
+            // It stays where it is: nothing is wrong with it, and nothing was done.
+            Err(failure) if matches!(input, Input::Happened(_)) && self.engine.has_spent() && !failure.is_effective => {
+                Ok(())
+            }
             Err(failure) => self.instance_broke(work, contact, id, input, &failure),
         }
     }
@@ -197,6 +232,7 @@ impl Runner {
         self.metrics
             .automation
             .fired(timer.class, self.deps.clock.now().since(timer.due));
+        self.engine.renew_steps();
         self.resume(work, contact, timer.owner, &Input::Timer { due: timer.due })?;
         // What it recorded ends the row if it names the timer; a fault does not.
         self.fold.surfaced(timer.partition, timer.owner, timer.due);
@@ -219,6 +255,7 @@ impl Runner {
             person: instance.person,
             shop: instance.shop,
         };
+        self.engine.renew_steps();
         self.resume(work, contact, ended.instance, &Input::Answer { id, ended })?;
         self.work_off(work)
     }
@@ -268,6 +305,7 @@ impl Runner {
             .clone();
         // Taken out while the engine has hold of the runner; it makes no other use of them.
         let zones = std::mem::take(&mut self.engine.zones);
+        let steps = std::mem::take(&mut self.engine.steps);
         let world = World {
             now,
             catalogue,
@@ -276,6 +314,7 @@ impl Runner {
             contact: &known,
             zones: &zones,
             mails,
+            steps: &steps,
         };
         let mails_before = work.mails.len();
         let mut hands = Lent {
@@ -294,6 +333,7 @@ impl Runner {
         let (calls, error) = (std::mem::take(&mut hands.calls), hands.error.take());
         let is_effective = hands.work.mails.len() > mails_before;
         self.engine.zones = zones;
+        self.engine.steps = steps;
         if let Some(error) = error {
             return Err(error);
         }
@@ -382,27 +422,7 @@ impl Runner {
     fn compiled_for(&mut self, catalogue: &Arc<Catalogue>, instance: &Instance) -> Option<Arc<Compiled>> {
         let newest = catalogue.workflow_by_number(instance.workflow)?.version;
         let version = if instance.is_armed() { newest } else { instance.version };
-        self.compiled(catalogue, instance.workflow, version)
-    }
-
-    /// Returns a version of a workflow, compiled for this catalogue.
-    fn compiled(&mut self, catalogue: &Arc<Catalogue>, number: WorkflowNumber, version: u32) -> Option<Arc<Compiled>> {
-        let key = (number, version);
-        if let Some((of, compiled)) = self.engine.compiled.get(&key)
-            && *of == catalogue.version()
-        {
-            return Some(Arc::clone(compiled));
-        }
-        let workflow = catalogue.workflow_by_number(number)?;
-        let schema = Schema::of(catalogue, workflow.shop);
-        let compiled = Arc::new(Compiled::of(workflow, version, &schema)?);
-        if self.engine.compiled.len() >= COMPILED_MAX {
-            self.engine.compiled.clear();
-        }
-        self.engine
-            .compiled
-            .insert(key, (catalogue.version(), Arc::clone(&compiled)));
-        Some(compiled)
+        self.engine.compiled.take(catalogue, instance.workflow, version)
     }
 }
 

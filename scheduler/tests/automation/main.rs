@@ -12,6 +12,7 @@ mod fixture;
 
 mod consents;
 mod crashes;
+mod dear;
 mod faults;
 mod months;
 mod reminders;

@@ -7,9 +7,10 @@ use std::time::Duration;
 use prometheus::Registry;
 use scheduler::{Deps, Scheduler, Settings};
 use serde_json::json;
+use types::address::PersonKeyer;
 use types::contact::{ContactChange, FieldValue};
 use types::event::{Event, MoveCause};
-use types::id::Slot;
+use types::id::{PartitionId, Slot};
 use types::port::{Outbox, Webhooks};
 use types::time::Clock;
 use types::withdrawals::Withdrawals;
@@ -48,16 +49,7 @@ async fn waiting(folder: &Path, contacts: usize) -> Arc<SetClock> {
 
 /// Starts one runner whose inbox is full of orders, at a moment at which all timers are due.
 async fn start_full(folder: &Path, clock: &Arc<SetClock>, orders: usize) -> Node {
-    let settings = store::Settings {
-        data_dir: folder.to_owned(),
-        disk_floor_bytes: 0,
-        runners: 1,
-        ..store::Settings::default()
-    };
-    let time: Arc<dyn Clock> = Arc::clone(clock) as _;
-    let (store, replay) = store::open(settings, Arc::clone(&time), &Registry::new()).unwrap();
-    let keyer = store.secrets().person_keyer();
-    for number in 0..orders {
+    let order = |keyer: &PersonKeyer, number| {
         let email = format!("buyer{number}@example.it");
         let person = keyer.key(&email.as_str().try_into().unwrap());
         let order = crate::fixture::spec(json!({
@@ -70,8 +62,28 @@ async fn start_full(folder: &Path, clock: &Arc<SetClock>, orders: usize) -> Node
             order,
             claims: Vec::new(),
         };
-        let event = Event::OrderAccepted(Box::new(accepted));
-        store.intake().tell(person.partition(), event).await.unwrap();
+        (person.partition(), Event::OrderAccepted(Box::new(accepted)))
+    };
+    let orders = |keyer: &PersonKeyer| (0..orders).map(|number| order(keyer, number)).collect();
+    start_behind(folder, clock, orders).await
+}
+
+/// Starts one runner whose inbox has these events already.
+pub async fn start_behind(
+    folder: &Path,
+    clock: &Arc<SetClock>,
+    events: impl FnOnce(&PersonKeyer) -> Vec<(PartitionId, Event)>,
+) -> Node {
+    let settings = store::Settings {
+        data_dir: folder.to_owned(),
+        disk_floor_bytes: 0,
+        runners: 1,
+        ..store::Settings::default()
+    };
+    let time: Arc<dyn Clock> = Arc::clone(clock) as _;
+    let (store, replay) = store::open(settings, Arc::clone(&time), &Registry::new()).unwrap();
+    for (partition, event) in events(&store.secrets().person_keyer()) {
+        store.intake().tell(partition, event).await.unwrap();
     }
     let outbox = Arc::new(Kept::default());
     let withdrawals = Arc::new(Withdrawals::default());

@@ -53,6 +53,8 @@ pub(super) struct Automation {
     /// Fields and groups that were deleted: contacts may still hold what was kept under them, so their ids are not used again.
     fields_deleted: BTreeSet<(ShopNumber, Slug)>,
     groups_deleted: BTreeSet<(ShopNumber, Slug)>,
+    /// By which version of the catalogue a shop's filters came to see other fields or groups than before.
+    named: HashMap<ShopNumber, u64>,
     workflows: BTreeMap<WorkflowNumber, Arc<Workflow>>,
     /// Numbers of the workflows that are not deleted.
     workflow_ids: BTreeMap<(ShopNumber, Slug), WorkflowNumber>,
@@ -78,6 +80,12 @@ impl super::Catalogue {
     /// Returns the ids of the groups that a shop deleted: no group is put under them again, since contacts may still be in there.
     pub fn groups_deleted(&self, shop: ShopNumber) -> impl Iterator<Item = &Slug> {
         ids_of_shop(&self.automation.groups_deleted, shop)
+    }
+
+    /// Returns the version of the catalogue in which a shop got or lost a field or group last; 0 if it never did. What was compiled of its
+    /// filters stays right as long as this stays the same.
+    pub fn names_version(&self, shop: ShopNumber) -> u64 {
+        self.automation.named.get(&shop).copied().unwrap_or_default()
     }
 
     /// Returns a shop's group, unless deleted.
@@ -142,25 +150,30 @@ impl Automation {
                 let key = (*shop, id.clone());
                 // Two puts at once, or one beside a deletion, must not show values as what they are not.
                 let fits = self.fields.get(&key).is_none_or(|before| before.kind == spec.kind);
-                if fits && !self.fields_deleted.contains(&key) {
-                    self.fields.insert(key, Arc::new(spec.clone()));
+                if fits
+                    && !self.fields_deleted.contains(&key)
+                    && self.fields.insert(key, Arc::new(spec.clone())).is_none()
+                {
+                    self.named.insert(*shop, version);
                 }
             }
             CatalogueChanged::FieldDeleted { shop, id } => {
                 let key = (*shop, id.clone());
                 if self.fields.remove(&key).is_some() {
+                    self.named.insert(*shop, version);
                     self.fields_deleted.insert(key);
                 }
             }
             CatalogueChanged::GroupPut { shop, id, spec } => {
                 let key = (*shop, id.clone());
-                if !self.groups_deleted.contains(&key) {
-                    self.groups.insert(key, Arc::new(spec.clone()));
+                if !self.groups_deleted.contains(&key) && self.groups.insert(key, Arc::new(spec.clone())).is_none() {
+                    self.named.insert(*shop, version);
                 }
             }
             CatalogueChanged::GroupDeleted { shop, id } => {
                 let key = (*shop, id.clone());
                 if self.groups.remove(&key).is_some() {
+                    self.named.insert(*shop, version);
                     self.groups_deleted.insert(key);
                 }
             }
@@ -284,6 +297,36 @@ mod tests {
         assert_eq!(catalogue.fields_deleted(SHOP).collect::<Vec<_>>(), [&id()]);
         assert_eq!(catalogue.groups_deleted(SHOP).collect::<Vec<_>>(), [&id()]);
         assert_eq!(catalogue.fields_deleted(ShopNumber(2)).count(), 0);
+    }
+
+    #[test]
+    fn only_a_shops_own_new_and_deleted_fields_and_groups_are_new_names_for_its_filters() {
+        let mut catalogue = after(&[field(FieldType::Number)]);
+        assert_eq!(catalogue.names_version(SHOP), 1);
+        let group = |shop, name: &str| CatalogueChanged::GroupPut {
+            shop,
+            id: id(),
+            spec: GroupSpec {
+                name: name.try_into().expect("a name"),
+            },
+        };
+        let deleted = CatalogueChanged::GroupDeleted { shop: SHOP, id: id() };
+        for (change, expected) in [
+            (group(ShopNumber(2), "Age"), 1),
+            (field(FieldType::Number), 1),
+            (field(FieldType::Text), 1),
+            (group(SHOP, "Age"), 5),
+            (group(SHOP, "Ages"), 5),
+            (deleted.clone(), 7),
+            (deleted, 7),
+            (group(SHOP, "Age"), 7),
+            (CatalogueChanged::FieldDeleted { shop: SHOP, id: id() }, 10),
+        ] {
+            catalogue.apply(&change, Timestamp::from_millis(0));
+            assert_eq!(catalogue.names_version(SHOP), expected, "{change:?}");
+        }
+        assert_eq!(catalogue.names_version(ShopNumber(2)), 2);
+        assert_eq!(catalogue.names_version(ShopNumber(3)), 0);
     }
 
     #[test]
