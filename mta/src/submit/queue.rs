@@ -13,7 +13,7 @@
 //!
 //! # Turns
 //!
-//! Within a lane, shops take turns by what their mails took: see [`turns`](super::turns).
+//! Within a lane, shops take turns by what their mails took: see `turns.rs`.
 //!
 //! # Bounds
 //!

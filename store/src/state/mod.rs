@@ -6,8 +6,8 @@
 //!
 //! A read that fails fails the store before it returns: nothing decided without its answer can become durable.
 //!
-//! Each subject is a file here. It owns its tables ([`table`]): their rows, the changes of a turn that it writes into them, and the
-//! reader that [`State`] hands out. [`tables`] lists all tables once.
+//! Each subject is a file here. It owns its tables (`table.rs`): their rows, the changes of a turn that it writes into them, and the
+//! reader that [`State`] hands out. `tables.rs` lists all tables once.
 
 mod aside;
 mod cart;
