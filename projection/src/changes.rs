@@ -143,11 +143,11 @@ impl Fresh {
 
 #[cfg(test)]
 mod tests {
+    use store::Position;
     use types::id::{CampaignNumber, ShopNumber};
     use types::tally::{Dimensions, Hour, Measure};
 
     use super::*;
-    use store::Position;
 
     fn turn(cells: std::ops::Range<u32>, count: i64) -> Turn {
         let slot = Slot::new(7).expect("a slot");

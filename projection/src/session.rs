@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until};
-use types::event::{Notice, Telling, Viewer};
+use types::event::{Notice, Viewer};
 use types::id::{MessageId, PartitionId, Slot};
 use types::time::Timestamp;
 
@@ -386,22 +386,11 @@ impl<'a> Session<'a> {
 
     fn add_event(&mut self, batches: &mut Batches, record: &Record) -> Result<(), Fault> {
         let catalogue = self.projection.store.catalogue().load();
-        let shop = self
-            .projection
-            .store
-            .state()
-            .histories()
-            .whose(record)
-            .map_err(|_| Fault::State)?;
-        let telling = Telling {
-            id: record.public_id(),
-            at: record.wall,
-            shop,
-            catalogue: &catalogue,
-            viewer: Viewer::Operator,
-        };
+        let histories = self.projection.store.state().histories();
+        let telling = histories.telling(record, &catalogue, Viewer::Operator);
+        let telling = telling.map_err(|_| Fault::State)?;
         let batch = batches.of(Slot::of(record.partition));
-        if let Some(notice) = Notice::of(&record.event, &telling) {
+        if let Some(notice) = telling.and_then(|telling| Notice::of(&record.event, &telling)) {
             let json = serde_json::to_vec(&notice).expect("a notice is plain data");
             batch.event(record.position.0, json);
         }

@@ -45,7 +45,7 @@ use store::state::{
 };
 use store::{StateError, Store};
 use types::address::VisitorKeyer;
-use types::event::{AttemptEnded, CatalogueChanged, Claim, Decided, Event, SuppressionChanged, Verdict};
+use types::event::{AttemptEnded, CatalogueChanged, Claim, Decided, Event, SuppressionChanged};
 use types::id::{CampaignNumber, EventId, MessageId, PartitionId, PersonKey, PublicId};
 use types::time::Timestamp;
 use types::withdrawals::Withdrawals;
@@ -385,7 +385,7 @@ impl Fold {
     fn decided(&mut self, entry: &Entry<'_>, decided: &Decided) -> Result<(), StateError> {
         self.timeline(entry, decided.cause);
         let cause = self.causes.remove(&decided.cause);
-        if let Verdict::Send(plan) = &decided.verdict {
+        if let Some(plan) = decided.plan() {
             self.timeline(entry, plan.message.event());
             self.about.set(
                 About {

@@ -129,7 +129,7 @@ macro_rules! events {
 
         impl Event {
             /// The table: each event's number, the name of its payload, its public names, and whether the outside sees it.
-            pub const TABLE: &'static [Line] = &[$(Line {
+            pub const TABLE: &'static [TableLine] = &[$(TableLine {
                 kind: $kind,
                 payload: stringify!($payload),
                 names: <$payload as Named>::NAMES,
@@ -164,6 +164,13 @@ macro_rules! events {
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$payload(event) => event.name(),)*
+                }
+            }
+
+            /// Returns whether the outside sees it at all.
+            pub const fn is_public(&self) -> bool {
+                match self {
+                    $(Self::$payload(_) => <$payload as Payload>::IS_PUBLIC,)*
                 }
             }
 
@@ -289,7 +296,7 @@ events! {
 
 /// One line of the table of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct TableLine {
     /// The kind number in the record's header.
     pub kind: u16,
     /// The name of the payload's type.

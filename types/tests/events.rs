@@ -477,14 +477,13 @@ fn moves() -> Vec<Event> {
 /// Tells an event as the operator sees it, or a shop. Whose mail was attempted is looked up by who asks.
 fn seen(event: &Event, viewer: Viewer) -> Option<Notice> {
     let about = event.about();
-    let is_looked_up = about.shop.is_none() && about.mail.is_some();
     let telling = Telling {
         id: PublicId {
             partition: PartitionId::new(77).unwrap(),
             event: raw(0x0380_0000_0000_3000),
         },
         at: Timestamp::from_millis(1_795_291_200_000),
-        shop: about.shop.or(is_looked_up.then_some(SHOP)),
+        shop: about.shop.or(about.is_looked_up().then_some(SHOP)),
         catalogue: &catalogue(),
         viewer,
     };
@@ -576,6 +575,7 @@ fn every_name_of_the_table_has_an_example_and_every_event_one_of_its_names() {
             line.names
         );
         assert_eq!(line.is_public, tell(event).is_some(), "{}", event.name());
+        assert_eq!(line.is_public, event.is_public(), "{}", event.name());
         assert!(
             event
                 .sentence()

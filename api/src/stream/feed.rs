@@ -7,7 +7,7 @@ use bytes::Bytes;
 use store::journal::{Position, Record};
 use store::{StateError, Tail, TailError};
 use tokio_util::sync::CancellationToken;
-use types::event::{Notice, Telling};
+use types::event::Notice;
 
 use super::{Filter, Place, Start, write_id};
 use crate::app::{App, internal};
@@ -93,10 +93,7 @@ impl Feed {
     /// Writes what the client may see of these records. Reads the disk, on a thread that may.
     async fn told(&mut self, records: Vec<Record>) -> Option<String> {
         // Whose mail was attempted is known from state.
-        let is_looked_up = |record: &Record| {
-            let about = record.event.about();
-            about.shop.is_none() && about.mail.is_some()
-        };
+        let is_looked_up = |record: &Record| record.event.is_public() && record.event.about().is_looked_up();
         if records.iter().any(is_looked_up) {
             self.app.fold().await;
         }
@@ -107,12 +104,8 @@ impl Feed {
                 if name.is_some_and(|name| name != record.event.name()) {
                     continue;
                 }
-                let telling = Telling {
-                    id: record.public_id(),
-                    at: record.wall,
-                    shop: app.store.state().histories().whose(record)?,
-                    catalogue: &catalogue,
-                    viewer,
+                let Some(telling) = app.store.state().histories().telling(record, &catalogue, viewer)? else {
+                    continue;
                 };
                 if let Some(notice) = Notice::of(&record.event, &telling) {
                     let json = serde_json::to_string(&notice).expect("a notice is names and numbers");

@@ -15,7 +15,6 @@ use types::text::Slug;
 use types::time::Timestamp;
 
 use super::dues::Dues;
-use super::outbox::provider_of;
 use super::steps::{counts, origin_counts};
 use super::{Entry, Fold};
 use crate::memory::Unapplied;
@@ -443,14 +442,11 @@ fn read(state: &State, partition: PartitionId, message: MessageId) -> Result<Opt
         match (&stored.event, &mut mail) {
             (Event::Decided(decided), None) => {
                 // An order's history has decisions as well.
-                if let Verdict::Send(plan) = &decided.verdict
-                    && plan.message == message
-                {
-                    mail = Some(MailState::new(decided, plan, Provider::Other));
-                }
+                let plan = decided.plan().filter(|plan| plan.message == message);
+                mail = plan.map(|plan| MailState::new(decided, plan, Provider::Other));
             }
             (Event::AttemptEnded(ended), Some(mail)) if ended.outcome == Outcome::Delivered => {
-                mail.delivered(stored.wall, provider_of(&ended.peer));
+                mail.delivered(stored.wall, ended.provider());
             }
             _ => {}
         }

@@ -4,7 +4,6 @@ use store::StateError;
 use store::state::OutboxEntry;
 use types::event::{AttemptClaimed, AttemptEnded, Outcome, Plan};
 use types::id::{Attempt, EventId, MessageId, PartitionId};
-use types::provider::Provider;
 use types::tally::Measure;
 use types::time::Timestamp;
 
@@ -97,7 +96,7 @@ impl Fold {
     fn count_end(&mut self, entry: &Entry<'_>, ended: &AttemptEnded) -> Result<(), StateError> {
         let measure = match ended.outcome {
             Outcome::Delivered => {
-                let provider = provider_of(&ended.peer);
+                let provider = ended.provider();
                 self.change_mail(entry.partition, ended.message, |mail| {
                     mail.delivered(entry.wall, provider);
                 })?;
@@ -109,27 +108,5 @@ impl Fold {
             }
         };
         self.count_shown(entry, ended.message, measure)
-    }
-}
-
-/// Returns who runs the receiver that was asked: its name is the peer's first word.
-pub(super) fn provider_of(peer: &str) -> Provider {
-    let host = peer.split_ascii_whitespace().next().unwrap_or_default();
-    Provider::of_host(host.trim_end_matches('.').to_ascii_lowercase().as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_peers_name_tells_the_provider() {
-        for (peer, provider) in [
-            ("gmail-smtp-in.l.google.com [192.0.2.1]", Provider::Google),
-            ("MX.Libero.IT. [192.0.2.1]", Provider::Italiaonline),
-            ("", Provider::Other),
-        ] {
-            assert_eq!(provider_of(peer), provider, "{peer}");
-        }
     }
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use fjall::OwnedWriteBatch;
-use types::event::Event;
+use types::catalogue::Catalogue;
+use types::event::{Event, Telling, Viewer};
 use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
 use types::time::Timestamp;
 
@@ -185,6 +186,21 @@ impl<'a> Histories<'a> {
     /// Returns the history of an object, oldest event first; empty if there is none.
     pub fn of(self, partition: PartitionId, object: EventId) -> Read<Vec<StoredEvent>> {
         self.events(partition, object).collect()
+    }
+
+    /// Returns what it takes to tell a record to a viewer; `None` if the outside does not see such events, and nothing is
+    /// looked up. Whose it is may come a moment later, as [`Histories::whose`] says.
+    pub fn telling<'c>(self, record: &Record, catalogue: &'c Catalogue, viewer: Viewer) -> Read<Option<Telling<'c>>> {
+        if !record.event.is_public() {
+            return Ok(None);
+        }
+        Ok(Some(Telling {
+            id: record.public_id(),
+            at: record.wall,
+            shop: self.whose(record)?,
+            catalogue,
+            viewer,
+        }))
     }
 
     /// Returns whose mail, order, contact or cart an event is about: as the event says itself, or as the first event of its

@@ -248,3 +248,27 @@ impl Payload for AttemptEnded {
         Duty::Suppress(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peers_name_tells_the_provider() {
+        for (peer, provider) in [
+            ("gmail-smtp-in.l.google.com [192.0.2.1]", Provider::Google),
+            ("MX.Libero.IT. [192.0.2.1]", Provider::Italiaonline),
+            ("", Provider::Other),
+        ] {
+            let ended = AttemptEnded {
+                message: MessageId::from_raw(1),
+                attempt: Attempt(1),
+                outcome: Outcome::Delivered,
+                reply: Line::default(),
+                peer: Line::try_from(peer).expect("a short line"),
+                tls: None,
+            };
+            assert_eq!(ended.provider(), provider, "{peer}");
+        }
+    }
+}

@@ -92,6 +92,11 @@ pub struct About {
 }
 
 impl About {
+    /// Returns whether only the mail's history says whose it is.
+    pub const fn is_looked_up(&self) -> bool {
+        self.shop.is_none() && self.mail.is_some()
+    }
+
     /// Says that an event is about a mail of a shop.
     pub const fn mail(message: MessageId, shop: ShopNumber) -> Self {
         Self {

@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use redis::Connection;
 use store::{Position, Store, TailError};
 use tokio::time::{Instant, sleep};
-use types::event::{Notice, Telling, Viewer};
+use types::event::{Notice, Viewer};
 use types::id::{CampaignNumber, PublicId, ShopNumber, Slot};
 use types::order::Stream;
 use types::tally::{Dimensions, Hour};
@@ -186,14 +186,9 @@ async fn events(store: &Store) -> BTreeMap<String, Vec<(u64, String)>> {
         };
         for record in records {
             at = record.position.0;
-            let telling = Telling {
-                id: record.public_id(),
-                at: record.wall,
-                shop: store.state().histories().whose(&record).unwrap(),
-                catalogue: &catalogue,
-                viewer: Viewer::Operator,
-            };
-            if let Some(notice) = Notice::of(&record.event, &telling) {
+            let histories = store.state().histories();
+            let telling = histories.telling(&record, &catalogue, Viewer::Operator).unwrap();
+            if let Some(notice) = telling.and_then(|telling| Notice::of(&record.event, &telling)) {
                 let stream = streams.entry(format!("{{s{:02}}}:events", Slot::of(record.partition).number()));
                 stream.or_default().push((at, serde_json::to_string(&notice).unwrap()));
             }
