@@ -198,6 +198,22 @@ impl Engine {
             .expect("the engine runs")
     }
 
+    /// Returns the next end that is told, setting the clock ahead by `step` whenever none comes for a moment.
+    ///
+    /// An end is told before its message and its site begin to wait, so a clock set ahead once per end may stand still
+    /// short of what they wait for.
+    pub(crate) async fn end_ahead(&mut self, step: Duration) -> AttemptEnded {
+        let stepping = async {
+            loop {
+                match timeout(Duration::from_millis(50), self.ends.recv()).await {
+                    Ok(ended) => return ended.expect("the engine runs"),
+                    Err(_) => self.clock.advance(step),
+                }
+            }
+        };
+        timeout(LIMIT, stepping).await.expect("an end within the limit")
+    }
+
     /// Returns the next terminal end, or retry in doubt.
     pub(crate) async fn terminal(&mut self) -> AttemptEnded {
         loop {
