@@ -1,23 +1,33 @@
 //! Carts, and the names that shops gave them.
+//!
+//! `counts.rs` says what carts count, `remind.rs` decides on reminders and on the carts that orders close.
+
+mod counts;
+mod remind;
 
 use policy::cart::CartState;
-use store::StateError;
 use store::state::{CartPut, Put, TimerClass};
-use types::event::{CartChanged, CartDecided, CartVerdict};
+use store::{StateError, Store};
+use types::event::{CartChanged, CartDecided, Event, Origin};
 use types::id::{EventId, PartitionId, PublicId, ShopNumber};
-use types::order::Consent;
 use types::text::Line;
 use types::time::Timestamp;
 
-use super::armed::{Owner, OwnerKey};
-use super::{Entry, Fold};
+pub(crate) use remind::{close, due, is_open, prepare};
+
+use crate::desk::{Desk, Entry, Settled, Told};
 use crate::memory::Unapplied;
+use crate::timers::{Owner, OwnerKey, Owners};
 
 /// A shop's own id of a cart.
 type CartName = (ShopNumber, Line<128>);
 
-/// The names that state does not have as they are.
-pub(super) type CartNames = Unapplied<CartName, Option<PublicId>>;
+/// The carts and names that state does not have as they are.
+pub(crate) struct Carts {
+    store: Store,
+    rows: Owners<CartState>,
+    names: Unapplied<CartName, Option<PublicId>>,
+}
 
 impl Owner for CartState {
     const CLASS: TimerClass = TimerClass::Cart;
@@ -43,29 +53,30 @@ impl Owner for CartState {
     }
 }
 
-/// Hands over the names that changed.
-pub(super) fn settle_names(names: &mut CartNames, position: u64, puts: &mut Vec<Put>) {
-    names.settle(position, |(shop, id), cart| {
-        puts.push(Put::Cart(CartPut::Name { shop, id, cart: *cart }));
-    });
-}
+impl Carts {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            rows: Owners::default(),
+            names: Unapplied::default(),
+        }
+    }
 
-impl Fold {
     /// Returns a cart as of the last event folded, or `None` if there is none.
-    pub(crate) fn cart(&mut self, key: OwnerKey) -> Result<Option<&CartState>, StateError> {
+    pub(crate) fn get(&mut self, key: OwnerKey) -> Result<Option<&CartState>, StateError> {
         let store = &self.store;
-        self.carts
+        self.rows
             .get(key, |partition, id| store.state().carts().get(partition, id))
     }
 
     /// Returns the cart of this partition that a shop calls so.
-    pub(crate) fn cart_named(
+    pub(crate) fn named(
         &self,
         partition: PartitionId,
         shop: ShopNumber,
         id: &Line<128>,
     ) -> Result<Option<EventId>, StateError> {
-        let named = match self.cart_names.get(&(shop, id.clone())) {
+        let named = match self.names.get(&(shop, id.clone())) {
             Some(named) => *named,
             None => self.store.state().carts().named(shop, id)?,
         };
@@ -76,78 +87,105 @@ impl Fold {
 
     /// Leaves a name to another runner's partitions, where a later record puts it. In a replay, turns of several runners are handed over
     /// beside each other, and only the last of them may say where the name leads.
-    pub(crate) fn leave_cart_name(&mut self, shop: ShopNumber, id: &Line<128>) {
-        self.cart_names.drop_value(&(shop, id.clone()));
+    pub(crate) fn leave_name(&mut self, shop: ShopNumber, id: &Line<128>) {
+        self.names.drop_value(&(shop, id.clone()));
     }
 
-    pub(super) fn cart_changed(&mut self, entry: &Entry<'_>, changed: &CartChanged) -> Result<(), StateError> {
+    fn changed(&mut self, entry: &Entry<'_>, changed: &CartChanged, told: &mut Told) -> Result<(), StateError> {
         let id = changed.object.unwrap_or(entry.id);
         let key = (entry.partition, id);
-        let is_known = self.cart(key)?.is_some();
-        if !is_known && (changed.object.is_some() || changed.cart.is_none()) {
-            // Erased, or never put: nothing is left of it.
-            return Ok(());
+        told.objects.push(id);
+        if self.get(key)?.is_none() {
+            told.about.push((changed.person, changed.shop, id));
         }
-        self.timeline(entry, id);
-        self.fold_contact(entry, changed.person, changed.shop)?;
-        let says = changed.cart.as_ref().map(|cart| &cart.consent);
-        if says.is_some_and(|consent| *consent != Consent::default()) {
-            // A refusal is about all mail, also what waits in a queue.
-            self.change_person(entry, changed.person)?;
-        }
-        self.carts.change(key, |cart| match cart {
+        self.rows.change(key, |cart| match cart {
             Some(cart) => cart.apply(entry.wall, entry.event),
             None => CartState::new(id, entry.wall, changed),
         });
-        if !is_known {
-            self.note_about(entry.partition, changed.person, changed.shop, id);
-        }
         let name = PublicId {
             partition: entry.partition,
             event: id,
         };
         if changed.cart.is_some() {
-            self.cart_names.set((changed.shop, changed.id.clone()), Some(name));
-        } else if self.cart_named(entry.partition, changed.shop, &changed.id)? == Some(id) {
-            self.cart_names.set((changed.shop, changed.id.clone()), None);
+            self.names.set((changed.shop, changed.id.clone()), Some(name));
+        } else if self.named(entry.partition, changed.shop, &changed.id)? == Some(id) {
+            self.names.set((changed.shop, changed.id.clone()), None);
         }
-        let is_open = self.cart(key)?.is_some_and(CartState::is_waiting);
-        self.change_contact(entry.partition, changed.person, changed.shop, |contact| {
-            if is_open {
-                contact.cart_touched(id);
-            } else {
-                contact.cart_closed(id);
-            }
-        })
+        let is_open = self.get(key)?.is_some_and(CartState::is_waiting);
+        told.cart = Some((id, is_open));
+        Ok(())
     }
 
-    pub(super) fn cart_decided(&mut self, entry: &Entry<'_>, decided: &CartDecided) -> Result<(), StateError> {
+    fn decided(&mut self, entry: &Entry<'_>, decided: &CartDecided, told: &mut Told) -> Result<(), StateError> {
         let key = (entry.partition, decided.cart);
-        if let Some(due) = decided.due {
-            self.surfaced(entry.partition, decided.cart, due);
+        told.objects.push(decided.cart);
+        if let Some(cart) = self.get(key)? {
+            counts::count(cart, decided, told);
         }
-        if self.cart(key)?.is_none() {
-            return Ok(());
-        }
-        self.timeline(entry, decided.cart);
-        self.count_cart(entry, decided)?;
-        if matches!(decided.verdict, CartVerdict::Ordered { .. }) {
-            self.fold_contact(entry, decided.person, decided.shop)?;
-        }
-        self.carts
+        self.rows
             .change(key, |cart| cart.and_then(|cart| cart.apply(entry.wall, entry.event)));
         Ok(())
     }
 
     /// Erases a cart and its name, unless the name leads elsewhere by now.
-    pub(super) fn erase_cart(&mut self, key: OwnerKey) -> Result<(), StateError> {
-        let Some((shop, id)) = self.cart(key)?.map(|cart| (cart.shop(), cart.id().clone())) else {
+    fn erase(&mut self, key: OwnerKey) -> Result<(), StateError> {
+        let Some((shop, id)) = self.get(key)?.map(|cart| (cart.shop(), cart.id().clone())) else {
             return Ok(());
         };
-        if self.cart_named(key.0, shop, &id)? == Some(key.1) {
-            self.cart_names.set((shop, id), None);
+        if self.named(key.0, shop, &id)? == Some(key.1) {
+            self.names.set((shop, id), None);
         }
-        self.carts.change(key, |_| None);
+        self.rows.change(key, |_| None);
         Ok(())
+    }
+}
+
+impl Desk for Carts {
+    fn look(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::CartChanged(changed) => {
+                let id = changed.object.unwrap_or(entry.id);
+                let is_known = self.get((entry.partition, id))?.is_some();
+                // Erased, or never put.
+                told.is_void = !is_known && (changed.object.is_some() || changed.cart.is_none());
+            }
+            Event::CartDecided(decided) => told.is_void = self.get((entry.partition, decided.cart))?.is_none(),
+            _ => {}
+        }
+        if let Some(Origin::Cart { cart, .. }) = told.origin() {
+            let cart = self.get((entry.partition, *cart))?;
+            told.of_origin = cart.map(counts::dimensions);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::CartChanged(changed) if !told.is_void => self.changed(entry, changed, told),
+            Event::CartDecided(decided) if !told.is_void => self.decided(entry, decided, told),
+            Event::PersonErased(_) => {
+                for (object, _) in &told.erased {
+                    self.erase((entry.partition, *object))?;
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        self.names.settle(position, |(shop, id), cart| {
+            settled.puts.push(Put::Cart(CartPut::Name { shop, id, cart: *cart }));
+        });
+        self.rows.settle(position, settled);
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.rows.forget(applied);
+        self.names.forget(applied);
+    }
+
+    fn held(&self) -> usize {
+        self.rows.len()
     }
 }

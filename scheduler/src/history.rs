@@ -1,135 +1,72 @@
-//! Erasures: what is about a person leaves state, what protects the person stays. Contacts, instances and carts go with their names;
-//! a timer of theirs finds nothing when it surfaces.
+//! Histories: what is told of each object, whom it is about, the names that events claim, and erasures.
 //!
-//! State erases by reading what was written, so an erasure comes after all else of its turn, and what the same turn would still
-//! write of an erased object is left out.
+//! An erasure takes what is about a person out of state, and leaves what protects the person. State erases by reading what was
+//! written, so an erasure comes after all else of its turn, and what the same turn would still write of an erased object is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::hits::MailState;
-use store::StateError;
-use store::state::{HistoryPut, Put};
+use policy::person::Sent;
+use store::state::{AsidePut, ClaimPut, HistoryPut, Put};
+use store::{StateError, Store};
 use types::event::{Event, PersonErased};
-use types::id::{EventId, MessageId, PartitionId, PersonKey, ShopNumber};
+use types::id::{EventId, PartitionId, PersonKey, PublicId, ShopNumber};
 
-use super::steps::counts;
-use super::{Entry, Fold};
+use crate::desk::{Desk, Entry, Settled, Told};
+use crate::memory::Unapplied;
 
 /// An accepted event, a mail, a contact, an instance or a cart is about a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct About {
-    pub(super) partition: PartitionId,
-    pub(super) person: PersonKey,
-    pub(super) shop: ShopNumber,
-    pub(super) object: EventId,
+struct About {
+    partition: PartitionId,
+    person: PersonKey,
+    shop: ShopNumber,
+    object: EventId,
 }
 
-/// What the running turn erases.
-#[derive(Debug, Default)]
-pub(super) struct Erasure(BTreeSet<About>);
-
-impl About {
-    pub(super) fn put(self) -> HistoryPut {
-        let Self {
-            partition,
-            person,
-            shop,
-            object,
-        } = self;
-        HistoryPut::About {
-            partition,
-            person,
-            shop,
-            object,
-        }
-    }
+/// What the running turn adds to histories, and what is about whom that state does not know.
+pub(crate) struct Histories {
+    store: Store,
+    about: Unapplied<About, ()>,
+    puts: Vec<Put>,
+    /// What the running turn erases.
+    erased: BTreeSet<About>,
 }
 
-impl Erasure {
-    /// Ends the turn: leaves out what it would still write of erased objects, and erases the rest.
-    pub(super) fn settle(&mut self, puts: &mut Vec<Put>) {
-        if self.0.is_empty() {
-            return;
+impl Histories {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            about: Unapplied::default(),
+            puts: Vec::new(),
+            erased: BTreeSet::new(),
         }
-        let erased: BTreeSet<_> = self.0.iter().map(|about| (about.partition, about.object)).collect();
-        puts.retain(|put| match put {
-            Put::History(
-                HistoryPut::Timeline { partition, object, .. } | HistoryPut::About { partition, object, .. },
-            ) => !erased.contains(&(*partition, *object)),
-            _ => true,
-        });
-        puts.extend(std::mem::take(&mut self.0).into_iter().map(|about| {
-            let About {
-                partition,
-                person,
-                shop,
-                object,
-            } = about;
-            Put::History(HistoryPut::Erase {
-                partition,
-                person,
-                shop,
-                object,
-            })
-        }));
-    }
-}
-
-impl Fold {
-    pub(super) fn erased(&mut self, entry: &Entry<'_>, erased: &PersonErased) -> Result<(), StateError> {
-        for (object, shop) in self.erasable(entry.partition, erased)? {
-            self.erasure.0.insert(About {
-                partition: entry.partition,
-                person: erased.person,
-                shop,
-                object,
-            });
-            // What it is is told by the row that it has: that of a mail, of an instance or of a cart. Accepted events have none.
-            self.withdraw_from_shop(entry.partition, MessageId::new(object))?;
-            self.change_mail(entry.partition, MessageId::new(object), MailState::forget)?;
-            self.erase_instance(entry, (entry.partition, object))?;
-            self.erase_cart((entry.partition, object))?;
-        }
-        let shops = match erased.shop {
-            Some(shop) => vec![shop],
-            None => self.shops_of(entry.partition, erased.person)?,
-        };
-        for shop in shops {
-            self.erase_contact(entry.partition, erased.person, shop);
-        }
-        // Queued mails are withdrawn with the person's own state, which knows them.
-        self.change_person(entry, erased.person)
     }
 
-    /// Withdraws a queued copy or test of a reminder. It goes to the shop, so the person's own state does not know it; but it shows the
-    /// person's cart.
-    fn withdraw_from_shop(&mut self, partition: PartitionId, message: MessageId) -> Result<(), StateError> {
-        let to_shop = self.mail(partition, message)?.is_some_and(|mail| !counts(mail));
-        if to_shop && self.change_row(partition, message, |row| row.withdrawn = true)? {
-            self.withdrawn.push(message);
-        }
-        Ok(())
-    }
-
-    /// Returns the objects that an erasure is about, with their shops: accepted events, and the events of mails.
+    /// Returns the objects that an erasure is about, with their shops: accepted events, and the events of mails. `sent` are the
+    /// mails that the person got.
     pub(crate) fn erasable(
-        &mut self,
+        &self,
         partition: PartitionId,
         erased: &PersonErased,
+        sent: &[Sent],
     ) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
-        let mut objects = self.about(partition, erased.person)?;
+        let mut objects = self.about(partition, erased.person, sent)?;
         objects.retain(|_, shop| erased.shop.is_none_or(|own| own == *shop));
         Ok(objects)
     }
 
     /// Returns all objects that are about a person, with their shops.
-    fn about(&mut self, partition: PartitionId, key: PersonKey) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
+    fn about(
+        &self,
+        partition: PartitionId,
+        key: PersonKey,
+        sent: &[Sent],
+    ) -> Result<BTreeMap<EventId, ShopNumber>, StateError> {
         let stored = self.store.state().histories().about(partition, &key)?;
         let mut objects: BTreeMap<_, _> = stored.into_iter().map(|(shop, object)| (object, shop)).collect();
         let own = |about: &&About| about.partition == partition && about.person == key;
         objects.extend(self.about.keys().filter(own).map(|about| (about.object, about.shop)));
         // Mails that an earlier version decided: their histories say what caused them.
-        let sent = self.person(partition, key)?.messages().to_vec();
         for sent in sent {
             let message = sent.message.event();
             if objects.insert(message, sent.shop).is_none() {
@@ -141,5 +78,125 @@ impl Fold {
             }
         }
         Ok(objects)
+    }
+
+    fn tell(&mut self, entry: &Entry<'_>, object: EventId) {
+        self.puts.push(Put::History(HistoryPut::Timeline {
+            partition: entry.partition,
+            object,
+            id: entry.id,
+            wall: entry.wall,
+            kind: entry.event.kind(),
+            payload: entry.payload.clone(),
+        }));
+    }
+
+    fn claim(&mut self, entry: &Entry<'_>) {
+        let id = PublicId {
+            partition: entry.partition,
+            event: entry.id,
+        };
+        self.puts.extend(entry.event.claims().iter().map(|claim| {
+            Put::Claim(ClaimPut {
+                claim: *claim,
+                id,
+                at: entry.wall,
+            })
+        }));
+    }
+}
+
+impl Desk for Histories {
+    fn look(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        if let Event::PersonErased(erased) = entry.event {
+            let objects = self.erasable(entry.partition, erased, &told.sent)?;
+            told.erased = objects.into_iter().collect();
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        self.claim(entry);
+        if let Event::SetAside(aside) = entry.event {
+            self.tell(entry, aside.object);
+            self.puts.push(Put::Aside(AsidePut {
+                partition: entry.partition,
+                id: entry.id,
+                event: Box::new((**aside).clone()),
+            }));
+        }
+        for object in &told.objects {
+            self.tell(entry, *object);
+        }
+        for (person, shop, object) in &told.about {
+            let about = About {
+                partition: entry.partition,
+                person: *person,
+                shop: *shop,
+                object: *object,
+            };
+            self.about.set(about, ());
+        }
+        if let Event::PersonErased(erased) = entry.event {
+            self.erased.extend(told.erased.iter().map(|(object, shop)| About {
+                partition: entry.partition,
+                person: erased.person,
+                shop: *shop,
+                object: *object,
+            }));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        let puts = &mut self.puts;
+        self.about.settle(position, |about, ()| {
+            let About {
+                partition,
+                person,
+                shop,
+                object,
+            } = about;
+            puts.push(Put::History(HistoryPut::About {
+                partition,
+                person,
+                shop,
+                object,
+            }));
+        });
+        if !self.erased.is_empty() {
+            let erased: BTreeSet<_> = self
+                .erased
+                .iter()
+                .map(|about| (about.partition, about.object))
+                .collect();
+            puts.retain(|put| match put {
+                Put::History(
+                    HistoryPut::Timeline { partition, object, .. } | HistoryPut::About { partition, object, .. },
+                ) => !erased.contains(&(*partition, *object)),
+                _ => true,
+            });
+        }
+        settled.puts.append(puts);
+        settled
+            .puts
+            .extend(std::mem::take(&mut self.erased).into_iter().map(|about| {
+                let About {
+                    partition,
+                    person,
+                    shop,
+                    object,
+                } = about;
+                Put::History(HistoryPut::Erase {
+                    partition,
+                    person,
+                    shop,
+                    object,
+                })
+            }));
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.about.forget(applied);
     }
 }

@@ -1,47 +1,37 @@
 //! First visits, and the leads that they become.
 
-use store::StateError;
+mod verdicts;
+
 use store::state::{LeadPut, Put, StoredLead, Visit};
-use types::event::{LeadClaim, LeadDecided, LeadOutcome, LeadRefusal, LeadSettled, LeadVerdict};
+use store::{StateError, Store};
+use types::address::VisitorKeyer;
+use types::event::{Event, LeadClaim, LeadDecided, LeadRefusal, LeadSettled, LeadVerdict};
 use types::id::{CampaignNumber, EventId, PartitionId, PersonKey, ShopNumber};
 use types::tally::Measure;
 
-use super::{Entry, Fold};
+pub(crate) use verdicts::{Ticked, is_offered, look, tick, void_erased};
+
+use crate::desk::{Desk, Entry, Settled, Told};
 use crate::memory::Unapplied;
 
 /// First visits and leads that state does not have as they are.
-#[derive(Debug, Default)]
-pub(super) struct Leads {
+pub(crate) struct Leads {
+    store: Store,
+    visitors: VisitorKeyer,
     visits: Unapplied<(PartitionId, PersonKey, ShopNumber), Visit>,
-    leads: Unapplied<(CampaignNumber, EventId), StoredLead>,
+    claimed: Unapplied<(CampaignNumber, EventId), StoredLead>,
 }
 
 impl Leads {
-    pub(super) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
-        self.visits.settle(position, |(partition, person, advertiser), visit| {
-            puts.push(Put::Lead(LeadPut::Visit {
-                partition,
-                person,
-                advertiser,
-                visit: *visit,
-            }));
-        });
-        self.leads.settle(position, |(campaign, claimed), lead| {
-            puts.push(Put::Lead(LeadPut::Lead {
-                campaign,
-                claimed,
-                lead: lead.clone(),
-            }));
-        });
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            visitors: store.secrets().visitor_keyer(),
+            store,
+            visits: Unapplied::default(),
+            claimed: Unapplied::default(),
+        }
     }
 
-    pub(super) fn forget(&mut self, applied: u64) {
-        self.visits.forget(applied);
-        self.leads.forget(applied);
-    }
-}
-
-impl Fold {
     /// Returns a person's first visit to an advertiser's site as of the last event folded, if there was one.
     pub(crate) fn visit(
         &self,
@@ -49,21 +39,14 @@ impl Fold {
         person: PersonKey,
         advertiser: ShopNumber,
     ) -> Result<Option<Visit>, StateError> {
-        match self.leads.visits.get(&(partition, person, advertiser)) {
+        match self.visits.get(&(partition, person, advertiser)) {
             Some(visit) => Ok(Some(*visit)),
             None => self.store.state().leads().visit(partition, &person, advertiser),
         }
     }
 
-    pub(super) fn lead_decided(&mut self, entry: &Entry<'_>, decided: &LeadDecided) -> Result<(), StateError> {
-        let LeadDecided {
-            message,
-            shop,
-            campaign,
-            ..
-        } = *decided;
-        self.timeline_of_mail(entry, message)?;
-        self.change_mail(entry.partition, message, |mail| mail.decided(entry.id, decided))?;
+    fn decided(&mut self, entry: &Entry<'_>, decided: &LeadDecided, told: &mut Told) -> Result<(), StateError> {
+        let person = told.mail.as_ref().map(|mail| mail.person);
         match &decided.verdict {
             LeadVerdict::Claimed(claim) => {
                 let lead = StoredLead {
@@ -73,28 +56,31 @@ impl Fold {
                     outcome: None,
                     settled_at: None,
                 };
-                self.leads.leads.set((campaign, entry.id), lead);
-                self.claim_visit(entry, decided, claim)?;
-                self.count_offer(entry, message, (shop, campaign), Measure::LeadsClaimed)
+                self.claimed.set((decided.campaign, entry.id), lead);
+                if let Some(person) = person {
+                    self.claim_visit(entry, person, decided, claim);
+                }
+                told.count_offer(decided.shop, decided.campaign, Measure::LeadsClaimed);
             }
-            LeadVerdict::Refused(LeadRefusal::KnownToSite) => self.note_visit(entry, decided),
-            LeadVerdict::Refused(_) => Ok(()),
+            LeadVerdict::Refused(LeadRefusal::KnownToSite) => {
+                if let Some(person) = person {
+                    self.note_visit(entry, person, decided)?;
+                }
+            }
+            LeadVerdict::Refused(_) => {}
         }
+        Ok(())
     }
 
-    pub(super) fn lead_settled(&mut self, entry: &Entry<'_>, settled: &LeadSettled) -> Result<(), StateError> {
+    fn settled(&mut self, entry: &Entry<'_>, settled: &LeadSettled, told: &mut Told) -> Result<(), StateError> {
         let LeadSettled {
-            message,
             shop,
             campaign,
             claimed,
             outcome,
             ..
         } = *settled;
-        let voided = matches!(outcome, LeadOutcome::Voided(_));
-        self.timeline_of_mail(entry, message)?;
-        self.change_mail(entry.partition, message, |mail| mail.settled(settled.lead, voided))?;
-        let stored = match self.leads.leads.get(&(campaign, claimed)) {
+        let stored = match self.claimed.get(&(campaign, claimed)) {
             Some(lead) => Some(lead.clone()),
             None => self.store.state().leads().get(entry.partition, campaign, claimed)?,
         };
@@ -103,22 +89,19 @@ impl Fold {
         };
         lead.outcome = Some(outcome);
         lead.settled_at = Some(entry.wall);
-        self.leads.leads.set((campaign, claimed), lead);
-        if voided {
-            self.reopen_visit(entry, settled)?;
+        self.claimed.set((campaign, claimed), lead);
+        if !outcome.is_void() {
+            told.count_offer(shop, campaign, Measure::LeadsConfirmed);
+            return Ok(());
         }
-        let measure = if voided {
-            Measure::LeadsVoided
-        } else {
-            Measure::LeadsConfirmed
-        };
-        self.count_offer(entry, message, (shop, campaign), measure)
+        if let Some(person) = told.mail.as_ref().map(|mail| mail.person) {
+            self.reopen_visit(entry.partition, person, settled)?;
+        }
+        told.count_offer(shop, campaign, Measure::LeadsVoided);
+        Ok(())
     }
 
-    fn claim_visit(&mut self, entry: &Entry<'_>, decided: &LeadDecided, claim: &LeadClaim) -> Result<(), StateError> {
-        let Some(person) = self.person_of(entry.partition, decided.message)? else {
-            return Ok(());
-        };
+    fn claim_visit(&mut self, entry: &Entry<'_>, person: PersonKey, decided: &LeadDecided, claim: &LeadClaim) {
         let visit = Visit {
             visitor: claim.visitor,
             lead: Some(claim.lead),
@@ -127,17 +110,11 @@ impl Fold {
             generation: claim.generation,
             open: false,
         };
-        self.leads
-            .visits
-            .set((entry.partition, person, decided.advertiser), visit);
-        Ok(())
+        self.visits.set((entry.partition, person, decided.advertiser), visit);
     }
 
     /// Notes that a person was on a site that knew them already: their next visit is no first one either.
-    fn note_visit(&mut self, entry: &Entry<'_>, decided: &LeadDecided) -> Result<(), StateError> {
-        let Some(person) = self.person_of(entry.partition, decided.message)? else {
-            return Ok(());
-        };
+    fn note_visit(&mut self, entry: &Entry<'_>, person: PersonKey, decided: &LeadDecided) -> Result<(), StateError> {
         let before = self.visit(entry.partition, person, decided.advertiser)?;
         if before.is_some_and(|visit| !visit.open) {
             return Ok(());
@@ -150,28 +127,59 @@ impl Fold {
             generation: before.map_or(0, |visit| visit.generation),
             open: false,
         };
-        self.leads
-            .visits
-            .set((entry.partition, person, decided.advertiser), visit);
+        self.visits.set((entry.partition, person, decided.advertiser), visit);
         Ok(())
     }
 
     /// Lets the visitor's next first visit be a lead, of the next generation.
-    fn reopen_visit(&mut self, entry: &Entry<'_>, settled: &LeadSettled) -> Result<(), StateError> {
-        let Some(person) = self.person_of(entry.partition, settled.message)? else {
-            return Ok(());
-        };
-        let visit = self.visit(entry.partition, person, settled.advertiser)?;
+    fn reopen_visit(
+        &mut self,
+        partition: PartitionId,
+        person: PersonKey,
+        settled: &LeadSettled,
+    ) -> Result<(), StateError> {
+        let visit = self.visit(partition, person, settled.advertiser)?;
         if let Some(visit) = visit.filter(|visit| visit.lead == Some(settled.lead)) {
             let visit = Visit {
                 generation: visit.generation.saturating_add(1),
                 open: true,
                 ..visit
             };
-            self.leads
-                .visits
-                .set((entry.partition, person, settled.advertiser), visit);
+            self.visits.set((partition, person, settled.advertiser), visit);
         }
         Ok(())
+    }
+}
+
+impl Desk for Leads {
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::LeadDecided(decided) => self.decided(entry, decided, told),
+            Event::LeadSettled(settled) => self.settled(entry, settled, told),
+            _ => Ok(()),
+        }
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        self.visits.settle(position, |(partition, person, advertiser), visit| {
+            settled.puts.push(Put::Lead(LeadPut::Visit {
+                partition,
+                person,
+                advertiser,
+                visit: *visit,
+            }));
+        });
+        self.claimed.settle(position, |(campaign, claimed), lead| {
+            settled.puts.push(Put::Lead(LeadPut::Lead {
+                campaign,
+                claimed,
+                lead: lead.clone(),
+            }));
+        });
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.visits.forget(applied);
+        self.claimed.forget(applied);
     }
 }

@@ -31,17 +31,27 @@
 //!
 //! Deliberately absent: rules (they are `policy`'s), and anything that talks to the network.
 
-mod fold;
+mod cart;
+mod catalogue;
+mod contact;
+mod desk;
+mod desks;
+mod history;
+mod lead;
+mod mail;
 mod memory;
-mod meters;
 mod metrics;
+mod person;
 mod recovery;
 mod runner;
 mod settings;
+mod tally;
 mod timers;
+mod turn;
 // Public for its bench alone: a bench sees what any other crate sees.
 #[doc(hidden)]
 pub mod wheel;
+mod workflow;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -59,10 +69,11 @@ use types::withdrawals::Withdrawals;
 
 pub use crate::settings::{InDoubt, Settings};
 
-use crate::fold::Fold;
-use crate::meters::Meters;
+use crate::desks::Desks;
 use crate::metrics::Metrics;
 use crate::runner::Runner;
+use crate::tally::Meters;
+use crate::turn::Context;
 
 /// What the runners work with.
 pub struct Deps {
@@ -124,29 +135,28 @@ impl Scheduler {
         let meters = Arc::new(Meters::default());
         let inboxes = deps.store.intake().take_inboxes();
 
-        let fold = |range: &Range<u16>| {
-            Fold::new(
-                range.clone(),
-                deps.store.clone(),
-                Arc::clone(&meters),
-                Arc::clone(&deps.withdrawals),
-            )
-        };
-        let mut folds = inboxes
+        let desks = |range: &Range<u16>| Desks::new(range.clone(), &deps.store, Arc::clone(&deps.withdrawals));
+        let mut desks = inboxes
             .iter()
-            .map(|(range, _)| fold(range))
+            .map(|(range, _)| desks(range))
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::State)?;
-        let (opens, last) = recovery::replay(&deps, &mut folds, replay)?;
-        for fold in &folds {
-            fold.publish_counters();
+        let (opens, last) = recovery::replay(&deps, &mut desks, replay)?;
+        for desks in &desks {
+            desks.tallies.publish(&meters);
         }
-        let mut runners: Vec<_> = folds
+        let mut runners: Vec<_> = desks
             .into_iter()
             .enumerate()
-            .map(|(number, fold)| {
-                let (deps, meters, metrics) = (Arc::clone(&deps), Arc::clone(&meters), Arc::clone(&metrics));
-                Runner::new(fold, settings.clone(), deps, meters, metrics, number)
+            .map(|(number, desks)| {
+                let context = Context {
+                    settings: settings.clone(),
+                    visitors: deps.store.secrets().visitor_keyer(),
+                    deps: Arc::clone(&deps),
+                    meters: Arc::clone(&meters),
+                    metrics: Arc::clone(&metrics),
+                };
+                Runner::new(desks, context, metrics.per_runner.of(number), rand::random())
             })
             .collect();
         for (runner, open) in runners.iter_mut().zip(&opens) {

@@ -1,27 +1,46 @@
 //! Mails after their decision: whose they are, their opens, clicks, verdicts and landings, and what all that counts.
+//!
+//! | file | is |
+//! |---|---|
+//! | `outbox.rs` | the desk of mails that have not ended |
+//! | `dues.rs` | which mails are to be judged |
+//! | `decide.rs` | what accepted orders and messages cause |
+//! | `sending.rs` | the one way to a mail |
 
+mod decide;
+mod dues;
+mod outbox;
+mod sending;
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use foldhash::fast::FixedState;
 use policy::hits::{Change, Hit, Landing, MailState, Recorded};
-use store::StateError;
 use store::state::{MailPut, Put, State, StoredMail};
+use store::{StateError, Store};
 use types::event::{
-    AggregateCounted, AggregateHit, Clicked, Decided, Event, HitClass, HitKind, Judged, Landed, MessageAccepted,
-    Opened, OrderAccepted, Origin, Outcome, Plan, SuppressionCause, SuppressionChanged, Verdict,
+    AggregateCounted, AggregateHit, AttemptEnded, Decided, Event, HitClass, HitKind, Judged, MessageAccepted,
+    OrderAccepted, Origin, Outcome, Plan, Verdict,
 };
-use types::id::{CampaignNumber, MessageId, PartitionId, PersonKey, ShopNumber, Slot};
+use types::id::{EventId, MessageId, PartitionId, PersonKey};
 use types::order::{Body, Stream};
 use types::provider::Provider;
-use types::tally::{CellKey, Dimensions, Hour, Measure};
+use types::tally::{Dimensions, Hour, Measure};
 use types::text::Slug;
 use types::time::Timestamp;
 
-use super::dues::Dues;
-use super::steps::{counts, origin_counts};
-use super::{Entry, Fold};
+pub(crate) use decide::Orders;
+use dues::Dues;
+pub(crate) use outbox::Outbox;
+pub(crate) use sending::{Asked, Own};
+
+use crate::desk::{Desk, Entry, OfMail, Settled, Told, counts};
 use crate::memory::Unapplied;
 
 /// What an accept says of the mail that it may cause, and its decision does not.
 #[derive(Clone, Debug)]
-pub(super) struct Cause {
+pub(crate) struct Cause {
     wall: Timestamp,
     stream: Stream,
     /// Told by the address's domain.
@@ -39,14 +58,17 @@ struct Mail {
 }
 
 /// The mails that state does not have as they are.
-#[derive(Debug, Default)]
-pub(super) struct Mails {
-    mails: Unapplied<(PartitionId, MessageId), Mail>,
-    pub(super) dues: Dues,
+pub(crate) struct Mails {
+    store: Store,
+    range: Range<u16>,
+    rows: Unapplied<(PartitionId, MessageId), Mail>,
+    dues: Dues,
+    /// What was accepted in this turn, until it is decided.
+    causes: HashMap<EventId, Cause, FixedState>,
 }
 
 impl Cause {
-    pub(super) fn order(wall: Timestamp, accepted: &OrderAccepted) -> Self {
+    fn order(wall: Timestamp, accepted: &OrderAccepted) -> Self {
         Self {
             wall,
             stream: Stream::Promotional,
@@ -56,7 +78,7 @@ impl Cause {
         }
     }
 
-    pub(super) fn message(wall: Timestamp, accepted: &MessageAccepted) -> Self {
+    fn message(wall: Timestamp, accepted: &MessageAccepted) -> Self {
         let request = &accepted.request;
         Self {
             wall,
@@ -70,66 +92,39 @@ impl Cause {
             origin: accepted.origin.clone(),
         }
     }
-}
 
-impl Cause {
-    /// Returns whether its mail counts anywhere, as one to the person: copies and tests of reminders go to the shop.
-    pub(super) fn is_counted(&self) -> bool {
-        origin_counts(self.origin.as_ref())
+    /// Returns whether its mail counts anywhere, as one to the person.
+    pub(crate) fn is_counted(&self) -> bool {
+        counts(self.origin.as_ref())
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
     }
 }
 
 impl Mails {
-    /// Ends the turn: hands over each changed mail, and when it is due if that changed.
-    pub(super) fn settle(&mut self, position: u64, puts: &mut Vec<Put>) {
-        let dues = &mut self.dues;
-        self.mails.settle(position, |(partition, message), mail| {
-            let due = mail.state.due();
-            if due != mail.due {
-                let gone = mail.due.map(|at| MailPut::DueDelete { at, partition, message });
-                let set = due.map(|at| MailPut::DueSet { at, partition, message });
-                puts.extend(gone.into_iter().chain(set).map(Put::Mail));
-                if let Some(at) = due {
-                    dues.set(at);
-                }
-                mail.due = due;
-            }
-            puts.push(Put::Mail(MailPut::Set {
-                partition,
-                message,
-                mail: StoredMail {
-                    counts: mail.state.counts(),
-                    value: mail.state.encode(),
-                },
-            }));
-        });
-        dues.settle(position);
+    /// Starts with what state has of the partitions in `range`.
+    pub(crate) fn new(store: Store, range: Range<u16>) -> Self {
+        Self {
+            store,
+            range,
+            rows: Unapplied::default(),
+            dues: Dues::default(),
+            causes: HashMap::default(),
+        }
     }
 
-    pub(super) fn forget(&mut self, applied: u64) {
-        self.mails.forget(applied);
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.mails.len()
-    }
-}
-
-impl Fold {
     /// Returns a mail as of the last event folded, or `None` if there is no such mail.
-    pub(crate) fn mail(
-        &mut self,
-        partition: PartitionId,
-        message: MessageId,
-    ) -> Result<Option<&MailState>, StateError> {
+    pub(crate) fn get(&mut self, partition: PartitionId, message: MessageId) -> Result<Option<&MailState>, StateError> {
         let key = (partition, message);
-        if self.mails.mails.get(&key).is_none() {
+        if self.rows.get(&key).is_none() {
             let Some(mail) = read(self.store.state(), partition, message)? else {
                 return Ok(None);
             };
-            self.mails.mails.keep(key, mail);
+            self.rows.keep(key, mail);
         }
-        Ok(self.mails.mails.get(&key).map(|mail| &mail.state))
+        Ok(self.rows.get(&key).map(|mail| &mail.state))
     }
 
     /// Returns whose mail this is, or `None` if there is no such mail.
@@ -138,7 +133,7 @@ impl Fold {
         partition: PartitionId,
         message: MessageId,
     ) -> Result<Option<PersonKey>, StateError> {
-        Ok(self.mail(partition, message)?.map(|mail| *mail.person()))
+        Ok(self.get(partition, message)?.map(|mail| *mail.person()))
     }
 
     /// Returns whose mailbox a mail went to, or `None` if there is no such mail, or it went to the shop: what its mailbox
@@ -148,285 +143,309 @@ impl Fold {
         partition: PartitionId,
         message: MessageId,
     ) -> Result<Option<PersonKey>, StateError> {
-        let mail = self.mail(partition, message)?.filter(|mail| counts(mail));
+        let mail = self.get(partition, message)?.filter(|mail| counts(mail.origin()));
         Ok(mail.map(|mail| *mail.person()))
     }
 
-    /// Returns whether opens, clicks and landings of a mail may be recorded: not if it is unknown or erased, or its person withdrew.
-    pub(crate) fn may_record(&mut self, partition: PartitionId, message: MessageId) -> Result<bool, StateError> {
-        let Some(mail) = self.mail(partition, message)?.filter(|mail| !mail.is_forgotten()) else {
-            return Ok(false);
-        };
-        // The token names a shop as well; what was withdrawn from is the mail's own.
-        let (person, shop) = (*mail.person(), mail.shop());
-        Ok(self.person(partition, person)?.may_record(shop, message))
-    }
-
-    /// Begins the row of a mail that was decided.
-    pub(super) fn start_mail(
+    /// Returns the opens and clicks of real visits that a verdict is about, with their time and class.
+    pub(crate) fn judged_hits(
         &mut self,
-        entry: &Entry<'_>,
-        decided: &Decided,
-        plan: &Plan,
-        cause: Option<&Cause>,
-    ) -> Result<(), StateError> {
-        let provider = cause.map_or(Provider::Other, |cause| cause.provider);
-        let mail = Mail {
-            state: MailState::new(decided, plan, provider).caused_by(cause.and_then(|cause| cause.origin.clone())),
-            due: None,
+        partition: PartitionId,
+        judged: &Judged,
+    ) -> Result<Vec<(HitKind, Timestamp, HitClass)>, StateError> {
+        let Some(mail) = self.get(partition, judged.message)? else {
+            return Ok(Vec::new());
         };
-        self.mails.mails.set((entry.partition, plan.message), mail);
-        self.count_shown(entry, plan.message, Measure::Sent)
+        let hits = judged.hits.iter().filter_map(|verdict| {
+            let (hit, _) = mail.hits().find(|(hit, _)| hit.id == verdict.hit)?;
+            Some((hit.kind, hit.at, verdict.class))
+        });
+        Ok(hits.collect())
     }
 
     /// Changes a mail and returns what `change` does, or `None` if there is no such mail.
-    pub(super) fn change_mail<T>(
+    fn change<T>(
         &mut self,
         partition: PartitionId,
         message: MessageId,
         change: impl FnOnce(&mut MailState) -> T,
     ) -> Result<Option<T>, StateError> {
-        if self.mail(partition, message)?.is_none() {
+        if self.get(partition, message)?.is_none() {
             return Ok(None);
         }
-        let mail = self.mails.mails.edit((partition, message));
+        let mail = self.rows.edit((partition, message));
         Ok(mail.map(|mail| change(&mut mail.state)))
     }
 
-    pub(super) fn opened(&mut self, entry: &Entry<'_>, opened: &Opened) -> Result<(), StateError> {
-        let hit = Hit::opened(entry.id, entry.wall, opened);
-        self.hit(entry, opened.message, hit)
-    }
-
-    pub(super) fn clicked(&mut self, entry: &Entry<'_>, clicked: &Clicked) -> Result<(), StateError> {
-        let hit = Hit::clicked(entry.id, entry.wall, clicked);
-        self.hit(entry, clicked.message, hit)
-    }
-
-    pub(super) fn judged(&mut self, entry: &Entry<'_>, judged: &Judged) -> Result<(), StateError> {
-        self.timeline_of_mail(entry, judged.message)?;
-        let changes = self.change_mail(entry.partition, judged.message, |mail| mail.apply(judged))?;
-        self.contact_engaged(entry, judged)?;
-        self.count_changes(entry.partition, judged.message, &changes.unwrap_or_default())
-    }
-
-    pub(super) fn landed(&mut self, entry: &Entry<'_>, landed: &Landed) -> Result<(), StateError> {
-        self.timeline_of_mail(entry, landed.message)?;
-        let landing = Landing::reported(entry.id, entry.wall, landed);
-        let change = self.change_mail(entry.partition, landed.message, |mail| mail.land(landing))?;
-        self.count_changes(entry.partition, landed.message, change.flatten().as_slice())
-    }
-
-    /// Adds up what names nobody, in the hour of the record.
-    pub(super) fn aggregate(&mut self, entry: &Entry<'_>, counted: &AggregateCounted) -> Result<(), StateError> {
-        for hit in &counted.hits {
-            let AggregateHit {
-                shop,
-                campaign,
-                kind,
-                class,
-                count,
-            } = *hit;
-            if matches!(class, HitClass::Prefetch | HitClass::Test) {
-                continue;
-            }
-            let measure = match kind {
-                HitKind::Open => Measure::OpensAggregate,
-                HitKind::Click => Measure::ClicksAggregate,
-                HitKind::Landing => Measure::LandingsAggregate,
+    /// Begins the row of a mail that was decided, and counts its accept in its own hour: a mail's template is chosen by its decision.
+    fn decided(&mut self, entry: &Entry<'_>, decided: &Decided, told: &mut Told) -> Result<(), StateError> {
+        told.objects.push(decided.cause);
+        if let Some(plan) = decided.plan() {
+            told.objects.push(plan.message.event());
+            told.about.push((decided.person, decided.shop, plan.message.event()));
+            self.begin(entry.partition, decided, plan, told.cause.as_ref());
+            self.tell(entry.partition, plan.message, told)?;
+            self.count_shown(entry.partition, plan.message, Measure::Sent, told)?;
+        }
+        if let Some(cause) = told.cause.clone().filter(Cause::is_counted) {
+            let dimensions = Dimensions::Mails {
+                shop: decided.shop,
+                stream: cause.stream,
+                provider: cause.provider,
+                template: match &decided.verdict {
+                    Verdict::Send(plan) => plan.template.clone(),
+                    Verdict::Refuse(_) => cause.template,
+                },
             };
-            let mails = Dimensions::Mails {
-                shop,
-                stream: Stream::Promotional,
-                provider: Provider::Other,
-                template: None,
-            };
-            let offer = campaign.map(|campaign| Dimensions::Offer {
-                campaign,
-                publisher: shop,
-            });
-            for dimensions in [Some(mails), offer].into_iter().flatten() {
-                self.count(
-                    entry.partition,
-                    dimensions,
-                    Hour::of(entry.wall),
-                    [(measure, i64::from(count))],
-                )?;
-            }
+            told.count_at(Hour::of(cause.wall), dimensions, Measure::Accepted, 1);
         }
         Ok(())
     }
 
-    /// Counts an accept in its own hour, once it is decided: a mail's template is chosen by its decision.
-    pub(super) fn count_accepted(
-        &mut self,
-        entry: &Entry<'_>,
-        decided: &Decided,
-        cause: Option<Cause>,
-    ) -> Result<(), StateError> {
-        let Some(cause) = cause.filter(Cause::is_counted) else {
-            return Ok(());
+    fn begin(&mut self, partition: PartitionId, decided: &Decided, plan: &Plan, cause: Option<&Cause>) {
+        let provider = cause.map_or(Provider::Other, |cause| cause.provider);
+        let origin = cause.and_then(|cause| cause.origin.clone());
+        let mail = Mail {
+            state: MailState::new(decided, plan, provider).caused_by(origin),
+            due: None,
         };
-        let dimensions = Dimensions::Mails {
-            shop: decided.shop,
-            stream: cause.stream,
-            provider: cause.provider,
-            template: match &decided.verdict {
-                Verdict::Send(plan) => plan.template.clone(),
-                Verdict::Refuse(_) => cause.template,
-            },
-        };
-        self.count(
-            entry.partition,
-            dimensions,
-            Hour::of(cause.wall),
-            [(Measure::Accepted, 1)],
-        )
+        self.rows.set((partition, plan.message), mail);
     }
 
-    /// Counts a complaint that names its shop: which of its mails it was about is not known.
-    pub(super) fn count_complaint(
-        &mut self,
-        entry: &Entry<'_>,
-        changed: &SuppressionChanged,
-    ) -> Result<(), StateError> {
-        let Some(shop) = changed
-            .shop
-            .filter(|_| changed.cause == Some(SuppressionCause::Complaint))
-        else {
+    /// Counts how a mail ended. Once: what is told of one that has ended already is history, and no more.
+    fn ended(&mut self, entry: &Entry<'_>, ended: &AttemptEnded, told: &mut Told) -> Result<(), StateError> {
+        if !told.was_queued {
             return Ok(());
-        };
-        let dimensions = Dimensions::Mails {
-            shop,
-            stream: changed.stream.unwrap_or(Stream::Promotional),
-            provider: Provider::Other,
-            template: None,
-        };
-        self.count(
-            entry.partition,
-            dimensions,
-            Hour::of(entry.wall),
-            [(Measure::Complaints, 1)],
-        )
-    }
-
-    /// Counts something of a mail, in the hour of the record.
-    pub(super) fn count_mail(
-        &mut self,
-        entry: &Entry<'_>,
-        message: MessageId,
-        measure: Measure,
-    ) -> Result<(), StateError> {
-        let Some(mail) = self.mail(entry.partition, message)? else {
-            return Ok(());
-        };
-        let (dimensions, origin) = (dimensions_of(mail), mail.origin().cloned());
-        let Some(dimensions) = dimensions else {
-            return Ok(());
-        };
-        let hour = Hour::of(entry.wall);
-        if let Some(origin) = origin.and_then(|origin| self.dimensions_of_origin(entry.partition, &origin).transpose())
-        {
-            self.count(entry.partition, origin?, hour, [(measure, 1)])?;
         }
-        self.count(entry.partition, dimensions, hour, [(measure, 1)])
+        let measure = match ended.outcome {
+            Outcome::Delivered => {
+                let provider = ended.provider();
+                self.change(entry.partition, ended.message, |mail| {
+                    mail.delivered(entry.wall, provider);
+                })?;
+                // It counts where it was delivered from now on.
+                self.tell(entry.partition, ended.message, told)?;
+                Measure::Delivered
+            }
+            Outcome::InDoubt { .. } => Measure::InDoubt,
+            Outcome::Failed { .. } | Outcome::Expired | Outcome::Withdrawn | Outcome::Deferred { .. } => {
+                Measure::Failed
+            }
+        };
+        self.count_shown(entry.partition, ended.message, measure, told)
     }
 
-    /// Counts something of a mail and of one offer in it, in the hour of the record.
-    pub(super) fn count_offer(
-        &mut self,
-        entry: &Entry<'_>,
-        message: MessageId,
-        (publisher, campaign): (ShopNumber, CampaignNumber),
-        measure: Measure,
-    ) -> Result<(), StateError> {
-        self.count_mail(entry, message, measure)?;
-        let offer = Dimensions::Offer { campaign, publisher };
-        self.count(entry.partition, offer, Hour::of(entry.wall), [(measure, 1)])
+    fn hit(&mut self, entry: &Entry<'_>, message: MessageId, hit: Hit, told: &mut Told) -> Result<(), StateError> {
+        if let Some(Recorded::Counted(change)) = self.change(entry.partition, message, |mail| mail.record(hit))? {
+            count_changes(&[change], told);
+        }
+        Ok(())
+    }
+
+    /// Forgets the mails that are erased. Copies and tests of reminders that are queued are withdrawn: they go to the shop, so the person's
+    /// own state does not know them; but they show the person's cart.
+    fn erase(&mut self, partition: PartitionId, told: &mut Told) -> Result<(), StateError> {
+        for (object, _) in &told.erased {
+            let message = MessageId::new(*object);
+            if self.get(partition, message)?.is_some_and(|mail| !counts(mail.origin())) {
+                told.withdrawn.push(message);
+            }
+            self.change(partition, message, MailState::forget)?;
+        }
+        Ok(())
+    }
+
+    /// Says what the others have to know of a mail.
+    fn tell(&mut self, partition: PartitionId, message: MessageId, told: &mut Told) -> Result<(), StateError> {
+        told.mail = self.get(partition, message)?.map(OfMail::of);
+        Ok(())
     }
 
     /// Counts something of a mail and of all offers that it shows, in the hour of the record.
-    pub(super) fn count_shown(
+    fn count_shown(
         &mut self,
-        entry: &Entry<'_>,
+        partition: PartitionId,
         message: MessageId,
         measure: Measure,
+        told: &mut Told,
     ) -> Result<(), StateError> {
-        self.count_mail(entry, message, measure)?;
-        let Some(mail) = self.mail(entry.partition, message)? else {
-            return Ok(());
-        };
-        let publisher = mail.shop();
-        let campaigns: Vec<_> = mail.offers().iter().map(|shown| shown.campaign).collect();
-        for campaign in campaigns {
-            let offer = Dimensions::Offer { campaign, publisher };
-            self.count(entry.partition, offer, Hour::of(entry.wall), [(measure, 1)])?;
-        }
-        Ok(())
-    }
-
-    fn hit(&mut self, entry: &Entry<'_>, message: MessageId, hit: Hit) -> Result<(), StateError> {
-        self.timeline_of_mail(entry, message)?;
-        let recorded = self.change_mail(entry.partition, message, |mail| mail.record(hit))?;
-        match recorded {
-            Some(Recorded::Counted(change)) => self.count_changes(entry.partition, message, &[change]),
-            Some(Recorded::Evidence | Recorded::Ignored) | None => Ok(()),
-        }
-    }
-
-    /// Counts what hits and landings of a mail change: in its cell, and in the offer's if they are about one.
-    fn count_changes(
-        &mut self,
-        partition: PartitionId,
-        message: MessageId,
-        changes: &[Change],
-    ) -> Result<(), StateError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let Some(mail) = self.mail(partition, message)? else {
-            return Ok(());
-        };
-        let (publisher, dimensions) = (mail.shop(), dimensions_of(mail));
-        let origin = mail.origin().filter(|_| dimensions.is_some()).cloned();
-        let of_origin = match origin {
-            Some(origin) => self.dimensions_of_origin(partition, &origin)?,
-            None => None,
-        };
-        for change in changes {
-            for dimensions in dimensions.iter().chain(&of_origin) {
-                self.count(partition, dimensions.clone(), change.hour, change.measures())?;
-            }
-            if let Some(campaign) = change.campaign {
-                let offer = Dimensions::Offer { campaign, publisher };
-                self.count(partition, offer, change.hour, change.measures())?;
+        told.count_mail(measure);
+        if let Some(mail) = self.get(partition, message)? {
+            let publisher = mail.shop();
+            for campaign in mail.offers().iter().map(|shown| shown.campaign) {
+                told.count(Dimensions::Offer { campaign, publisher }, measure, 1);
             }
         }
         Ok(())
-    }
-
-    pub(super) fn count(
-        &mut self,
-        partition: PartitionId,
-        dimensions: Dimensions,
-        hour: Hour,
-        changes: impl IntoIterator<Item = (Measure, i64)>,
-    ) -> Result<(), StateError> {
-        let slot = Slot::of(partition);
-        let key = CellKey { dimensions, hour, slot };
-        self.cells.add(self.store.state(), key, changes)
     }
 }
 
-/// Returns the dimensions under which a mail is counted; `None` if it is erased, or counts nowhere.
-fn dimensions_of(mail: &MailState) -> Option<Dimensions> {
-    counts(mail).then_some(())?;
-    Some(Dimensions::Mails {
-        shop: mail.shop(),
-        stream: mail.stream()?,
-        provider: mail.provider()?,
-        template: mail.template().cloned(),
-    })
+impl Desk for Mails {
+    fn look(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        let message = match entry.event {
+            Event::Decided(decided) => {
+                told.cause = self.causes.remove(&decided.cause);
+                None
+            }
+            Event::AttemptEnded(ended) => Some(ended.message),
+            Event::Unsubscribed(unsubscribed) => Some(unsubscribed.message),
+            Event::Opened(opened) => Some(opened.message),
+            Event::Clicked(clicked) => Some(clicked.message),
+            Event::Judged(judged) => Some(judged.message),
+            Event::Landed(landed) => Some(landed.message),
+            Event::LeadDecided(decided) => Some(decided.message),
+            Event::LeadSettled(settled) => Some(settled.message),
+            Event::PreferenceChanged(changed) => Some(changed.message),
+            _ => None,
+        };
+        if let Some(message) = message {
+            let mail = self.get(entry.partition, message)?;
+            if !mail.is_some_and(MailState::is_forgotten) {
+                told.objects.push(message.event());
+            }
+            self.tell(entry.partition, message, told)?;
+        }
+        if let Some(Origin::Workflow { workflow, step, .. }) = told.origin() {
+            told.of_origin = Some(Dimensions::Step {
+                workflow: *workflow,
+                step: Some(step.clone()),
+                reason: None,
+            });
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::OrderAccepted(accepted) => {
+                self.causes.insert(entry.id, Cause::order(entry.wall, accepted));
+                told.objects.push(entry.id);
+                told.about.push((accepted.person, accepted.shop, entry.id));
+            }
+            Event::MessageAccepted(accepted) => {
+                self.causes.insert(entry.id, Cause::message(entry.wall, accepted));
+                told.objects.push(entry.id);
+                told.about.push((accepted.person, accepted.shop, entry.id));
+            }
+            Event::Decided(decided) => self.decided(entry, decided, told)?,
+            Event::AttemptEnded(ended) => self.ended(entry, ended, told)?,
+            Event::Opened(opened) => {
+                self.hit(entry, opened.message, Hit::opened(entry.id, entry.wall, opened), told)?;
+            }
+            Event::Clicked(clicked) => {
+                self.hit(
+                    entry,
+                    clicked.message,
+                    Hit::clicked(entry.id, entry.wall, clicked),
+                    told,
+                )?;
+            }
+            Event::Judged(judged) => {
+                let changes = self.change(entry.partition, judged.message, |mail| mail.apply(judged))?;
+                told.hits = self.judged_hits(entry.partition, judged)?;
+                count_changes(&changes.unwrap_or_default(), told);
+            }
+            Event::Landed(landed) => {
+                let landing = Landing::reported(entry.id, entry.wall, landed);
+                let change = self.change(entry.partition, landed.message, |mail| mail.land(landing))?;
+                count_changes(change.flatten().as_slice(), told);
+            }
+            Event::LeadDecided(decided) => {
+                self.change(entry.partition, decided.message, |mail| mail.decided(entry.id, decided))?;
+            }
+            Event::LeadSettled(settled) => {
+                let is_void = settled.outcome.is_void();
+                self.change(entry.partition, settled.message, |mail| {
+                    mail.settled(settled.lead, is_void);
+                })?;
+            }
+            Event::AggregateCounted(counted) => count_aggregate(counted, told),
+            Event::PersonErased(_) => self.erase(entry.partition, told)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        let dues = &mut self.dues;
+        self.rows.settle(position, |(partition, message), mail| {
+            let due = mail.state.due();
+            if due != mail.due {
+                let gone = mail.due.map(|at| MailPut::DueDelete { at, partition, message });
+                let set = due.map(|at| MailPut::DueSet { at, partition, message });
+                settled.puts.extend(gone.into_iter().chain(set).map(Put::Mail));
+                if let Some(at) = due {
+                    dues.set(at);
+                }
+                mail.due = due;
+            }
+            settled.puts.push(Put::Mail(MailPut::Set {
+                partition,
+                message,
+                mail: StoredMail {
+                    counts: mail.state.counts(),
+                    value: mail.state.encode(),
+                },
+            }));
+        });
+        dues.settle(position);
+        self.causes.clear();
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.rows.forget(applied);
+    }
+
+    fn held(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Adds up what names nobody.
+fn count_aggregate(counted: &AggregateCounted, told: &mut Told) {
+    for hit in &counted.hits {
+        let AggregateHit {
+            shop,
+            campaign,
+            kind,
+            class,
+            count,
+        } = *hit;
+        if matches!(class, HitClass::Prefetch | HitClass::Test) {
+            continue;
+        }
+        let measure = match kind {
+            HitKind::Open => Measure::OpensAggregate,
+            HitKind::Click => Measure::ClicksAggregate,
+            HitKind::Landing => Measure::LandingsAggregate,
+        };
+        let mails = Dimensions::Mails {
+            shop,
+            stream: Stream::Promotional,
+            provider: Provider::Other,
+            template: None,
+        };
+        told.count(mails, measure, i64::from(count));
+        if let Some(campaign) = campaign {
+            let publisher = shop;
+            told.count(Dimensions::Offer { campaign, publisher }, measure, i64::from(count));
+        }
+    }
+}
+
+/// Counts what hits and landings of a mail change: in its cell, and in the offer's if they are about one.
+fn count_changes(changes: &[Change], told: &mut Told) {
+    let Some(publisher) = told.mail.as_ref().map(|mail| mail.shop) else {
+        return;
+    };
+    for change in changes {
+        for (measure, by) in change.measures() {
+            told.count_mail_at(change.hour, measure, by);
+            if let Some(campaign) = change.campaign {
+                told.count_at(change.hour, Dimensions::Offer { campaign, publisher }, measure, by);
+            }
+        }
+    }
 }
 
 /// Reads a mail from state. One that an earlier version decided has no row: it begins as its history says.

@@ -25,8 +25,9 @@ use types::port::{Admission, Mail, Request, Survivor};
 use types::text::Line;
 use types::time::Timestamp;
 
-use crate::fold::{Entry, Fold, suppression_after};
-use crate::runner::Asked;
+use crate::desk::Entry;
+use crate::desks::Desks;
+use crate::mail::Asked;
 use crate::settings::{InDoubt, Settings};
 use crate::{Deps, StartError};
 
@@ -55,28 +56,28 @@ pub(crate) struct Open {
     pub(crate) survivors: Vec<Survivor>,
 }
 
-/// Folds what state missed into `folds`, one per runner. Returns what is open in each, and the last position read.
+/// Folds what state missed into the desks of each runner. Returns what is open in each, and the last position read.
 ///
 /// What came since the last time that every cause had its decision is still to be handed to state, together with the
 /// decisions that are now made: state that passed a cause alone would keep it undecided if the process ended here.
 pub(crate) fn replay(
     deps: &Deps,
-    folds: &mut [Fold],
+    runners: &mut [Desks],
     replay: Replay,
 ) -> Result<(Vec<Open>, Option<Position>), StartError> {
-    let mut opens: Vec<_> = folds.iter().map(|_| Opening::default()).collect();
+    let mut opens: Vec<_> = runners.iter().map(|_| Opening::default()).collect();
     let mut turn = 0;
     let mut last = None;
     for record in replay {
         let record = record.map_err(StartError::Replay)?;
-        let owner = folds
+        let owner = runners
             .iter()
-            .position(|fold| fold.range().contains(&record.partition.number()));
+            .position(|desks| desks.range().contains(&record.partition.number()));
         if let Event::CartChanged(changed) = &record.event {
-            let others = folds.iter_mut().enumerate().filter(|(at, _)| Some(*at) != owner);
-            others.for_each(|(_, fold)| fold.leave_cart_name(changed.shop, &changed.id));
+            let others = runners.iter_mut().enumerate().filter(|(at, _)| Some(*at) != owner);
+            others.for_each(|(_, desks)| desks.carts.leave_name(changed.shop, &changed.id));
         }
-        let Some((fold, open)) = owner.and_then(|owner| folds.get_mut(owner).zip(opens.get_mut(owner))) else {
+        let Some((desks, open)) = owner.and_then(|owner| runners.get_mut(owner).zip(opens.get_mut(owner))) else {
             continue;
         };
         let entry = Entry {
@@ -86,13 +87,13 @@ pub(crate) fn replay(
             event: &record.event,
             payload: record.payload.clone(),
         };
-        open.follow(&record, fold)?;
-        fold.apply(&entry).map_err(StartError::State)?;
-        deps.store.catalogue().apply(&fold.take_catalogue_changes());
+        open.follow(&record, desks)?;
+        desks.apply(&entry).map_err(StartError::State)?;
+        deps.store.catalogue().apply(&desks.changes.take());
         last = Some(record.position);
         turn += 1;
         if turn >= REPLAY_TURN && opens.iter().all(|open| open.undecided.is_empty()) {
-            hand_over(deps, folds, record.position);
+            hand_over(deps, runners, record.position);
             turn = 0;
         }
     }
@@ -105,9 +106,9 @@ pub(crate) fn catch_up(deps: &Deps) -> Result<(), StartError> {
     reached.then_some(()).ok_or(StartError::Failed)
 }
 
-fn hand_over(deps: &Deps, folds: &mut [Fold], position: Position) {
-    for fold in folds {
-        let turn = fold.end_turn(position);
+fn hand_over(deps: &Deps, runners: &mut [Desks], position: Position) {
+    for desks in runners {
+        let turn = desks.end_turn(position);
         deps.store.state().submit(turn);
     }
 }
@@ -120,7 +121,7 @@ struct Opening {
 }
 
 impl Opening {
-    fn follow(&mut self, record: &Record, fold: &mut Fold) -> Result<(), StartError> {
+    fn follow(&mut self, record: &Record, desks: &mut Desks) -> Result<(), StartError> {
         match record.event.duty() {
             Duty::Decide => {
                 let cause = Undecided {
@@ -135,10 +136,11 @@ impl Opening {
                 self.undecided.remove(&cause);
             }
             Duty::Suppress(ended) => {
-                let person = fold
+                let person = desks
+                    .mails
                     .recipient_of(record.partition, ended.message)
                     .map_err(StartError::State)?;
-                let owed = person.and_then(|person| suppression_after(person, ended));
+                let owed = person.and_then(|person| policy::person::after_outcome(person, ended));
                 self.suppressions.extend(owed.map(|owed| (record.partition, owed)));
             }
             Duty::Suppressed(changed) => self.suppressions.retain(|(_, owed)| owed != changed),

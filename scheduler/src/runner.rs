@@ -1,55 +1,43 @@
 //! One runner: takes what waits in its inbox, a turn at a time, fires timers when they are due, and looks at mails about once a second.
 
-mod carts;
-mod compiled;
-mod decisions;
-mod hands;
-mod reactions;
-mod sending;
-mod sweeps;
-mod timers;
-mod turns;
-mod verdicts;
-mod workflows;
+mod take;
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use foldhash::fast::FixedState;
-use policy::offers::Candidates;
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use store::intake::{Inbox, Receipt, Submission, SubmitError};
-use store::{Batch, Position, StateError};
+use store::Position;
+use store::intake::{Inbox, Submission};
+use store::state::TimerClass;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use types::address::VisitorKeyer;
-use types::contact::ContactSource;
-use types::event::{AttemptEnded, Event};
-use types::id::{EventId, PartitionId, ShopNumber};
-use types::port::{Admission, Call, Mail};
-use types::time::Timestamp;
+use types::event::Event;
+use types::id::PartitionId;
+use types::port::Admission;
 
-use crate::Deps;
-use crate::fold::{Entry, Fold, suppression_after};
-use crate::meters::Meters;
-use crate::metrics::{Metrics, Own};
+use crate::cart;
+use crate::desk::Desk;
+use crate::desks::Desks;
+use crate::lead::{self, Ticked};
+use crate::mail::Orders;
+use crate::metrics::Own;
 use crate::recovery::Undecided;
-use crate::settings::Settings;
-use reactions::Reactions;
-pub(crate) use sending::Asked;
-use sweeps::Sweeps;
-use verdicts::Offer;
-use workflows::Engine;
+use crate::timers::{Tries, unreadable};
+use crate::turn::{Context, Turn};
+use crate::workflow::{Engine, Sweeps};
 
 /// Submissions a turn takes at most: enough to share an append, few enough to keep a turn under a millisecond or two.
 const TURN_MAX: usize = 128;
 /// Opens and clicks that a turn takes at most, orders or not: they are cheaper, and share more.
 const TRACKED_MAX: usize = 512;
+/// What a turn may cost in filters that are compiled and asked, in steps of some nanoseconds; the event with which it has cost more is its
+/// last. 128 events that fifty usual workflows listen to cost less; of events as dear as one may be, a turn takes two or three, and what
+/// the others wait for is written sooner.
+const TURN_STEPS_MAX: u64 = 2 * policy::filter::STEPS_MAX;
+/// Timers that fire in one turn at most. An order never waits behind more than one such turn.
+const FIRES_MAX: usize = 64;
+/// How long such a turn takes about, at most: what is left fires in the next one.
+const FIRES_TIME_MAX: Duration = Duration::from_micros(500);
 /// Bytes of turns that wait for state beyond which timers and sweeps hold still. Beyond the store's own bound a turn waits in the middle
 /// of the runner's work, and whoever's order comes next waits with it: so only orders may come near it.
 const ASIDE_BYTES_MAX: usize = 2 << 20;
@@ -58,73 +46,34 @@ const ASIDE_REST: Duration = Duration::from_millis(2);
 /// How often a runner looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Who waits for an event to be durable.
-type Waiter = (oneshot::Sender<Result<Receipt, SubmitError>>, EventId);
-
+/// The loop, with the desks that it works at and those who decide.
 pub(crate) struct Runner {
-    fold: Fold,
-    settings: Settings,
-    deps: Arc<Deps>,
-    meters: Arc<Meters>,
-    metrics: Arc<Metrics>,
-    /// Those of this runner alone.
-    own: Own,
-    /// What each shop may show, for the catalogue version beside it.
-    candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
-    visitors: VisitorKeyer,
-    random: StdRng,
-    engine: Engine,
+    desks: Desks,
+    context: Context,
+    deciders: Deciders,
     sweeps: Sweeps,
-    /// Whether a sweep has more to do now.
-    is_sweeping: bool,
+    /// The metrics of this runner alone.
+    own: Own,
 }
 
-/// What a turn gathers until its one append.
-#[derive(Default)]
-struct Work {
-    batch: Batch,
-    waiters: Vec<Waiter>,
-    mails: Vec<Mail>,
-    calls: Vec<Call>,
-    reactions: Reactions,
-}
-
-/// Why a submission is refused after all.
-enum Fault {
-    /// State could not be read: the node is broken, not the event.
-    State(StateError),
-    /// The event makes no sense here.
-    Refused(String),
-}
-
-impl From<StateError> for Fault {
-    fn from(error: StateError) -> Self {
-        Self::State(error)
-    }
+/// Who decides on what is taken from the inbox.
+struct Deciders {
+    orders: Orders,
+    engine: Engine,
 }
 
 impl Runner {
-    pub(crate) fn new(
-        fold: Fold,
-        settings: Settings,
-        deps: Arc<Deps>,
-        meters: Arc<Meters>,
-        metrics: Arc<Metrics>,
-        number: usize,
-    ) -> Self {
+    /// Begins with what a start has folded; `seed` is for what policy leaves to chance.
+    pub(crate) fn new(desks: Desks, context: Context, own: Own, seed: u64) -> Self {
         Self {
-            own: metrics.per_runner.of(number),
-            visitors: deps.store.secrets().visitor_keyer(),
-            fold,
-            settings,
-            deps,
-            meters,
-            metrics,
-            candidates: HashMap::default(),
-            random: StdRng::from_rng(&mut rand::rng()),
-            engine: Engine::default(),
+            desks,
+            context,
+            deciders: Deciders {
+                orders: Orders::new(seed),
+                engine: Engine::default(),
+            },
             sweeps: Sweeps::default(),
-            is_sweeping: false,
+            own,
         }
     }
 
@@ -168,10 +117,10 @@ impl Runner {
 
     /// Returns whether timers are due or something is to be read or swept; if not, for how long there is nothing to do.
     fn rest(&self) -> (bool, Duration) {
-        let now = self.deps.clock.now();
-        let timers = &self.fold.timers;
+        let now = self.context.now();
+        let timers = &self.desks.timers;
         let rest = timers.rest(now).unwrap_or(TICK).min(TICK);
-        let busy = rest.is_zero() || timers.wants(now) || self.is_sweeping;
+        let busy = rest.is_zero() || timers.wants(now) || self.sweeps.is_busy();
         if busy && !self.may_work_aside() {
             return (false, ASIDE_REST);
         }
@@ -180,13 +129,13 @@ impl Runner {
 
     /// Returns whether state keeps up with what runners hand in.
     fn may_work_aside(&self) -> bool {
-        self.deps.store.state().waiting_bytes() < ASIDE_BYTES_MAX
+        self.context.deps.store.state().waiting_bytes() < ASIDE_BYTES_MAX
     }
 
     /// Does one turn of what is not in the inbox: timers first, then what is to be read, then sweeps.
     fn work_aside(&mut self) {
         if self.fire() == 0 && !self.read_timers() {
-            self.is_sweeping = self.sweep();
+            self.sweep();
         }
     }
 
@@ -197,12 +146,12 @@ impl Runner {
             .tracked_backlog
             .set(i64::try_from(inbox.tracked_len()).unwrap_or(i64::MAX));
         self.note_overdue();
-        self.note_sweeps();
+        self.sweeps.note(&self.desks, &self.context.catalogue());
         // Sweeps that wait for state are looked at again; under a full inbox all of this goes on once a second at least.
         self.read_timers();
         if self.may_work_aside() {
             self.fire();
-            self.is_sweeping = self.sweep();
+            self.sweep();
         }
         if self.tick().more {
             if !waiting.is_empty() || inbox.try_recv_many(waiting, TURN_MAX) > 0 {
@@ -215,19 +164,16 @@ impl Runner {
     /// Looks at all that is due, fires all timers that are, and sweeps what can be; returns how many mails were looked at.
     fn tick_through(&mut self) -> usize {
         let mut looked = 0;
-        self.note_sweeps();
+        self.sweeps.note(&self.desks, &self.context.catalogue());
         loop {
             let ticked = self.tick();
             looked += ticked.looked;
             let fired = self.fire() > 0;
             let read = self.read_timers();
-            let due = self
-                .fold
-                .timers
-                .rest(self.deps.clock.now())
-                .is_some_and(|rest| rest.is_zero());
-            self.is_sweeping = self.sweep();
-            if !(ticked.more || fired || read || due || self.is_sweeping) {
+            let rest = self.desks.timers.rest(self.context.now());
+            let due = rest.is_some_and(|rest| rest.is_zero());
+            self.sweep();
+            if !(ticked.more || fired || read || due || self.sweeps.is_busy()) {
                 return looked;
             }
         }
@@ -235,237 +181,164 @@ impl Runner {
 
     /// Returns the partitions.
     pub(crate) fn range(&self) -> &Range<u16> {
-        self.fold.range()
+        self.desks.range()
     }
 
     /// Decides the accepted causes that a crash left without a decision, and hands to state what was replayed up to
     /// `last`. The mails stand in the outbox then, without bytes.
     pub(crate) fn decide_recovered(&mut self, causes: &[Undecided], last: Option<Position>) {
         // The queues are empty as yet, and what was withdrawn is not put back: its row says so.
-        drop(self.fold.take_withdrawn());
-        let mut work = Work::default();
+        drop(self.desks.outbox.take_withdrawn());
+        let mut turn = Turn::begin(&mut self.desks, &self.context);
         for cause in causes {
-            let decided = self.decide(
-                &mut work,
-                cause.partition,
-                cause.id,
-                cause.wall,
-                &cause.event,
-                Admission::default(),
-            );
-            self.note(decided, cause.id);
+            let Undecided {
+                id,
+                partition,
+                wall,
+                event,
+            } = cause;
+            let admission = Admission::default();
+            let decided = self
+                .deciders
+                .orders
+                .decide(&mut turn, *partition, *id, *wall, event, admission);
+            if let Err(fault) = decided {
+                let error = self.context.explain(fault);
+                tracing::error!(cause = ?id, %error, "a recovered cause could not be decided");
+            }
         }
-        if let Some(position) = last.filter(|_| work.batch.is_empty()) {
-            let turn = self.fold.end_turn(position);
-            self.deps.store.state().submit(turn);
-        }
-        work.mails.clear();
-        self.append(work);
+        turn.append_recovered(last);
     }
 
     /// Appends events that settle what a crash left open, as one turn.
     pub(crate) fn settle(&mut self, events: Vec<(PartitionId, Event)>) {
-        let mut work = Work::default();
+        let mut turn = Turn::begin(&mut self.desks, &self.context);
         for (partition, event) in events {
-            let recorded = self.record(&mut work, partition, &event);
-            if let Err(error) = recorded {
+            if let Err(error) = turn.record(partition, &event) {
                 tracing::error!(%error, "state cannot be read: an unfinished attempt could not be settled");
             }
         }
-        self.append(work);
+        turn.append();
     }
 
-    /// Records an event, and what it causes, in this turn.
-    fn take(
-        &mut self,
-        work: &mut Work,
-        partition: PartitionId,
-        event: &Event,
-        admission: Admission,
-    ) -> Result<EventId, Fault> {
-        self.guard(partition, event)?;
-        if let Event::PersonErased(erased) = event {
-            self.void_erased(work, partition, erased)?;
+    /// Does a turn of what was taken from the inbox, and then one of timers: neither keeps the other waiting.
+    fn turn_and_timers(&mut self, waiting: &mut Vec<Submission>) {
+        self.turn(waiting);
+        if self.desks.timers.wants(self.context.now()) {
+            self.read_timers();
         }
-        let wall = self.deps.clock.now();
-        let prepared = match event {
-            Event::CartChanged(changed) => {
-                let mut changed = changed.clone();
-                self.prepare_cart(partition, &mut changed, wall)?;
-                Some(Event::CartChanged(changed))
+        if self.may_work_aside() {
+            self.fire();
+        }
+    }
+
+    /// Records what waits, and what it causes, as one append; what is left if that comes to be dear stays, in its order.
+    fn turn(&mut self, waiting: &mut Vec<Submission>) {
+        let _timer = self.context.metrics.turn_seconds.start_timer();
+        let (steps, all) = (self.deciders.engine.steps(), waiting.len());
+        let mut turn = Turn::begin(&mut self.desks, &self.context);
+        waiting.reverse();
+        while let Some(submission) = waiting.pop() {
+            self.deciders.take(&mut turn, submission);
+            if self.deciders.engine.steps().saturating_sub(steps) > TURN_STEPS_MAX {
+                break;
             }
-            Event::ContactChanged(changed) if changed.source == ContactSource::Import => {
-                let person = self.fold.person(partition, changed.person)?;
-                let counts = person.without_void_consents(changed);
-                counts.map(|counts| Event::ContactChanged(Box::new(counts)))
+        }
+        waiting.reverse();
+        let taken = all - waiting.len();
+        self.context
+            .metrics
+            .turn_submissions
+            .observe(f64::from(u32::try_from(taken).unwrap_or(u32::MAX)));
+        turn.append();
+        self.own
+            .unapplied
+            .set(i64::try_from(self.desks.unapplied()).unwrap_or(i64::MAX));
+    }
+
+    /// Looks at the mails that are due now, as one turn.
+    fn tick(&mut self) -> Ticked {
+        let mut turn = Turn::begin(&mut self.desks, &self.context);
+        let ticked = lead::tick(&mut self.deciders.engine, &mut turn);
+        turn.append();
+        self.own.judged_lag_seconds.set(ticked.lag.as_secs_f64());
+        ticked
+    }
+
+    /// Looks at a page of contacts, if that is to be done.
+    fn sweep(&mut self) {
+        self.sweeps
+            .sweep(&mut self.deciders.engine, &mut self.desks, &self.context);
+    }
+
+    /// Fires timers that are due, as one turn. Returns how many it took.
+    fn fire(&mut self) -> usize {
+        let context = &self.context;
+        let (now, timers) = (context.now(), &mut self.desks.timers);
+        if timers.advance(now) {
+            tracing::warn!(%now, timers = timers.len(), "the clock was set back; timers are filed anew");
+            context.metrics.automation.set_back.inc();
+        }
+        let mut due: Vec<_> = std::iter::from_fn(|| timers.take()).take(FIRES_MAX).collect();
+        if due.is_empty() {
+            return 0;
+        }
+        let began = context.deps.clock.elapsed();
+        let took = || context.deps.clock.elapsed().saturating_sub(began);
+        due.sort_by_key(|surfaced| surfaced.timer.class);
+        let mut turn = Turn::begin(&mut self.desks, context);
+        let mut fired = 0;
+        let mut due = due.into_iter();
+        for surfaced in due.by_ref() {
+            let timer = surfaced.timer;
+            let mails = turn.mails.len();
+            let tries = Tries::Made(surfaced.tries);
+            let result = match timer.class {
+                TimerClass::Workflow => self.deciders.engine.due(&mut turn, timer),
+                TimerClass::Cart => cart::due(&mut turn, timer, tries),
+            };
+            if let Err(error) = result {
+                context.state_failed(&error, "a timer did not fire");
+                let had_effect = turn.mails.len() > mails;
+                let tries = if had_effect { Tries::Effective } else { tries };
+                unreadable(&mut turn, timer, &error, tries);
             }
-            _ => None,
-        };
-        let event = prepared.as_ref().unwrap_or(event);
-        let watched = self.watch(partition, event)?;
-        let id = self.deps.store.journal().mint();
-        self.record_as(work, partition, id, wall, event)?;
-        match event {
-            Event::OrderAccepted(_) | Event::MessageAccepted(_) => {
-                self.decide(work, partition, id, wall, event, admission)?;
+            fired += 1;
+            if took() > FIRES_TIME_MAX {
+                break;
             }
-            Event::AttemptEnded(ended) => self.suppress_after(work, partition, ended)?,
-            // A landing can turn the verdict on its click, decide it, or void its lead.
-            Event::Landed(landed) => self.look(work, partition, landed.message)?,
-            Event::WebhookEnded(ended) => self.answered(work, partition, id, ended)?,
-            _ => {}
         }
-        if !watched.is_empty() {
-            let reacted = self.react(work, (id, wall), event, watched);
-            self.settle_reaction(work, partition, id, reacted)?;
-        }
-        Ok(id)
+        let rest: Vec<_> = due.collect();
+        turn.desks.timers.give_back(&rest);
+        context.metrics.automation.fire_seconds.observe(took().as_secs_f64());
+        turn.append();
+        fired
     }
 
-    /// Refuses what must not be recorded.
-    fn guard(&mut self, partition: PartitionId, event: &Event) -> Result<(), Fault> {
-        let message = match event {
-            Event::Opened(opened) => opened.message,
-            Event::Clicked(clicked) => clicked.message,
-            Event::Landed(landed) => {
-                let catalogue = self.deps.store.catalogue().load();
-                Offer::of(&catalogue, landed.campaign)
-                    .ok_or_else(|| Fault::Refused("there is no such campaign".to_owned()))?;
-                landed.message
-            }
-            _ => return Ok(()),
-        };
-        // The tracker asks its own memory first; this guard also knows what fell out of it.
-        if self.fold.may_record(partition, message)? {
-            return Ok(());
-        }
-        self.metrics.guarded.inc();
-        Err(Fault::Refused("the mail is unknown, or its person withdrew".to_owned()))
-    }
-
-    /// A mailbox that does not exist gets no more mail: records that beside the outcome.
-    fn suppress_after(&mut self, work: &mut Work, partition: PartitionId, ended: &AttemptEnded) -> Result<(), Fault> {
-        if !ended.outcome.is_terminal() || ended.outcome == types::event::Outcome::Delivered {
-            return Ok(());
-        }
-        let Some(person) = self.fold.recipient_of(partition, ended.message)? else {
-            return Ok(());
-        };
-        if let Some(changed) = suppression_after(person, ended) {
-            self.record(work, partition, &Event::SuppressionChanged(changed))?;
-        }
-        Ok(())
-    }
-
-    /// Folds an event in and adds it to the turn's batch.
-    fn record(
-        &mut self,
-        work: &mut Work,
-        partition: PartitionId,
-        event: &Event,
-    ) -> Result<(EventId, Timestamp), StateError> {
-        let (id, wall) = (self.deps.store.journal().mint(), self.deps.clock.now());
-        self.record_as(work, partition, id, wall, event)?;
-        Ok((id, wall))
-    }
-
-    /// Folds an event in and adds it to the turn's batch, under an id that was minted for it and the wall time of its cause.
-    fn record_as(
-        &mut self,
-        work: &mut Work,
-        partition: PartitionId,
-        id: EventId,
-        wall: Timestamp,
-        event: &Event,
-    ) -> Result<(), StateError> {
-        let payload: Bytes = work.batch.push(id, partition, wall, event);
-        self.fold.apply(&Entry {
-            id,
-            partition,
-            wall,
-            event,
-            payload,
+    /// Reads more timers into the window, if it needs some. Returns whether it did.
+    fn read_timers(&mut self) -> bool {
+        // Read before the page is, so that the page has all that is said to be applied.
+        let applied = self.desks.applied();
+        let timers = &mut self.desks.timers;
+        timers.forget(applied);
+        let state = self.context.deps.store.state();
+        let read = timers.load(self.context.now(), |slot, from, until, limit| {
+            state.timers().due_from(slot, from, until, limit)
+        });
+        self.own
+            .timers_window
+            .set(i64::try_from(timers.len()).unwrap_or(i64::MAX));
+        read.unwrap_or_else(|error| {
+            self.context.state_failed(&error, "timers are missing");
+            false
         })
     }
 
-    /// Appends the turn, and passes on what it decided without waiting for the disk.
-    fn append(&mut self, work: Work) {
-        let Work {
-            mut batch,
-            waiters,
-            mails,
-            calls,
-            reactions: _,
-        } = work;
-        if batch.is_empty() {
-            self.fold.forget();
-            // Rows of timers that meant nothing any more.
-            if let Some(turn) = self.fold.end_idle_turn() {
-                self.deps.store.state().submit(turn);
-            }
-            return;
-        }
-        let changes = self.fold.take_catalogue_changes();
-        if !waiters.is_empty() || !changes.is_empty() {
-            let store = self.deps.store.clone();
-            batch.on_durable(move |committed| {
-                // Swapped in only now: no decision may name a catalogue that a crash could take back.
-                if committed.is_ok() {
-                    store.catalogue().apply(&changes);
-                }
-                answer(waiters, committed);
-            });
-        }
-        let Ok(position) = self.deps.store.journal().append(batch) else {
-            // The store has failed and says so itself; the process is about to restart into recovery.
-            return;
-        };
-        for mail in mails {
-            self.deps.outbox.submit(mail);
-        }
-        for call in calls {
-            self.deps.webhooks.call(call);
-        }
-        for message in self.fold.take_withdrawn() {
-            self.deps.outbox.withdraw(message);
-        }
-        let turn = self.fold.end_turn(position);
-        self.deps.store.state().submit(turn);
-        self.metrics.automation.armed(self.fold.take_armed());
-        self.own
-            .unapplied
-            .set(i64::try_from(self.fold.unapplied()).unwrap_or(i64::MAX));
-    }
-
-    fn note(&self, decided: Result<(), Fault>, cause: EventId) {
-        if let Err(fault) = decided {
-            tracing::error!(?cause, error = %self.explain(fault), "a recovered cause could not be decided");
-        }
-    }
-
-    fn explain(&self, fault: Fault) -> SubmitError {
-        match fault {
-            Fault::Refused(why) => SubmitError::Refused(why),
-            Fault::State(error) => {
-                tracing::error!(%error, "state cannot be read: the event was refused");
-                self.metrics.state_errors.inc();
-                SubmitError::Closed
-            }
-        }
-    }
-}
-
-/// Tells everyone who waited that their event is durable, or that it will never be.
-fn answer(waiters: Vec<Waiter>, committed: Result<Position, store::CommitFailed>) {
-    for (receipt, id) in waiters {
-        let answer = match &committed {
-            Ok(position) => Ok(Receipt {
-                id,
-                position: *position,
-            }),
-            Err(_) => Err(SubmitError::Closed),
-        };
-        // Whoever no longer waits for the answer loses nothing by it.
-        let _ = receipt.send(answer);
+    /// Tells how long the timer that is due the longest has been.
+    fn note_overdue(&self) {
+        let now = self.context.now();
+        let overdue = self.desks.timers.overdue();
+        let overdue = overdue.map_or(0.0, |due| now.since(due).as_secs_f64());
+        self.own.timers_overdue_seconds.set(overdue);
     }
 }

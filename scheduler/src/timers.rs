@@ -23,6 +23,8 @@
 //! **Bounds.** [`WINDOW_MAX`] timers. When there are as many, the later half is left to the disk, and the edges fall back to it. When
 //! all of them are due already, what is armed beside them waits on the disk for its turn.
 
+mod faults;
+mod owners;
 #[cfg(test)]
 mod tests;
 
@@ -33,10 +35,15 @@ use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use store::StateError;
-use store::state::{Timer, TimerClass, TimerKey};
+use store::state::{Put, Timer, TimerClass, TimerKey, TimerPut};
+use types::event::{Event, MoveCause};
 use types::id::{EventId, PartitionId, Slot};
 use types::time::Timestamp;
 
+pub(crate) use faults::{Tries, broke, drop_stale, unreadable};
+pub(crate) use owners::{Owner, OwnerKey, Owners};
+
+use crate::desk::{Desk, Entry, Settled, Told};
 use crate::wheel::{Handle, Scale, Wheel};
 
 /// A tick of the wheel: what firing is late by, at most, beside the time that it takes.
@@ -65,6 +72,16 @@ pub(crate) struct Timers {
     /// Rows that state may not have yet, by the position of their turn.
     unapplied: VecDeque<(u64, Timer)>,
     window_max: usize,
+    /// Rows that ended in this turn.
+    puts: Vec<Put>,
+    new: NewTimers,
+}
+
+/// How many timers were armed, by what kind of owner they have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct NewTimers {
+    pub(crate) workflows: u64,
+    pub(crate) carts: u64,
 }
 
 /// A timer in the window.
@@ -127,6 +144,8 @@ impl Timers {
             slots: slots.map(edge).collect(),
             unapplied: VecDeque::new(),
             window_max,
+            puts: Vec::new(),
+            new: NewTimers::default(),
         }
     }
 
@@ -145,11 +164,21 @@ impl Timers {
         }
     }
 
-    /// Forgets what state has.
-    pub(crate) fn forget(&mut self, applied: u64) {
-        while self.unapplied.front().is_some_and(|(position, _)| *position <= applied) {
-            self.unapplied.pop_front();
-        }
+    /// Ends a timer's row: what it was for is recorded, or it meant nothing any more.
+    pub(crate) fn surfaced(&mut self, partition: PartitionId, owner: EventId, due: Timestamp) {
+        let key = TimerKey { due, partition, owner };
+        self.done(key);
+        self.puts.push(Put::Timer(TimerPut::Delete(key)));
+    }
+
+    /// Returns whether rows ended since the last turn did.
+    pub(crate) fn has_ended_rows(&self) -> bool {
+        !self.puts.is_empty()
+    }
+
+    /// Takes how many timers were armed since this was last asked.
+    pub(crate) fn take_new(&mut self) -> NewTimers {
+        std::mem::take(&mut self.new)
     }
 
     /// Returns whether rows should be read now: an edge is near, and there is room.
@@ -360,6 +389,50 @@ impl Timers {
     fn edge_mut(&mut self, partition: PartitionId) -> Option<&mut Edge> {
         let slot = Slot::of(partition);
         self.slots.iter_mut().find(|edge| edge.slot == slot)
+    }
+}
+
+impl Desk for Timers {
+    fn apply(&mut self, entry: &Entry<'_>, _: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::Moved(moved) => {
+                if let MoveCause::Timer(due) = moved.cause {
+                    self.surfaced(entry.partition, moved.instance.unwrap_or(entry.id), due);
+                }
+            }
+            Event::CartDecided(decided) => {
+                if let Some(due) = decided.due {
+                    self.surfaced(entry.partition, decided.cart, due);
+                }
+            }
+            Event::SetAside(aside) => {
+                if let Some(due) = aside.due {
+                    self.surfaced(entry.partition, aside.object, due);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes what the owners' desks armed, so it is settled behind them.
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        // Rows of timers that surfaced are deleted first: an owner may be armed anew for the same instant.
+        settled.puts.append(&mut self.puts);
+        for timer in settled.armed.drain(..) {
+            settled.puts.push(Put::Timer(TimerPut::Set(timer)));
+            self.set(position, timer);
+            match timer.class {
+                TimerClass::Workflow => self.new.workflows += 1,
+                TimerClass::Cart => self.new.carts += 1,
+            }
+        }
+    }
+
+    fn forget(&mut self, applied: u64) {
+        while self.unapplied.front().is_some_and(|(position, _)| *position <= applied) {
+            self.unapplied.pop_front();
+        }
     }
 }
 

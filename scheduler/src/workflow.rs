@@ -1,14 +1,45 @@
-//! Instances: contacts' ways through workflows. A `Moved` record is the only thing that changes one.
+//! Workflows: contacts' ways through them, what sets one off, and the sweeps over contacts.
+//!
+//! | file | is |
+//! |---|---|
+//! | `engine.rs` | what policy is asked, and what becomes of its answers |
+//! | `compiled.rs` | workflows that are kept compiled |
+//! | `sends.rs` | what an instance sends and calls while it walks |
+//! | `reactions.rs` | what an event of a contact sets off |
+//! | `sweeps.rs` | contacts looked at one after the other |
+
+mod compiled;
+mod engine;
+mod reactions;
+mod sends;
+mod sweeps;
 
 use policy::workflow::Instance;
-use store::StateError;
-use store::state::{AsidePut, Put, TimerClass, TimerKey, TimerPut, WorkflowPut};
-use types::event::{MoveCause, Moved, SetAside};
+use store::state::{Put, TimerClass, WorkflowPut};
+use store::{StateError, Store};
+use types::event::{Event, Moved};
 use types::id::{EventId, PartitionId};
+use types::tally::{Dimensions, Measure};
+use types::text::Slug;
 use types::time::Timestamp;
 
-use super::armed::{Owner, OwnerKey};
-use super::{Entry, Fold};
+pub(crate) use engine::Engine;
+pub(crate) use reactions::{Contact, Happening, Reaction, settle_reaction, watch};
+pub(crate) use sweeps::Sweeps;
+
+use crate::desk::{Desk, Entry, Settled, Told};
+use crate::timers::{Owner, OwnerKey, Owners};
+
+/// Why an instance left that was erased, beside the codes of [`types::event::Leave`]: there is no record of it.
+const ERASED: &str = "erased";
+
+/// The instances that state does not have as they are. A `Moved` record is the only thing that changes one.
+pub(crate) struct Instances {
+    store: Store,
+    rows: Owners<Instance>,
+    /// What was swept.
+    puts: Vec<Put>,
+}
 
 impl Owner for Instance {
     const CLASS: TimerClass = TimerClass::Workflow;
@@ -38,32 +69,38 @@ impl Owner for Instance {
     }
 }
 
-impl Fold {
+impl Instances {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            rows: Owners::default(),
+            puts: Vec::new(),
+        }
+    }
+
     /// Returns an instance as of the last event folded, or `None` if there is none.
-    pub(crate) fn instance(&mut self, key: OwnerKey) -> Result<Option<&Instance>, StateError> {
+    pub(crate) fn get(&mut self, key: OwnerKey) -> Result<Option<&Instance>, StateError> {
         let store = &self.store;
-        self.instances
+        self.rows
             .get(key, |partition, id| store.state().workflows().instance(partition, id))
     }
 
-    pub(super) fn moved(&mut self, entry: &Entry<'_>, moved: &Moved) -> Result<(), StateError> {
+    fn moved(&mut self, entry: &Entry<'_>, moved: &Moved, told: &mut Told) -> Result<(), StateError> {
         let id = moved.instance.unwrap_or(entry.id);
-        let key = (entry.partition, id);
-        if let MoveCause::Timer(due) = moved.cause {
-            self.surfaced(entry.partition, id, due);
-        }
-        let before = self.instance(key)?.cloned();
-        if moved.instance.is_some() && before.is_none() {
-            // Erased in the same turn, or before: nothing is left of it.
-            return Ok(());
-        }
-        self.timeline(entry, id);
+        let before = self.get((entry.partition, id))?;
+        told.objects.push(id);
         if before.is_none() {
-            self.note_about(entry.partition, moved.person, moved.shop, id);
+            told.about.push((moved.person, moved.shop, id));
         }
-        self.count_moved(entry, before.as_ref(), moved)?;
-        self.fold_contact(entry, moved.person, moved.shop)?;
-        self.instances.change(key, |instance| {
+        for count in policy::workflow::counts(before, moved) {
+            let dimensions = Dimensions::Step {
+                workflow: moved.workflow,
+                step: count.step,
+                reason: count.reason.and_then(|code| Slug::try_from(code).ok()),
+            };
+            told.count(dimensions, count.measure, 1);
+        }
+        self.rows.change((entry.partition, id), |instance| {
             Some(match instance {
                 Some(mut instance) => {
                     instance.apply(moved, entry.wall);
@@ -75,32 +112,72 @@ impl Fold {
         Ok(())
     }
 
-    pub(super) fn set_aside(&mut self, entry: &Entry<'_>, aside: &SetAside) {
-        if let Some(due) = aside.due {
-            self.surfaced(entry.partition, aside.object, due);
-        }
-        self.timeline(entry, aside.object);
-        self.puts.push(Put::Aside(AsidePut {
-            partition: entry.partition,
-            id: entry.id,
-            event: Box::new(aside.clone()),
-        }));
-    }
-
-    /// Ends a timer's row: what it was for is recorded, or it meant nothing any more.
-    pub(crate) fn surfaced(&mut self, partition: PartitionId, owner: EventId, due: Timestamp) {
-        let key = TimerKey { due, partition, owner };
-        self.timers.done(key);
-        self.puts.push(Put::Timer(TimerPut::Delete(key)));
-    }
-
     /// Erases an instance. One that still waited has left, for whoever counts.
-    pub(super) fn erase_instance(&mut self, entry: &Entry<'_>, key: OwnerKey) -> Result<(), StateError> {
-        let Some(instance) = self.instance(key)?.cloned() else {
-            return Ok(());
-        };
-        self.count_erased(entry, &instance)?;
-        self.instances.change(key, |_| None);
+    fn erase(&mut self, key: OwnerKey) -> Result<Option<Instance>, StateError> {
+        let erased = self.get(key)?.cloned();
+        if erased.is_some() {
+            self.rows.change(key, |_| None);
+        }
+        Ok(erased)
+    }
+}
+
+impl Desk for Instances {
+    fn look(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        if let Event::Moved(moved) = entry.event
+            && let Some(id) = moved.instance
+        {
+            // Erased in the same turn, or before.
+            told.is_void = self.get((entry.partition, id))?.is_none();
+        }
         Ok(())
+    }
+
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::Moved(moved) if !told.is_void => self.moved(entry, moved, told)?,
+            Event::Swept(swept) => self.puts.push(Put::Workflow(WorkflowPut::Swept {
+                partition: entry.partition,
+                workflow: swept.workflow,
+                activation: swept.activation,
+            })),
+            Event::PersonErased(_) => {
+                for (object, _) in told.erased.clone() {
+                    if let Some(instance) = self.erase((entry.partition, object))? {
+                        count_erased(&instance, told);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        settled.puts.append(&mut self.puts);
+        self.rows.settle(position, settled);
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.rows.forget(applied);
+    }
+
+    fn held(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// Counts that an instance was erased before its end, in the hour of the record: it left its step, and no longer waits there.
+fn count_erased(instance: &Instance, told: &mut Told) {
+    let Some(waits) = instance.waits().filter(|_| instance.has_entered()) else {
+        return;
+    };
+    for reason in [None, Slug::try_from(ERASED).ok()] {
+        let dimensions = Dimensions::Step {
+            workflow: instance.workflow,
+            step: waits.step.clone(),
+            reason,
+        };
+        told.count(dimensions, Measure::Left, 1);
     }
 }

@@ -110,6 +110,12 @@ impl From<Timestamp> for String {
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current wall time.
     fn now(&self) -> Timestamp;
+
+    /// Returns the time since a moment of its own choosing: never set back or forward, so it is what the length of a piece of work is
+    /// measured by. A clock that nobody sets, as of a simulation, may leave it to the wall time.
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis())
+    }
 }
 
 #[cfg(test)]

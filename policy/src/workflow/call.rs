@@ -6,8 +6,8 @@ use types::event::{Did, WaitsOn};
 use types::text::{HttpsUrl, Slug};
 
 use super::compiled::fields_seen;
-use super::hands::{Told, Webhook};
 use super::walk::{Turn, Walk};
+use super::way::{Told, Webhook};
 
 /// How long an answer is waited for before it counts as none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -22,22 +22,23 @@ impl Walk<'_> {
         if !self.is_on() {
             return Turn::Stop(self.parked(step, now));
         }
-        self.hands.call(Webhook {
+        let email = self.contact.email().map_or("", |email| email.as_str());
+        let fields = fields_seen(&self.contact, self.world, workflow.shop);
+        self.calls.push(Webhook {
             instance: self.instance,
             epoch: self.epoch,
-            url,
+            url: url.clone(),
             told: Told {
-                workflow: &workflow.id,
+                workflow: workflow.id.clone(),
                 version: workflow.version,
-                step,
+                step: step.clone(),
                 attempt,
-                email: self.contact.email().map_or("", |email| email.as_str()),
-                name: self.contact.name().map(|name| &**name),
-                key: self.key.as_deref(),
-                fields: fields_seen(&self.contact, self.world, workflow.shop).collect(),
+                email: email.to_owned(),
+                name: self.contact.name().map(ToString::to_string),
+                key: self.key.as_ref().map(ToString::to_string),
+                fields: fields.map(|(id, value)| (id.clone(), value.clone())).collect(),
             },
         });
-        self.has_acted = true;
         Turn::Stop(self.waits(step, WaitsOn::Webhook, Some(now + ANSWER_WITHIN), now))
     }
 

@@ -6,40 +6,36 @@ use types::time::Timestamp;
 use types::workflow::{Start, WorkflowState};
 
 use super::compiled::Compiled;
-use super::hands::Hands;
 use super::start::{Coming, admits, coming, date_due};
-use super::walk::{Walk, Walked};
+use super::walk::{Turn, Walk, Walked};
+use super::way::{Way, Whose};
 use super::world::{Broke, Trigger, World};
 
 /// Brings the contact into a workflow if the trigger does, or arms an instance that waits for the time of its start.
 ///
-/// `workflow` is the newest version. Returns the records to append, in their order, each of which begins an instance; mostly none.
+/// `workflow` is the newest version. The records of the way begin an instance each; mostly there are none.
 /// Live instances of the contact are offered the trigger before ([`super::resume()`]): an order may end one and begin another.
-pub fn enter(
-    workflow: &Compiled,
-    world: &World<'_>,
-    trigger: &Trigger<'_>,
-    hands: &mut dyn Hands,
-) -> Result<Vec<Moved>, Broke> {
+pub fn enter<'a>(workflow: &'a Compiled, world: &'a World<'a>, trigger: &Trigger<'_>) -> Result<Way<'a>, Broke> {
+    let nobody = || Ok(Way::clear(Vec::new()));
     let known = world.catalogue.workflow_by_number(workflow.number);
     if known.is_none_or(|known| known.deleted || known.state != WorkflowState::On) || !world.contact.exists() {
-        return Ok(Vec::new());
+        return nobody();
     }
     let enrolment = world.contact.enrolment(workflow.number);
     let cause = match trigger {
         Trigger::Happened(happened) => MoveCause::Event(happened.id),
         Trigger::Activation { version } if enrolment.is_some_and(|own| own.activation >= *version) => {
-            return Ok(Vec::new());
+            return nobody();
         }
         Trigger::Activation { version } => MoveCause::Activation(*version),
     };
     let Some(coming) = coming(workflow, world, trigger)? else {
-        return Ok(Vec::new());
+        return nobody();
     };
     workflow.can_be_asked()?;
     // One that waits for its time already is moved by what happens, not doubled.
     if enrolment.is_some_and(|own| own.armed(coming.key.as_ref()).is_some()) {
-        return Ok(Vec::new());
+        return nobody();
     }
     let is_date = matches!(workflow.spec.start, Start::Date { .. });
     let is_due = coming.due <= world.now;
@@ -47,18 +43,15 @@ pub fn enter(
         // A date that is yet to come is asked then.
         && (is_date && !is_due || workflow.is_for(world.contact, world, None)?);
     if comes && !is_due {
-        return Ok(vec![armed(workflow, world, cause, coming)]);
+        return Ok(Way::clear(vec![armed(workflow, world, cause, coming)]));
     }
-    let mut records = Vec::new();
-    if comes {
-        let walk = Walk::entering(workflow, world, hands, coming.key.clone(), coming.due);
-        let walked = walk.go(0)?;
-        records.push(begun(workflow, world, cause, coming.key.clone(), walked));
+    let next = (is_date && is_due).then(|| next_year(workflow, world, cause, coming.due));
+    let next = next.flatten();
+    if !comes {
+        return Ok(Way::clear(next.into_iter().collect()));
     }
-    if is_date && is_due {
-        records.extend(next_year(workflow, world, cause, coming.due));
-    }
-    Ok(records)
+    let walk = Walk::entering(workflow, world, coming.key.clone(), coming.due);
+    Ok(Way::walking(walk, Turn::On(0), Whose::Begins(coming.key), cause, next))
 }
 
 /// Returns the record that arms an instance for the next time that a yearly date comes, later than `due`.
@@ -96,7 +89,13 @@ pub(super) fn waits_for_start(workflow: &Compiled, world: &World<'_>, base: Time
     })
 }
 
-fn begun(workflow: &Compiled, world: &World<'_>, cause: MoveCause, key: Option<Line<128>>, walked: Walked) -> Moved {
+pub(super) fn begun(
+    workflow: &Compiled,
+    world: &World<'_>,
+    cause: MoveCause,
+    key: Option<Line<128>>,
+    walked: Walked,
+) -> Moved {
     Moved {
         shop: workflow.shop,
         workflow: workflow.number,

@@ -11,34 +11,33 @@ use types::workflow::{After, Start, Step};
 
 use super::compiled::Compiled;
 use super::enter::{next_year, waits_for_start};
-use super::hands::Hands;
 use super::instance::Instance;
 use super::rezone::rezone;
 use super::start::{admits, armed_due, date_field};
 use super::wait::{Verdicts, Waiting};
 use super::walk::{Turn, Walk, Walked};
+use super::way::{Way, Whose};
 use super::world::{Broke, CartTurn, Happened, Input, What, World};
 use crate::calendar::add_wait;
 use crate::filter::Cause;
 
-/// How long a timer that brought a fault is put off, by the tries made.
-const AGAIN_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(5)];
+/// How long a timer that could not be worked on is put off, by the tries made; after the last it is set aside.
+pub const AGAIN_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(5)];
 
 /// Lets an instance go on by what happened, if it goes on by that.
 ///
 /// `workflow` is the version that the instance names; for one that is armed ([`Instance::is_armed`]) it is the newest: who has not
-/// entered yet enters by what is in force then. A timer is one of the instance's epoch. Returns the records to append, in their order:
-/// none, one of this instance, or after it one that begins next year's.
-pub fn resume(
-    workflow: &Compiled,
-    world: &World<'_>,
+/// entered yet enters by what is in force then. A timer is one of the instance's epoch. The way's records are none, one of this instance,
+/// or after it one that begins next year's.
+pub fn resume<'a>(
+    workflow: &'a Compiled,
+    world: &'a World<'a>,
     id: EventId,
-    instance: &Instance,
+    instance: &'a Instance,
     input: &Input<'_>,
-    hands: &mut dyn Hands,
-) -> Result<Vec<Moved>, Broke> {
+) -> Result<Way<'a>, Broke> {
     let Some(waits) = instance.waits() else {
-        return Ok(Vec::new());
+        return Ok(Way::clear(Vec::new()));
     };
     let going = Going {
         workflow,
@@ -48,19 +47,21 @@ pub fn resume(
         waits,
     };
     match input {
-        Input::Happened(happened) if instance.is_armed() => Ok(going.armed_happened(happened).into_iter().collect()),
-        Input::Happened(happened) => going.happened(happened, hands),
-        Input::Timer { due } => going.due(MoveCause::Timer(*due), *due, hands),
+        Input::Happened(happened) if instance.is_armed() => {
+            Ok(Way::clear(going.armed_happened(happened).into_iter().collect()))
+        }
+        Input::Happened(happened) => going.happened(happened),
+        Input::Timer { due } => going.due(MoveCause::Timer(*due), *due),
         Input::On { version } if waits.on == WaitsOn::On => {
             // What waits for its start keeps what it is counted from; all else, when it would have gone on.
             let start = instance
                 .is_armed()
                 .then(|| armed_due(workflow, world, instance))
                 .flatten();
-            going.due(MoveCause::Activation(*version), start.unwrap_or(waits.base), hands)
+            going.due(MoveCause::Activation(*version), start.unwrap_or(waits.base))
         }
-        Input::On { .. } => Ok(Vec::new()),
-        Input::Answer { id, ended } => going.answered(*id, ended.epoch, ended.status, hands),
+        Input::On { .. } => Ok(Way::clear(Vec::new())),
+        Input::Answer { id, ended } => going.answered(*id, ended.epoch, ended.status),
     }
 }
 
@@ -91,8 +92,12 @@ struct Going<'a> {
 }
 
 impl<'a> Going<'a> {
-    fn walk(&self, hands: &'a mut dyn Hands, at: Timestamp) -> Walk<'a> {
-        Walk::of(self.workflow, self.world, hands, (self.id, self.instance), at)
+    fn walk(&self, at: Timestamp) -> Walk<'a> {
+        Walk::of(self.workflow, self.world, (self.id, self.instance), at)
+    }
+
+    fn goes_on(&self, walk: Walk<'a>, turn: Turn, cause: MoveCause, next: Option<Moved>) -> Way<'a> {
+        Way::walking(walk, turn, Whose::Of(self.id, self.instance), cause, next)
     }
 
     fn moved(&self, cause: MoveCause, walked: Walked) -> Moved {
@@ -113,18 +118,18 @@ impl<'a> Going<'a> {
     }
 
     /// Its time came, or it was switched on after its time had come.
-    fn due(&self, cause: MoveCause, due: Timestamp, hands: &'a mut dyn Hands) -> Result<Vec<Moved>, Broke> {
+    fn due(&self, cause: MoveCause, due: Timestamp) -> Result<Way<'a>, Broke> {
         let (workflow, world) = (self.workflow, self.world);
-        let mut walk = self.walk(hands, due);
+        let mut walk = self.walk(due);
         if self.is_deleted() {
-            return Ok(vec![self.moved(cause, walk.leave(Leave::Deleted))]);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(Leave::Deleted))]));
         }
         if !self.is_on() {
-            return Ok(match self.waits.on {
+            return Ok(Way::clear(match self.waits.on {
                 // Nothing has changed since it was told.
                 WaitsOn::On => Vec::new(),
                 _ => vec![self.moved(cause, self.parked(due))],
-            });
+            }));
         }
         let is_late = world.now > add_wait(due, &workflow.late_after(), &walk.zone());
         let Some(step) = &self.waits.step else {
@@ -132,13 +137,13 @@ impl<'a> Going<'a> {
         };
         if is_late {
             walk.suppressed(step, Suppressed::Late, Vec::new());
-            return Ok(vec![self.moved(cause, walk.leave(Leave::Late))]);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(Leave::Late))]));
         }
         if let Some(why) = self.exit(None)? {
-            return Ok(vec![self.moved(cause, walk.leave(why))]);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(why))]));
         }
         let turn = self.surfaced(&mut walk, due)?;
-        walk.go_on(turn).map(|walked| vec![self.moved(cause, walked)])
+        Ok(self.goes_on(walk, turn, cause, None))
     }
 
     /// Does what the step waits for.
@@ -178,7 +183,7 @@ impl<'a> Going<'a> {
     }
 
     /// The time of the start came: enters, unless what it was armed for is not so any more.
-    fn fire(&self, cause: MoveCause, due: Timestamp, is_late: bool, mut walk: Walk<'a>) -> Result<Vec<Moved>, Broke> {
+    fn fire(&self, cause: MoveCause, due: Timestamp, is_late: bool, mut walk: Walk<'a>) -> Result<Way<'a>, Broke> {
         let (workflow, world) = (self.workflow, self.world);
         let gone = match armed_due(workflow, world, self.instance) {
             // The start was edited meanwhile, and comes later.
@@ -190,7 +195,7 @@ impl<'a> Going<'a> {
                 };
                 let place = waits_for_start(workflow, world, base, later);
                 let did = Vec::new();
-                return Ok(vec![self.moved(cause, Walked { did, place })]);
+                return Ok(Way::clear(vec![self.moved(cause, Walked { did, place })]));
             }
             None if !is_late => Some(Leave::StartGone),
             _ if is_late => Some(Leave::Late),
@@ -198,14 +203,13 @@ impl<'a> Going<'a> {
             _ if !workflow.is_for(world.contact, world, None)? => Some(Leave::NotWho),
             _ => None,
         };
-        let first = if let Some(why) = gone {
-            self.gone(cause, why)
-        } else {
-            walk.did.push(Did::Entered);
-            self.moved(cause, walk.go(0)?)
-        };
         let next = next_year(workflow, world, cause, due);
-        Ok(std::iter::once(first).chain(next).collect())
+        if let Some(why) = gone {
+            let records = std::iter::once(self.gone(cause, why)).chain(next);
+            return Ok(Way::clear(records.collect()));
+        }
+        walk.did.push(Did::Entered);
+        Ok(self.goes_on(walk, Turn::On(0), cause, next))
     }
 
     /// Leaves without having entered: nothing is done about that.
@@ -298,76 +302,69 @@ impl<'a> Going<'a> {
     }
 
     /// Something happened to the contact.
-    fn happened(&self, happened: &Happened<'_>, hands: &'a mut dyn Hands) -> Result<Vec<Moved>, Broke> {
+    fn happened(&self, happened: &Happened<'_>) -> Result<Way<'a>, Broke> {
         let cause = MoveCause::Event(happened.id);
         if self.is_deleted() {
-            let walk = self.walk(hands, happened.wall);
-            return Ok(vec![self.moved(cause, walk.leave(Leave::Deleted))]);
+            let walk = self.walk(happened.wall);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(Leave::Deleted))]));
         }
         if let Some(why) = self.exit(Some(happened))? {
-            let walk = self.walk(hands, happened.wall);
-            return Ok(vec![self.moved(cause, walk.leave(why))]);
+            let walk = self.walk(happened.wall);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(why))]));
         }
         let watches = matches!(
             self.waits.on,
             WaitsOn::Engagement | WaitsOn::NoEngagement | WaitsOn::Verdict
         );
         if watches && matches!(happened.what, What::Hits(_)) {
-            return self.judged(cause, hands);
+            return self.judged(cause);
         }
-        Ok(rezone(self.workflow, self.world, self.id, self.instance)
-            .into_iter()
-            .collect())
+        let moved = rezone(self.workflow, self.world, self.id, self.instance);
+        Ok(Way::clear(moved.into_iter().collect()))
     }
 
     /// Opens or clicks were judged while one, or none, is waited for.
-    fn judged(&self, cause: MoveCause, hands: &'a mut dyn Hands) -> Result<Vec<Moved>, Broke> {
+    fn judged(&self, cause: MoveCause) -> Result<Way<'a>, Broke> {
         let found = self.waits.step.as_ref().and_then(|step| self.workflow.step(step));
         let Some((position, step)) = found else {
             return Err(Broke::at(self.waits.step.as_ref(), "the version has no such step"));
         };
         let Some(wait) = Waiting::of(step, position.saturating_add(1)) else {
-            return Ok(Vec::new());
+            return Ok(Way::clear(Vec::new()));
         };
-        let mut walk = self.walk(hands, self.world.now);
+        let mut walk = self.walk(self.world.now);
         let turn = walk.watch(wait, Verdicts::Awaited);
         if let Turn::Stop(Place::Waits(waits)) = &turn {
             let is_same = waits.on == self.waits.on && (waits.due == self.waits.due || waits.on == WaitsOn::Verdict);
             if is_same {
-                return Ok(Vec::new());
+                return Ok(Way::clear(Vec::new()));
             }
         } else if !self.is_on() {
             // The mail's row remembers it. One that waits for it has its time come now; one that waits for none, when it is due.
-            return Ok(match self.waits.on {
+            return Ok(Way::clear(match self.waits.on {
                 WaitsOn::Engagement => vec![self.moved(cause, self.parked(self.world.now))],
                 _ => Vec::new(),
-            });
+            }));
         }
-        walk.go_on(turn).map(|walked| vec![self.moved(cause, walked)])
+        Ok(self.goes_on(walk, turn, cause, None))
     }
 
     /// The webhook was answered, or not.
-    fn answered(
-        &self,
-        event: EventId,
-        epoch: u32,
-        status: Option<u16>,
-        hands: &'a mut dyn Hands,
-    ) -> Result<Vec<Moved>, Broke> {
+    fn answered(&self, event: EventId, epoch: u32, status: Option<u16>) -> Result<Way<'a>, Broke> {
         let found = self.waits.step.as_ref().and_then(|step| self.workflow.step(step));
         let (WaitsOn::Webhook, Some((position, Step::Webhook { id, .. }))) = (self.waits.on, found) else {
-            return Ok(Vec::new());
+            return Ok(Way::clear(Vec::new()));
         };
         if epoch != self.instance.epoch {
-            return Ok(Vec::new());
+            return Ok(Way::clear(Vec::new()));
         }
         let cause = MoveCause::Event(event);
-        let mut walk = self.walk(hands, self.world.now);
+        let mut walk = self.walk(self.world.now);
         let turn = walk.answered(id, status, position.saturating_add(1));
         if let (Turn::On(_), Some(why)) = (&turn, self.exit(None)?) {
-            return Ok(vec![self.moved(cause, walk.leave(why))]);
+            return Ok(Way::clear(vec![self.moved(cause, walk.leave(why))]));
         }
-        walk.go_on(turn).map(|walked| vec![self.moved(cause, walked)])
+        Ok(self.goes_on(walk, turn, cause, None))
     }
 
     /// Tells why the contact leaves early, if it does.

@@ -12,16 +12,16 @@ use types::text::{Line, Slug};
 use types::time::Timestamp;
 
 use super::compiled::fields_seen;
-use super::hands::{Send, Sent};
 use super::instance::StepSent;
-use super::walk::{ON_TIME, Turn, Walk};
+use super::walk::{Asked, ON_TIME, Turn, Walk};
+use super::way::{Send, Sent};
 use super::world::Broke;
 use crate::calendar::{self, Slot};
 use crate::contact::Fnv;
 use crate::person::Purpose;
 
 /// After how long a mail is tried again when too many are under way.
-const BUSY_WAIT: Duration = Duration::from_secs(1);
+pub const BUSY_WAIT: Duration = Duration::from_secs(1);
 
 /// When a mail leaves.
 enum Moment {
@@ -91,7 +91,7 @@ impl Walk<'_> {
     }
 
     fn send_now(&mut self, step: &Slug, template: &Slug, next: usize, chosen: Timestamp) -> Result<Turn, Broke> {
-        let (workflow, now) = (self.workflow, self.world.now);
+        let workflow = self.workflow;
         if !workflow.is_for(&self.contact, self.world, Some(step))? {
             self.suppressed(step, Suppressed::NotWho, Vec::new());
             return Ok(if workflow.spec.exit.when_not_who {
@@ -103,16 +103,29 @@ impl Walk<'_> {
         let Some(request) = self.request(template) else {
             return Err(Broke::at(Some(step), "the contact has no address"));
         };
-        let sent = self.hands.send(Send {
+        self.asked = Some(Asked {
+            step: step.clone(),
+            chosen,
+            next,
+        });
+        Ok(Turn::Ask(Box::new(Send {
             workflow: workflow.number,
-            step,
+            step: step.clone(),
             instance: self.instance,
             request,
-        });
-        Ok(match sent {
+        })))
+    }
+
+    /// Takes the answer to what it asked for.
+    pub(super) fn sent(&mut self, sent: Sent) -> Turn {
+        let Some(Asked { step, chosen, next }) = self.asked.take() else {
+            return Turn::Asked;
+        };
+        let now = self.world.now;
+        match sent {
             Sent::Accepted { accepted, message } => {
-                self.has_acted = true;
-                let spread = workflow.spec.send.spread.map_or(0, |wait| wait.nominal_seconds());
+                self.has_sent = true;
+                let spread = self.workflow.spec.send.spread.map_or(0, |wait| wait.nominal_seconds());
                 let is_on_time = now.since(chosen) <= ON_TIME.max(Duration::from_secs(spread));
                 let moment = (chosen < now && is_on_time).then_some(chosen);
                 self.sends.push(StepSent {
@@ -121,7 +134,7 @@ impl Walk<'_> {
                     moment,
                 });
                 self.did.push(Did::Sent {
-                    step: step.clone(),
+                    step,
                     accepted,
                     message,
                     moment,
@@ -131,22 +144,22 @@ impl Walk<'_> {
             }
             Sent::Refused(refusals) => {
                 let why = refusals.iter().find_map(|refusal| ends(*refusal));
-                self.suppressed(step, Suppressed::Refused, refusals);
+                self.suppressed(&step, Suppressed::Refused, refusals);
                 match why {
                     Some(why) => Turn::Stop(self.left(why)),
                     None => Turn::On(next),
                 }
             }
             Sent::NoTemplate => {
-                self.suppressed(step, Suppressed::Template, Vec::new());
+                self.suppressed(&step, Suppressed::Template, Vec::new());
                 Turn::On(next)
             }
             Sent::Busy => {
                 let until = now + BUSY_WAIT;
-                self.delayed(step, until, ["busy"]);
-                Turn::Stop(self.waits(step, WaitsOn::Slot, Some(until), chosen))
+                self.delayed(&step, until, ["busy"]);
+                Turn::Stop(self.waits(&step, WaitsOn::Slot, Some(until), chosen))
             }
-        })
+        }
     }
 
     pub(super) fn suppressed(&mut self, step: &Slug, reason: Suppressed, refusals: Vec<Refusal>) {

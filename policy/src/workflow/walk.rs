@@ -10,8 +10,8 @@ use types::time::Timestamp;
 use types::workflow::{GroupChange, Step, WorkflowState};
 
 use super::compiled::{Compiled, END, is_in};
-use super::hands::Hands;
 use super::instance::{Instance, StepSent};
+use super::way::{Send, Webhook};
 use super::world::{Broke, World};
 use crate::calendar::ResolvedZone;
 use crate::contact::ContactState;
@@ -25,7 +25,6 @@ pub(super) const ON_TIME: Duration = Duration::from_hours(1);
 pub(super) struct Walk<'a> {
     pub(super) workflow: &'a Compiled,
     pub(super) world: &'a World<'a>,
-    pub(super) hands: &'a mut dyn Hands,
     /// The contact, with what this walk changed about its groups.
     pub(super) contact: Cow<'a, ContactState>,
     /// `None` while it enters.
@@ -41,16 +40,41 @@ pub(super) struct Walk<'a> {
     /// When it was to be done: a timer's due, as long as it surfaced on time, or now.
     pub(super) as_of: Timestamp,
     pub(super) did: Vec<Did>,
-    /// Whether something was sent or called: a walk that breaks then cannot simply be done again.
-    pub(super) has_acted: bool,
+    /// Whether something was sent: what comes after it is tried alone if it breaks.
+    pub(super) has_sent: bool,
+    /// What was asked for and is not answered.
+    pub(super) asked: Option<Asked>,
+    /// The pages to call.
+    pub(super) calls: Vec<Webhook>,
+}
+
+/// A mail that a step asked for.
+pub(super) struct Asked {
+    pub(super) step: Slug,
+    /// The moment that was chosen for it.
+    pub(super) chosen: Timestamp,
+    /// The step after it.
+    pub(super) next: usize,
 }
 
 /// How a step ends.
 pub(super) enum Turn {
     /// It goes on with the step at this position; behind the last one is the end.
     On(usize),
+    /// It asks for a mail, and goes on by the answer.
+    Ask(Box<Send>),
+    /// It waits for that answer.
+    Asked,
     /// It comes to a place.
     Stop(Place),
+}
+
+/// Where a walk halts.
+pub(super) enum Halt {
+    /// At a question.
+    Asks(Box<Send>),
+    /// At a place.
+    At(Place),
 }
 
 /// What a walk came to.
@@ -64,14 +88,12 @@ impl<'a> Walk<'a> {
     pub(super) fn entering(
         workflow: &'a Compiled,
         world: &'a World<'a>,
-        hands: &'a mut dyn Hands,
         key: Option<Line<128>>,
         at: Timestamp,
     ) -> Self {
         Self {
             workflow,
             world,
-            hands,
             contact: Cow::Borrowed(world.contact),
             instance: None,
             key,
@@ -81,7 +103,9 @@ impl<'a> Walk<'a> {
             at: at.min(world.now),
             as_of: world.now,
             did: vec![Did::Entered],
-            has_acted: false,
+            has_sent: false,
+            asked: None,
+            calls: Vec::new(),
         }
     }
 
@@ -89,14 +113,12 @@ impl<'a> Walk<'a> {
     pub(super) fn of(
         workflow: &'a Compiled,
         world: &'a World<'a>,
-        hands: &'a mut dyn Hands,
         (id, instance): (EventId, &Instance),
         at: Timestamp,
     ) -> Self {
         Self {
             workflow,
             world,
-            hands,
             contact: Cow::Borrowed(world.contact),
             instance: Some(id),
             key: instance.key.clone(),
@@ -110,18 +132,10 @@ impl<'a> Walk<'a> {
                 at.min(world.now)
             },
             did: Vec::new(),
-            has_acted: false,
+            has_sent: false,
+            asked: None,
+            calls: Vec::new(),
         }
-    }
-
-    /// Does the steps from this position on.
-    pub(super) fn go(mut self, from: usize) -> Result<Walked, Broke> {
-        self.follow(Turn::On(from)).map(|place| self.end(place))
-    }
-
-    /// Goes on after a step that ended so.
-    pub(super) fn go_on(mut self, turn: Turn) -> Result<Walked, Broke> {
-        self.follow(turn).map(|place| self.end(place))
     }
 
     /// Leaves.
@@ -134,16 +148,19 @@ impl<'a> Walk<'a> {
         Walked { did: self.did, place }
     }
 
-    fn follow(&mut self, mut turn: Turn) -> Result<Place, Broke> {
+    /// Goes on with a turn, until it asks something or comes to a place.
+    pub(super) fn follow(&mut self, mut turn: Turn) -> Result<Halt, Broke> {
         let workflow = self.workflow;
         // Jumps lead forward, so this ends.
         loop {
             let position = match turn {
-                Turn::Stop(place) => return Ok(place),
+                Turn::Stop(place) => return Ok(Halt::At(place)),
+                Turn::Ask(send) => return Ok(Halt::Asks(send)),
+                Turn::Asked => return Err(Broke::at(None, "it was asked to go on without an answer")),
                 Turn::On(position) => position,
             };
             let Some(step) = workflow.spec.steps.get(position) else {
-                return Ok(self.left(Leave::Finished));
+                return Ok(Halt::At(self.left(Leave::Finished)));
             };
             let before = self.did.len();
             self.did.push(Did::Reached {
@@ -152,11 +169,15 @@ impl<'a> Walk<'a> {
             self.attempt = 0;
             turn = match self.step(position, step) {
                 Ok(turn) => turn,
-                Err(broke) if self.has_acted => {
-                    // What was done stands; the step is tried alone, at once.
+                // What was done stands; the step is tried alone, at once.
+                Err(_) if self.has_sent => {
                     self.did.truncate(before.saturating_add(1));
-                    drop(broke);
-                    return Ok(self.waits(step.id(), WaitsOn::Time, Some(self.world.now), self.at));
+                    return Ok(Halt::At(self.waits(
+                        step.id(),
+                        WaitsOn::Time,
+                        Some(self.world.now),
+                        self.at,
+                    )));
                 }
                 Err(broke) => return Err(broke),
             };

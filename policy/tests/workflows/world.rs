@@ -280,7 +280,7 @@ impl Sim {
         let workflows: Vec<_> = self.catalogue.workflows(SHOP).cloned().collect();
         for workflow in workflows {
             let compiled = Compiled::of(&workflow, workflow.version, &Schema::of(&self.catalogue, SHOP)).unwrap();
-            let made = self.with_hands(|world, hands| enter(&compiled, world, trigger, hands));
+            let made = self.with_desk(|world, desk| desk.walk(enter(&compiled, world, trigger)));
             if !listens(&workflow.spec().start, trigger) {
                 assert_eq!(made, Ok(Vec::new()), "{} does not listen", workflow.id);
             }
@@ -291,7 +291,7 @@ impl Sim {
     fn go(&mut self, id: EventId, input: &Input<'_>) {
         let instance = self.instance(id);
         let compiled = self.compiled(&instance);
-        let made = self.with_hands(|world, hands| resume(&compiled, world, id, &instance, input, hands));
+        let made = self.with_desk(|world, desk| desk.walk(resume(&compiled, world, id, &instance, input)));
         match made {
             Ok(made) => self.take(made),
             Err(broke) => {
@@ -312,7 +312,7 @@ impl Sim {
         Compiled::of(workflow, version, &Schema::of(&self.catalogue, SHOP)).unwrap()
     }
 
-    fn with_hands<T>(&mut self, engine: impl FnOnce(&World<'_>, &mut Desk<'_>) -> T) -> T {
+    fn with_desk<T>(&mut self, engine: impl FnOnce(&World<'_>, &mut Desk<'_>) -> T) -> T {
         let contact = self.contact();
         let person = self.person.clone();
         let world = World {
@@ -432,7 +432,7 @@ impl Sim {
         for id in self.live() {
             let instance = self.instance(id);
             let compiled = self.compiled(&instance);
-            let moved = self.with_hands(|world, _| rezone(&compiled, world, id, &instance));
+            let moved = self.with_desk(|world, _| rezone(&compiled, world, id, &instance));
             self.take(moved.into_iter().collect());
         }
     }

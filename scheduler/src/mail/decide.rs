@@ -1,10 +1,14 @@
 //! What accepted events cause: policy is asked at once, in the same turn.
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use policy::offers::Candidates;
 use policy::{MessageFacts, OrderFacts};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use types::catalogue::{Catalogue, Shop};
 use types::event::{Event, MessageAccepted, OrderAccepted, Verdict};
 use types::id::{EventId, MessageId, PartitionId, ShopNumber};
@@ -12,29 +16,44 @@ use types::port::{Admission, Request};
 use types::time::Timestamp;
 
 use super::sending::Asked;
-use super::{Fault, Runner, Work};
+use crate::turn::{Fault, Turn};
 
-impl Runner {
+/// What decides on orders and messages.
+pub(crate) struct Orders {
+    /// What each shop may show, for the catalogue version beside it.
+    candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
+    random: StdRng,
+}
+
+impl Orders {
+    /// Begins with a seed for what policy leaves to chance.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            candidates: HashMap::default(),
+            random: StdRng::seed_from_u64(seed),
+        }
+    }
+
     /// Decides what an accepted event causes and records the decision.
-    pub(super) fn decide(
+    pub(crate) fn decide(
         &mut self,
-        work: &mut Work,
+        turn: &mut Turn<'_>,
         partition: PartitionId,
         cause: EventId,
         wall: Timestamp,
         event: &Event,
         admission: Admission,
     ) -> Result<(), Fault> {
-        let catalogue = self.deps.store.catalogue().load();
-        let now = self.deps.clock.now();
+        let catalogue = turn.context.catalogue();
+        let now = turn.context.now();
         let (shop, person, verdict, request, origin) = match event {
             Event::OrderAccepted(accepted) => {
-                let verdict = self.decide_order(&catalogue, partition, accepted, wall, now)?;
+                let verdict = self.decide_order(turn, &catalogue, partition, accepted, wall, now)?;
                 let request = Request::Order(Arc::new(accepted.order.clone()));
                 (accepted.shop, accepted.person, verdict, request, None)
             }
             Event::MessageAccepted(accepted) => {
-                let verdict = self.decide_message(&catalogue, partition, accepted, wall, now)?;
+                let verdict = decide_message(turn, &catalogue, partition, accepted, wall, now)?;
                 let request = Request::Message(Arc::new(accepted.request.clone()));
                 (
                     accepted.shop,
@@ -56,11 +75,12 @@ impl Runner {
             catalogue,
             admission,
         };
-        Ok(self.conclude(work, asked, person, verdict, self.deps.clock.now())?)
+        Ok(turn.conclude(asked, person, verdict, turn.context.now())?)
     }
 
     fn decide_order(
         &mut self,
+        turn: &mut Turn<'_>,
         catalogue: &Arc<Catalogue>,
         partition: PartitionId,
         accepted: &OrderAccepted,
@@ -82,41 +102,41 @@ impl Runner {
             accepted_at: wall,
             shop,
             candidates: &candidates,
-            person: self.fold.person(partition, accepted.person)?,
-            selections: &|campaign| self.meters.selections(campaign),
-            settings: &self.settings.policy,
+            person: turn.desks.persons.get(partition, accepted.person)?,
+            selections: &|campaign| turn.context.meters.selections(campaign),
+            settings: &turn.context.settings.policy,
         };
         let decision = caught(|| policy::decide_order(&facts, now, &mut self.random))?;
-        let verdict = decision.verdict(|| MessageId::new(self.deps.store.journal().mint()));
+        let verdict = decision.verdict(|| MessageId::new(turn.context.mint()));
         if let Verdict::Send(plan) = &verdict {
             for offer in &plan.offers {
-                self.meters.add(offer.campaign, 1);
+                turn.context.meters.add(offer.campaign, 1);
             }
         }
         Ok(verdict)
     }
+}
 
-    fn decide_message(
-        &mut self,
-        catalogue: &Arc<Catalogue>,
-        partition: PartitionId,
-        accepted: &MessageAccepted,
-        wall: Timestamp,
-        now: Timestamp,
-    ) -> Result<Verdict, Fault> {
-        let shop = shop_of(catalogue, accepted.shop)?;
-        let facts = MessageFacts {
-            request: &accepted.request,
-            origin: accepted.origin.as_ref(),
-            accepted_at: wall,
-            shop,
-            catalogue: catalogue.version(),
-            person: self.fold.person(partition, accepted.person)?,
-            settings: &self.settings.policy,
-        };
-        let decision = caught(|| policy::decide_message(&facts, now))?;
-        Ok(decision.verdict(|| MessageId::new(self.deps.store.journal().mint())))
-    }
+fn decide_message(
+    turn: &mut Turn<'_>,
+    catalogue: &Arc<Catalogue>,
+    partition: PartitionId,
+    accepted: &MessageAccepted,
+    wall: Timestamp,
+    now: Timestamp,
+) -> Result<Verdict, Fault> {
+    let shop = shop_of(catalogue, accepted.shop)?;
+    let facts = MessageFacts {
+        request: &accepted.request,
+        origin: accepted.origin.as_ref(),
+        accepted_at: wall,
+        shop,
+        catalogue: catalogue.version(),
+        person: turn.desks.persons.get(partition, accepted.person)?,
+        settings: &turn.context.settings.policy,
+    };
+    let decision = caught(|| policy::decide_message(&facts, now))?;
+    Ok(decision.verdict(|| MessageId::new(turn.context.mint())))
 }
 
 /// Asks policy. Its panic is a refusal of this one event: it must not take the runner down, and again at each start.

@@ -12,7 +12,7 @@ use store::StateError;
 use types::id::{MessageId, PartitionId};
 use types::time::Timestamp;
 
-use super::Fold;
+use super::Mails;
 
 /// Rows read at once.
 const PAGE: usize = 1024;
@@ -70,13 +70,12 @@ pub(crate) struct Due {
     pub(crate) more: bool,
 }
 
-impl Fold {
+impl Mails {
     /// Returns the mails of these partitions that are due at `now`, up to `max`. Each is handed out once, unless it is still due
     /// when its turn is over.
-    pub(crate) fn due(&mut self, now: Timestamp, max: usize) -> Result<Due, StateError> {
-        // Read before the scan, so that the scan sees all that is said to be applied.
-        let applied = self.applied();
-        let mut from = self.mails.dues.start(applied);
+    /// State has applied everything up to `applied`, read before the call, so that the scan sees all that is said to be applied.
+    pub(crate) fn due(&mut self, applied: u64, now: Timestamp, max: usize) -> Result<Due, StateError> {
+        let mut from = self.dues.start(applied);
         let until = now + Duration::from_millis(1);
         let mut due = Due::default();
         let mut page_max = PAGE;
@@ -96,7 +95,7 @@ impl Fold {
             for (at, partition, message) in page {
                 if due.mails.len() >= max {
                     due.more = true;
-                    self.mails.dues.passed(at);
+                    self.dues.passed(at);
                     return Ok(due);
                 }
                 if self.is_due(now, partition, message)? {
@@ -105,7 +104,7 @@ impl Fold {
                 }
             }
             if is_last {
-                self.mails.dues.passed(until);
+                self.dues.passed(until);
                 return Ok(due);
             }
             // A page of one moment alone is read again, larger.
@@ -115,7 +114,7 @@ impl Fold {
             from = seen;
         }
         due.more = true;
-        self.mails.dues.passed(from);
+        self.dues.passed(from);
         Ok(due)
     }
 
@@ -125,7 +124,7 @@ impl Fold {
             return Ok(false);
         }
         Ok(self
-            .mail(partition, message)?
+            .get(partition, message)?
             .and_then(MailState::due)
             .is_some_and(|due| due <= now))
     }

@@ -1,17 +1,39 @@
-//! Outbox rows: the mails that have not ended, and what their ends mean.
+//! The outbox: mails until they end.
 
-use store::StateError;
-use store::state::OutboxEntry;
-use types::event::{AttemptClaimed, AttemptEnded, Outcome, Plan};
+use store::state::{OutboxEntry, OutboxPut, Put};
+use store::{StateError, Store};
+use types::event::{AttemptClaimed, AttemptEnded, Event, Outcome, Plan};
 use types::id::{Attempt, EventId, MessageId, PartitionId};
-use types::tally::Measure;
 use types::time::Timestamp;
 
-use super::{Entry, Fold};
+use crate::desk::{Desk, Entry, Settled, Told};
+use crate::memory::Unapplied;
 
-impl Fold {
-    /// Puts a mail that was just decided into the outbox.
-    pub(super) fn queue(&mut self, partition: PartitionId, cause: EventId, plan: &Plan, wall: Timestamp) {
+/// The rows that state does not have as they are; `None` once the mail has ended.
+pub(crate) struct Outbox {
+    store: Store,
+    rows: Unapplied<(PartitionId, MessageId), Option<OutboxEntry>>,
+    released: Vec<MessageId>,
+    withdrawn: Vec<MessageId>,
+}
+
+impl Outbox {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            rows: Unapplied::default(),
+            released: Vec::new(),
+            withdrawn: Vec::new(),
+        }
+    }
+
+    /// Takes the mails that may not be sent any more, to be taken out of the queues.
+    pub(crate) fn take_withdrawn(&mut self) -> Vec<MessageId> {
+        std::mem::take(&mut self.withdrawn)
+    }
+
+    /// Puts a mail in that was just decided.
+    fn queue(&mut self, partition: PartitionId, cause: EventId, plan: &Plan, wall: Timestamp) {
         let entry = OutboxEntry {
             cause,
             attempts: Attempt(0),
@@ -26,33 +48,22 @@ impl Fold {
         self.rows.set((partition, plan.message), Some(entry));
     }
 
-    pub(super) fn claimed(&mut self, entry: &Entry<'_>, claimed: &AttemptClaimed) -> Result<(), StateError> {
-        self.change_row(entry.partition, claimed.message, |row| {
+    fn claimed(&mut self, partition: PartitionId, claimed: &AttemptClaimed) -> Result<(), StateError> {
+        self.change(partition, claimed.message, |row| {
             row.attempts = claimed.attempt;
             row.claimed = true;
         })?;
         Ok(())
     }
 
-    pub(super) fn ended(&mut self, entry: &Entry<'_>, ended: &AttemptEnded) -> Result<(), StateError> {
+    fn ended(&mut self, partition: PartitionId, ended: &AttemptEnded) -> Result<(), StateError> {
         let AttemptEnded { message, outcome, .. } = *ended;
-        self.timeline_of_mail(entry, message)?;
         if outcome.is_terminal() {
-            // Counted once: what is told of a mail that has ended already is history, and no more.
-            if self.row(entry.partition, message)?.is_some() {
-                self.count_end(entry, ended)?;
-            }
-            self.rows.set((entry.partition, message), None);
+            self.rows.set((partition, message), None);
             self.released.push(message);
-            // Nothing about the person changes with a delivery.
-            if outcome != Outcome::Delivered
-                && let Some(person) = self.person_of(entry.partition, message)?
-            {
-                self.change_person(entry, person)?;
-            }
             return Ok(());
         }
-        self.change_row(entry.partition, message, |row| {
+        self.change(partition, message, |row| {
             // Whenever it is told, and whatever comes in between: one repeat is all that a doubt causes.
             row.doubted |= matches!(outcome, Outcome::InDoubt { .. });
             // An end that was told late: the claim that came after it stands.
@@ -68,14 +79,14 @@ impl Fold {
         Ok(())
     }
 
-    /// Changes the outbox row of a mail. False if the mail is terminal or unknown.
-    pub(super) fn change_row(
+    /// Changes the row of a mail. False if the mail has ended or is unknown.
+    fn change(
         &mut self,
         partition: PartitionId,
         message: MessageId,
         change: impl FnOnce(&mut OutboxEntry),
     ) -> Result<bool, StateError> {
-        if self.row(partition, message)?.is_none() {
+        if !self.has(partition, message)? {
             return Ok(false);
         }
         let row = self.rows.edit((partition, message)).and_then(Option::as_mut);
@@ -83,30 +94,66 @@ impl Fold {
         Ok(true)
     }
 
-    /// Returns the outbox row of a mail, or `None` if the mail is terminal or unknown.
-    fn row(&mut self, partition: PartitionId, message: MessageId) -> Result<Option<&OutboxEntry>, StateError> {
+    /// Returns whether a mail is still to be sent.
+    fn has(&mut self, partition: PartitionId, message: MessageId) -> Result<bool, StateError> {
         let key = (partition, message);
         if self.rows.get(&key).is_none() {
             let row = self.store.state().outbox().entry(partition, message)?;
             self.rows.keep(key, row);
         }
-        Ok(self.rows.get(&key).and_then(Option::as_ref))
+        Ok(self.rows.get(&key).is_some_and(Option::is_some))
+    }
+}
+
+impl Desk for Outbox {
+    fn look(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        if let Event::AttemptEnded(ended) = entry.event
+            && ended.outcome.is_terminal()
+        {
+            told.was_queued = self.has(entry.partition, ended.message)?;
+        }
+        Ok(())
     }
 
-    fn count_end(&mut self, entry: &Entry<'_>, ended: &AttemptEnded) -> Result<(), StateError> {
-        let measure = match ended.outcome {
-            Outcome::Delivered => {
-                let provider = ended.provider();
-                self.change_mail(entry.partition, ended.message, |mail| {
-                    mail.delivered(entry.wall, provider);
-                })?;
-                Measure::Delivered
+    fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError> {
+        match entry.event {
+            Event::Decided(decided) => {
+                if let Some(plan) = decided.plan() {
+                    self.queue(entry.partition, decided.cause, plan, entry.wall);
+                }
             }
-            Outcome::InDoubt { .. } => Measure::InDoubt,
-            Outcome::Failed { .. } | Outcome::Expired | Outcome::Withdrawn | Outcome::Deferred { .. } => {
-                Measure::Failed
+            Event::AttemptClaimed(claimed) => self.claimed(entry.partition, claimed)?,
+            Event::AttemptEnded(ended) => self.ended(entry.partition, ended)?,
+            _ => {}
+        }
+        for message in std::mem::take(&mut told.withdrawn) {
+            // Kept in the row too: the queues forget with the process, and a start must not queue the mail again.
+            if self.change(entry.partition, message, |row| row.withdrawn = true)? {
+                self.withdrawn.push(message);
             }
-        };
-        self.count_shown(entry, ended.message, measure)
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, position: u64, settled: &mut Settled) {
+        self.rows.settle(position, |(partition, message), row| {
+            settled.puts.push(Put::Outbox(match row {
+                Some(entry) => OutboxPut::Set {
+                    partition,
+                    message,
+                    entry: entry.clone(),
+                },
+                None => OutboxPut::Delete { partition, message },
+            }));
+        });
+        settled.released.append(&mut self.released);
+    }
+
+    fn forget(&mut self, applied: u64) {
+        self.rows.forget(applied);
+    }
+
+    fn held(&self) -> usize {
+        self.rows.len()
     }
 }

@@ -13,7 +13,7 @@ use types::order::MessageRequest;
 use types::port::{Admission, Mail, Request};
 use types::time::Timestamp;
 
-use super::{Runner, Work};
+use crate::turn::Turn;
 
 /// A request for a mail that was accepted.
 pub(crate) struct Asked {
@@ -64,45 +64,43 @@ impl Asked {
 }
 
 /// A message that something of our own asks for.
-pub(super) struct Own {
-    pub(super) partition: PartitionId,
-    pub(super) shop: ShopNumber,
-    pub(super) person: PersonKey,
-    pub(super) request: MessageRequest,
-    pub(super) origin: Origin,
-    pub(super) catalogue: Arc<Catalogue>,
-    pub(super) admission: Admission,
+pub(crate) struct Own {
+    pub(crate) partition: PartitionId,
+    pub(crate) shop: ShopNumber,
+    pub(crate) person: PersonKey,
+    pub(crate) request: MessageRequest,
+    pub(crate) origin: Origin,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) admission: Admission,
 }
 
-impl Runner {
+impl Turn<'_> {
     /// Records what was decided on a request of `person`, as of `wall`, and makes the mail that it plans.
-    pub(super) fn conclude(
+    pub(crate) fn conclude(
         &mut self,
-        work: &mut Work,
         asked: Asked,
         person: PersonKey,
         verdict: Verdict,
         wall: Timestamp,
     ) -> Result<(), StateError> {
-        self.metrics.count(&verdict);
+        self.context.metrics.count(&verdict);
         let decided = Decided {
             cause: asked.cause,
             shop: asked.shop,
             person,
             verdict,
         };
-        let (id, partition) = (self.deps.store.journal().mint(), asked.partition);
+        let (id, partition) = (self.context.mint(), asked.partition);
         if let Some(plan) = decided.plan() {
-            work.mails.push(asked.mail(plan.clone()));
+            self.mails.push(asked.mail(plan.clone()));
         }
-        self.record_as(work, partition, id, wall, &Event::Decided(Box::new(decided)))
+        self.record_as(partition, id, wall, &Event::Decided(Box::new(decided)))
     }
 
     /// Records that something of our own asks for a message, under an id that was minted for it, and what was decided on it;
     /// makes the mail that this plans. All as of `wall`.
-    pub(super) fn send_own(
+    pub(crate) fn send_own(
         &mut self,
-        work: &mut Work,
         own: Own,
         cause: EventId,
         verdict: Verdict,
@@ -134,13 +132,7 @@ impl Runner {
             claims: Vec::new(),
             origin: Some(origin),
         };
-        self.record_as(
-            work,
-            partition,
-            cause,
-            wall,
-            &Event::MessageAccepted(Box::new(accepted)),
-        )?;
-        self.conclude(work, asked, person, verdict, wall)
+        self.record_as(partition, cause, wall, &Event::MessageAccepted(Box::new(accepted)))?;
+        self.conclude(asked, person, verdict, wall)
     }
 }

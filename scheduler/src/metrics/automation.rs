@@ -7,7 +7,7 @@ use store::state::TimerClass;
 use types::event::CartVerdict;
 
 use super::VALID;
-use crate::fold::Armed;
+use crate::timers::NewTimers;
 
 /// The metrics of timers, workflows and reminders.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl Automation {
     }
 
     /// Counts timers that were armed, by class.
-    pub(crate) fn armed(&self, Armed { workflows, carts }: Armed) {
+    pub(crate) fn armed(&self, NewTimers { workflows, carts }: NewTimers) {
         for (class, count) in [(TimerClass::Workflow, workflows), (TimerClass::Cart, carts)] {
             if count > 0 {
                 self.armed.with_label_values(&[class.as_str()]).inc_by(count);

@@ -1,15 +1,15 @@
 //! Rows that have a timer: instances and carts. A timer is armed when its owner's row says so, and by nothing else.
 
 use store::StateError;
-use store::state::{Put, Timer, TimerClass, TimerPut};
+use store::state::{Put, Timer, TimerClass};
 use types::id::{EventId, PartitionId};
 use types::time::Timestamp;
 
+use crate::desk::Settled;
 use crate::memory::Unapplied;
-use crate::timers::Timers;
 
 /// A value that may have a timer.
-pub(super) trait Owner: Sized {
+pub(crate) trait Owner: Sized {
     /// What kind of timer it has.
     const CLASS: TimerClass;
 
@@ -29,19 +29,12 @@ pub(super) trait Owner: Sized {
     fn put(partition: PartitionId, id: EventId, value: Option<Vec<u8>>) -> Put;
 }
 
-/// How many timers were armed, by what kind of owner they have.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Armed {
-    pub(crate) workflows: u64,
-    pub(crate) carts: u64,
-}
-
 /// Names an instance or a cart: by the event that made it.
 pub(crate) type OwnerKey = (PartitionId, EventId);
 
 /// The owners of one kind that state does not have as they are.
 #[derive(Debug)]
-pub(super) struct Owners<T> {
+pub(crate) struct Owners<T> {
     rows: Unapplied<OwnerKey, Row<T>>,
 }
 
@@ -63,7 +56,7 @@ impl<T> Default for Owners<T> {
 
 impl<T: Owner> Owners<T> {
     /// Returns an owner as of the last event folded. `read` asks state.
-    pub(super) fn get(
+    pub(crate) fn get(
         &mut self,
         key: OwnerKey,
         read: impl FnOnce(PartitionId, EventId) -> Result<Option<Vec<u8>>, StateError>,
@@ -83,41 +76,36 @@ impl<T: Owner> Owners<T> {
     }
 
     /// Changes an owner that was just read with [`Owners::get`], also one that was not there.
-    pub(super) fn change(&mut self, key: OwnerKey, change: impl FnOnce(Option<T>) -> Option<T>) {
+    pub(crate) fn change(&mut self, key: OwnerKey, change: impl FnOnce(Option<T>) -> Option<T>) {
         if let Some(row) = self.rows.edit(key) {
             row.value = change(row.value.take());
         }
     }
 
     /// Ends the turn: hands over each changed owner, and its timer if that changed.
-    pub(super) fn settle(&mut self, position: u64, timers: &mut Timers, puts: &mut Vec<Put>) -> u64 {
-        let mut armed = 0;
+    pub(crate) fn settle(&mut self, position: u64, settled: &mut Settled) {
         self.rows.settle(position, |(partition, owner), row| {
             let value = row.value.as_ref().map(Owner::encode);
-            puts.push(T::put(partition, owner, value));
+            settled.puts.push(T::put(partition, owner, value));
             let timer = row.value.as_ref().and_then(timer_of);
             if let Some((epoch, due)) = timer.filter(|timer| row.armed.as_ref() != Some(timer)) {
-                let timer = Timer {
+                settled.armed.push(Timer {
                     due,
                     partition,
                     owner,
                     epoch,
                     class: T::CLASS,
-                };
-                puts.push(Put::Timer(TimerPut::Set(timer)));
-                timers.set(position, timer);
-                armed += 1;
+                });
             }
             row.armed = timer;
         });
-        armed
     }
 
-    pub(super) fn forget(&mut self, applied: u64) {
+    pub(crate) fn forget(&mut self, applied: u64) {
         self.rows.forget(applied);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 }

@@ -1,89 +1,91 @@
-//! The hands that the engine is lent while it walks: what it asks for is decided and recorded in the turn of its cause.
+//! The mails that a way asks for: decided while it is walked, and recorded when it is done.
 
 use std::sync::Arc;
 
-use policy::workflow::{Hands, Send, Sent, Webhook};
-use policy::{Decision, MessageFacts};
+use policy::workflow::{Broke, Done, Send, Sent, Want, Way, Webhook};
+use policy::{Decision, MessageFacts, PersonState};
 use store::StateError;
 use types::catalogue::{Catalogue, TemplateKind};
-use types::event::{Event, MessageAccepted, Origin};
+use types::event::{Decided, Event, MessageAccepted, Origin, Verdict};
 use types::id::{EventId, MessageId, PublicId};
-use types::order::Body;
-use types::port::Call;
+use types::order::{Body, MessageRequest};
+use types::port::{Admission, Call};
 use types::time::Timestamp;
 
 use super::reactions::Contact;
-use super::sending::Own;
-use super::{Runner, Work};
+use crate::mail::Own;
+use crate::turn::{Context, Turn};
 
-/// What the engine may do while it walks.
-pub(super) struct Lent<'a> {
-    pub(super) runner: &'a mut Runner,
-    pub(super) work: &'a mut Work,
-    pub(super) contact: Contact,
-    pub(super) catalogue: Arc<Catalogue>,
-    pub(super) now: Timestamp,
+/// What answers a way, as policy decides. Nothing is recorded meanwhile: a way that breaks leaves nothing behind.
+pub(super) struct Sends<'a> {
+    context: &'a Context,
+    catalogue: &'a Arc<Catalogue>,
+    contact: Contact,
+    now: Timestamp,
     /// The id that the record of an instance which is begun will have.
-    pub(super) begins: EventId,
-    /// What it asked to be called; called only if its records are made.
-    pub(super) calls: Vec<Call>,
-    /// Why it could not be served.
-    pub(super) error: Option<StateError>,
+    begins: EventId,
+    /// The person, with what this way sends folded in.
+    person: PersonState,
+    allowed: Vec<Allowed>,
 }
 
-impl Hands for Lent<'_> {
-    fn send(&mut self, send: Send<'_>) -> Sent {
-        match self.try_send(send) {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.error = Some(error);
-                Sent::Busy
+/// A mail that policy lets go.
+pub(super) struct Allowed {
+    request: MessageRequest,
+    origin: Origin,
+    cause: EventId,
+    verdict: Verdict,
+    admission: Admission,
+}
+
+impl<'a> Sends<'a> {
+    pub(super) const fn new(
+        context: &'a Context,
+        catalogue: &'a Arc<Catalogue>,
+        contact: Contact,
+        (begins, now): (EventId, Timestamp),
+        person: PersonState,
+    ) -> Self {
+        Self {
+            context,
+            catalogue,
+            contact,
+            now,
+            begins,
+            person,
+            allowed: Vec::new(),
+        }
+    }
+
+    /// Answers a way until it is done. Returns what it came to, and the mails that it was allowed.
+    pub(super) fn walk(mut self, mut way: Way<'_>) -> Result<(Done, Vec<Allowed>), Broke> {
+        loop {
+            match way.go()? {
+                Want::Send(send) => way.sent(self.decide(*send)),
+                Want::Done(done) => return Ok((done, self.allowed)),
             }
         }
     }
 
-    fn call(&mut self, webhook: Webhook<'_>) {
-        let instance = webhook.instance.unwrap_or(self.begins);
-        let id = PublicId {
-            partition: self.contact.partition,
-            event: instance,
-        };
-        self.calls.push(Call {
-            shop: self.contact.shop,
-            step: webhook.told.step.clone(),
-            partition: self.contact.partition,
-            instance,
-            epoch: webhook.epoch,
-            url: webhook.url.clone(),
-            body: webhook.body(id),
-        });
-    }
-}
-
-impl Lent<'_> {
-    fn try_send(&mut self, send: Send<'_>) -> Result<Sent, StateError> {
-        let Contact {
-            partition,
-            person,
-            shop,
-        } = self.contact;
+    fn decide(&mut self, send: Send) -> Sent {
+        let Contact { person, shop, .. } = self.contact;
         let template = match &send.request.body {
             Body::Template(template) => self.catalogue.template(shop, &template.id),
             Body::Content(_) | Body::Cart(_) => None,
         };
         let home = self.catalogue.shop_by_number(shop);
         let (Some(template), Some(home)) = (template, home) else {
-            return Ok(Sent::NoTemplate);
+            return Sent::NoTemplate;
         };
         if template.spec.kind != TemplateKind::Message {
-            return Ok(Sent::NoTemplate);
+            return Sent::NoTemplate;
         }
-        let Some(admission) = self.runner.deps.store.intake().try_admit() else {
-            return Ok(Sent::Busy);
+        let Some(admission) = self.context.deps.store.intake().try_admit() else {
+            return Sent::Busy;
         };
         let origin = Origin::Workflow {
             workflow: send.workflow,
-            step: send.step.clone(),
+            step: send.step,
             instance: send.instance.or(Some(self.begins)),
         };
         let accepted = Event::MessageAccepted(Box::new(MessageAccepted {
@@ -93,9 +95,9 @@ impl Lent<'_> {
             claims: Vec::new(),
             origin: Some(origin.clone()),
         }));
-        // What the request says was agreed to is folded in before policy is asked, as for any message; recorded it is only if it goes.
-        let mut asked = self.runner.fold.person(partition, person)?.clone();
-        let _withdrawn = asked.apply(self.now, &accepted);
+        // What the request says was agreed to is folded in before policy is asked, as for any message; it stays if the mail goes.
+        let mut asked = self.person.clone();
+        asked.apply(self.now, &accepted);
         let facts = MessageFacts {
             request: &send.request,
             origin: Some(&origin),
@@ -103,28 +105,81 @@ impl Lent<'_> {
             shop: home,
             catalogue: self.catalogue.version(),
             person: &asked,
-            settings: &self.runner.settings.policy,
+            settings: &self.context.settings.policy,
         };
         let draft = match policy::decide_message(&facts, self.now) {
             Decision::Send(draft) => draft,
-            Decision::Refuse(refusals) => return Ok(Sent::Refused(refusals)),
+            Decision::Refuse(refusals) => return Sent::Refused(refusals),
         };
-        let cause = self.runner.deps.store.journal().mint();
-        let message = MessageId::new(self.runner.deps.store.journal().mint());
+        let cause = self.context.mint();
+        let message = MessageId::new(self.context.mint());
         let verdict = Decision::Send(draft).verdict(|| message);
-        let own = Own {
-            partition,
+        let decided = Decided {
+            cause,
             shop,
             person,
+            verdict: verdict.clone(),
+        };
+        asked.apply(self.now, &Event::Decided(Box::new(decided)));
+        self.person = asked;
+        self.allowed.push(Allowed {
             request: send.request,
             origin,
-            catalogue: Arc::clone(&self.catalogue),
+            cause,
+            verdict,
             admission,
-        };
-        self.runner.send_own(self.work, own, cause, verdict, self.now)?;
-        Ok(Sent::Accepted {
+        });
+        Sent::Accepted {
             accepted: cause,
             message,
-        })
+        }
+    }
+}
+
+/// Records the mails that a way was allowed.
+pub(super) fn record(
+    turn: &mut Turn<'_>,
+    contact: Contact,
+    catalogue: &Arc<Catalogue>,
+    now: Timestamp,
+    allowed: Vec<Allowed>,
+) -> Result<(), StateError> {
+    for mail in allowed {
+        let Allowed {
+            request,
+            origin,
+            cause,
+            verdict,
+            admission,
+        } = mail;
+        let own = Own {
+            partition: contact.partition,
+            shop: contact.shop,
+            person: contact.person,
+            request,
+            origin,
+            catalogue: Arc::clone(catalogue),
+            admission,
+        };
+        turn.send_own(own, cause, verdict, now)?;
+    }
+    Ok(())
+}
+
+/// Returns the call that a way makes; `begins` is the id of the instance if the way begins it.
+pub(super) fn call(contact: Contact, begins: EventId, webhook: &Webhook) -> Call {
+    let instance = webhook.instance.unwrap_or(begins);
+    let id = PublicId {
+        partition: contact.partition,
+        event: instance,
+    };
+    Call {
+        shop: contact.shop,
+        step: webhook.told.step.clone(),
+        partition: contact.partition,
+        instance,
+        epoch: webhook.epoch,
+        url: webhook.url.clone(),
+        body: webhook.body(id),
     }
 }

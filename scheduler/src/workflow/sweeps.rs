@@ -6,18 +6,20 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use policy::workflow::{Broke, Input, Trigger};
 use store::StateError;
 use types::catalogue::{Catalogue, Workflow};
 use types::event::{Event, SetAside, Swept, WaitsOn};
-use types::id::{PERSON_PARTITIONS, PartitionId, PersonKey, ShopNumber, Slot, WorkflowNumber};
+use types::id::{EventId, PERSON_PARTITIONS, PartitionId, PersonKey, ShopNumber, Slot, WorkflowNumber};
 use types::workflow::{Enrol, WorkflowState};
 
+use super::Engine;
 use super::reactions::Contact;
-use super::{Runner, Work};
+use crate::desks::Desks;
+use crate::turn::{Context, Turn};
 
 /// Contacts that one turn looks at.
 const PAGE: usize = 64;
@@ -25,26 +27,43 @@ const PAGE: usize = 64;
 const SLOTS_MAX: usize = 16;
 /// How long a turn takes about, at most.
 const TURN_MAX: Duration = Duration::from_millis(2);
-/// Stands for the version of the catalogue for workflows that are deleted, or whose shop is.
-const DELETED: u64 = u64::MAX;
-/// Under this number stands which zone data the waits were counted by. No workflow has it.
-const ZONES: WorkflowNumber = WorkflowNumber(0);
 
 /// What is to be swept.
 #[derive(Debug, Default)]
-pub(super) struct Sweeps {
+pub(crate) struct Sweeps {
     /// The version of the catalogue that was looked at last.
     version: Option<u64>,
     jobs: VecDeque<Job>,
     /// What is in `jobs`, or was.
-    known: HashMap<WorkflowNumber, u64, FixedState>,
+    known: HashMap<Subject, Cause, FixedState>,
+    /// Whether a sweep has more to do now.
+    is_busy: bool,
+}
+
+/// What contacts are looked at for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Subject {
+    /// A workflow.
+    Workflow(WorkflowNumber),
+    /// All waits for a local time.
+    Zones,
+}
+
+/// Why they are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// This version of the catalogue switched the workflow on.
+    SwitchedOn(u64),
+    /// The workflow is deleted, or its shop is.
+    Deleted,
+    /// These are the zone data.
+    ZoneData(u64),
 }
 
 #[derive(Clone, Debug)]
 struct Job {
-    workflow: WorkflowNumber,
-    /// The version of the catalogue that switched it on; for zones, the version of their data.
-    activation: u64,
+    subject: Subject,
+    cause: Cause,
     /// Whose contacts are looked at.
     shops: Vec<ShopNumber>,
     /// State must have come as far: contacts that were there when the job began are found in it.
@@ -56,219 +75,268 @@ struct Job {
     entered: u32,
 }
 
-impl Sweeps {
-    pub(super) fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
-    }
-
-    fn begin(&mut self, job: Job) {
-        if self.known.insert(job.workflow, job.activation) != Some(job.activation) {
-            self.jobs.retain(|own| own.workflow != job.workflow);
-            self.jobs.push_back(job);
+impl Subject {
+    /// Returns the number under which it is recorded: that of the workflow, and 0, which no workflow has, for zones.
+    const fn number(self) -> WorkflowNumber {
+        match self {
+            Self::Workflow(number) => number,
+            Self::Zones => WorkflowNumber(0),
         }
     }
 }
 
-impl Runner {
-    /// Notes what is to be swept, if the catalogue has changed.
-    pub(super) fn note_sweeps(&mut self) {
-        let catalogue = self.deps.store.catalogue().load();
-        if self.sweeps.version.replace(catalogue.version()) == Some(catalogue.version()) {
-            return;
+impl Cause {
+    /// Returns the number by which it is recorded: a version, and the largest, which no catalogue reaches, for what is deleted.
+    const fn number(self) -> u64 {
+        match self {
+            Self::SwitchedOn(version) | Self::ZoneData(version) => version,
+            Self::Deleted => u64::MAX,
         }
-        let (partition, since) = (self.fold.range().start, self.fold.last_position());
-        let job = |workflow, activation, shops| Job {
-            workflow,
-            activation,
+    }
+}
+
+impl Job {
+    fn new(desks: &Desks, subject: Subject, cause: Cause, shops: Vec<ShopNumber>) -> Self {
+        Self {
+            subject,
+            cause,
             shops,
-            since,
-            partition,
+            since: desks.last_position(),
+            partition: desks.range().start,
             shop: 0,
             cursor: None,
             entered: 0,
+        }
+    }
+
+    /// Returns where it is recorded that the contacts of a slot were looked at: for zones at one place, when all slots were.
+    fn marked(&self, desks: &Desks, slot: PartitionId) -> PartitionId {
+        match self.subject {
+            Subject::Workflow(_) => slot,
+            Subject::Zones => desks.first_partition(),
+        }
+    }
+
+    /// Returns who is taken in by it, or `None` if it is not so any more.
+    fn enrols(&self, catalogue: &Catalogue) -> Option<Enrol> {
+        let Subject::Workflow(number) = self.subject else {
+            return Some(Enrol::Future);
         };
+        let own = catalogue.workflow_by_number(number)?;
+        match self.cause {
+            Cause::SwitchedOn(version) => {
+                (own.state == WorkflowState::On && own.activation == version).then_some(own.enrol)
+            }
+            Cause::Deleted | Cause::ZoneData(_) => is_deleted(catalogue, own).then_some(Enrol::Future),
+        }
+    }
+
+    /// Goes on to the next slot.
+    fn pass(&mut self) {
+        (self.partition, self.shop, self.cursor, self.entered) = (self.partition + Slot::PARTITIONS, 0, None, 0);
+    }
+}
+
+impl Sweeps {
+    /// Returns whether there is something to sweep now.
+    pub(crate) const fn is_busy(&self) -> bool {
+        self.is_busy
+    }
+
+    /// Notes what is to be swept, if the catalogue has changed.
+    pub(crate) fn note(&mut self, desks: &Desks, catalogue: &Arc<Catalogue>) {
+        if self.version.replace(catalogue.version()) == Some(catalogue.version()) {
+            return;
+        }
         let mut shops = Vec::new();
         for own in catalogue.all_workflows() {
-            if is_deleted(&catalogue, own) {
-                self.sweeps.begin(job(own.number, DELETED, vec![own.shop]));
+            let subject = Subject::Workflow(own.number);
+            if is_deleted(catalogue, own) {
+                self.begin(Job::new(desks, subject, Cause::Deleted, vec![own.shop]));
                 continue;
             }
             shops.push(own.shop);
             if own.state == WorkflowState::On && own.activation > 0 {
-                self.sweeps.begin(job(own.number, own.activation, vec![own.shop]));
+                let cause = Cause::SwitchedOn(own.activation);
+                self.begin(Job::new(desks, subject, cause, vec![own.shop]));
             }
         }
         shops.sort_unstable();
         shops.dedup();
         if !shops.is_empty() {
-            self.sweeps.begin(job(ZONES, zones(), shops));
+            self.begin(Job::new(desks, Subject::Zones, Cause::ZoneData(zone_data()), shops));
         }
     }
 
-    /// Looks at one page of contacts, as one turn. Returns whether there is more to do now.
-    pub(super) fn sweep(&mut self) -> bool {
-        let Some(mut job) = self.sweeps.jobs.pop_front() else {
-            return false;
-        };
-        if self.fold.applied() < job.since {
-            self.sweeps.jobs.push_front(job);
-            return false;
+    fn begin(&mut self, job: Job) {
+        if self.known.insert(job.subject, job.cause) != Some(job.cause) {
+            self.jobs.retain(|own| own.subject != job.subject);
+            self.jobs.push_back(job);
         }
-        let mut work = Work::default();
+    }
+
+    /// Looks at one page of contacts, as one turn.
+    pub(crate) fn sweep(&mut self, engine: &mut Engine, desks: &mut Desks, context: &Context) {
+        self.is_busy = false;
+        let Some(mut job) = self.jobs.pop_front() else {
+            return;
+        };
+        if desks.applied() < job.since {
+            self.jobs.push_front(job);
+            return;
+        }
         let before = job.clone();
-        let swept = self.sweep_page(&mut work, &mut job);
-        self.append(work);
+        let mut turn = Turn::begin(desks, context);
+        let swept = sweep_page(engine, &mut turn, &mut job);
+        turn.append();
         match swept {
             Ok(true) => {}
-            Ok(false) => self.sweeps.jobs.push_front(job),
+            Ok(false) => self.jobs.push_front(job),
             Err(error) => {
-                tracing::error!(%error, "state cannot be read: contacts were not looked at");
-                self.metrics.state_errors.inc();
-                self.sweeps.jobs.push_front(before);
-                return false;
+                context.state_failed(&error, "contacts were not looked at");
+                self.jobs.push_front(before);
+                return;
             }
         }
-        !self.sweeps.is_empty()
+        self.is_busy = !self.jobs.is_empty();
     }
+}
 
-    /// Looks at some contacts. Returns whether the job is done.
-    fn sweep_page(&mut self, work: &mut Work, job: &mut Job) -> Result<bool, StateError> {
-        let catalogue = self.deps.store.catalogue().load();
-        let began = Instant::now();
-        let enrol = if job.workflow == ZONES {
-            Enrol::Future
+/// Looks at some contacts. Returns whether the job is done.
+fn sweep_page(engine: &mut Engine, turn: &mut Turn<'_>, job: &mut Job) -> Result<bool, StateError> {
+    let context = turn.context;
+    let catalogue = context.catalogue();
+    let state = context.deps.store.state();
+    let began = context.deps.clock.elapsed();
+    let Some(enrol) = job.enrols(&catalogue) else {
+        return Ok(true);
+    };
+    let (mut contacts_left, mut slots_left) = (PAGE, SLOTS_MAX);
+    while contacts_left > 0 && slots_left > 0 && context.deps.clock.elapsed().saturating_sub(began) < TURN_MAX {
+        let own = turn.desks.range().contains(&job.partition);
+        let Some(partition) = PartitionId::new(job.partition).filter(|_| own) else {
+            return Ok(true);
+        };
+        let is_new = job.shop == 0 && job.cursor.is_none();
+        let marked = job.marked(turn.desks, partition);
+        if is_new && state.workflows().swept(marked, job.subject.number())? == Some(job.cause.number()) {
+            job.pass();
+            slots_left -= 1;
+            continue;
+        }
+        let Some(shop) = job.shops.get(job.shop).copied() else {
+            swept(turn, job, partition)?;
+            job.pass();
+            slots_left -= 1;
+            continue;
+        };
+        let slot = job.partition..job.partition + Slot::PARTITIONS;
+        let page = state.contacts().of_shop(shop, slot, job.cursor, contacts_left)?;
+        if page.len() < contacts_left {
+            (job.shop, job.cursor) = (job.shop + 1, None);
         } else {
-            let own = catalogue.workflow_by_number(job.workflow);
-            let is_it = |own: &&Arc<Workflow>| match job.activation {
-                DELETED => is_deleted(&catalogue, own),
-                activation => own.state == WorkflowState::On && own.activation == activation,
+            job.cursor = page.last().copied();
+        }
+        contacts_left -= page.len();
+        for (partition, person) in page {
+            let contact = Contact {
+                partition,
+                person,
+                shop,
             };
-            match own.filter(is_it) {
-                Some(own) if job.activation != DELETED => own.enrol,
-                Some(_) => Enrol::Future,
-                None => return Ok(true),
-            }
-        };
-        let (mut contacts_left, mut slots_left) = (PAGE, SLOTS_MAX);
-        while contacts_left > 0 && slots_left > 0 && began.elapsed() < TURN_MAX {
-            let Some(partition) =
-                PartitionId::new(job.partition).filter(|_| self.fold.range().contains(&job.partition))
-            else {
-                return Ok(true);
-            };
-            let marked = if job.workflow == ZONES {
-                self.first_partition()
-            } else {
-                partition
-            };
-            let is_new = job.shop == 0 && job.cursor.is_none();
-            if is_new && self.deps.store.state().workflows().swept(marked, job.workflow)? == Some(job.activation) {
-                job.partition += Slot::PARTITIONS;
-                slots_left -= 1;
-                continue;
-            }
-            let Some(shop) = job.shops.get(job.shop).copied() else {
-                self.swept(work, job, partition)?;
-                (job.partition, job.shop, job.cursor, job.entered) = (job.partition + Slot::PARTITIONS, 0, None, 0);
-                slots_left -= 1;
-                continue;
-            };
-            let slot = job.partition..job.partition + Slot::PARTITIONS;
-            let page = self
-                .deps
-                .store
-                .state()
-                .contacts()
-                .of_shop(shop, slot, job.cursor, contacts_left)?;
-            if page.len() < contacts_left {
-                (job.shop, job.cursor) = (job.shop + 1, None);
-            } else {
-                job.cursor = page.last().copied();
-            }
-            contacts_left -= page.len();
-            for (partition, person) in page {
-                let contact = Contact {
-                    partition,
-                    person,
-                    shop,
-                };
-                match self.sweep_contact(work, contact, job, enrol) {
-                    Ok(entered) => job.entered += entered,
-                    Err(StateError::Malformed(fault)) => self.pass_over(work, contact, &fault)?,
-                    Err(error) => return Err(error),
-                }
+            match sweep_contact(engine, turn, contact, job, enrol) {
+                Ok(entered) => job.entered += entered,
+                Err(StateError::Malformed(fault)) => pass_over(turn, contact, &fault)?,
+                Err(error) => return Err(error),
             }
         }
-        Ok(false)
     }
+    Ok(false)
+}
 
-    /// Records that all contacts of a slot were looked at. For zones, only when all slots were.
-    fn swept(&mut self, work: &mut Work, job: &Job, partition: PartitionId) -> Result<(), StateError> {
-        let marked = if job.workflow == ZONES {
-            let next = partition.number() + Slot::PARTITIONS;
-            if self.fold.range().contains(&next) && next < PERSON_PARTITIONS {
-                return Ok(());
-            }
-            self.first_partition()
-        } else {
-            partition
-        };
-        let swept = Swept {
-            shop: job.shops.first().copied().unwrap_or(ShopNumber(0)),
-            workflow: job.workflow,
-            activation: job.activation,
-            entered: job.entered,
-        };
-        self.record(work, marked, &Event::Swept(swept))?;
-        Ok(())
+/// Records that all contacts of a slot were looked at. For zones, only when all slots were.
+fn swept(turn: &mut Turn<'_>, job: &Job, partition: PartitionId) -> Result<(), StateError> {
+    let next = partition.number() + Slot::PARTITIONS;
+    let is_last = !turn.desks.range().contains(&next) || next >= PERSON_PARTITIONS;
+    if job.subject == Subject::Zones && !is_last {
+        return Ok(());
     }
+    let swept = Swept {
+        shop: job.shops.first().copied().unwrap_or(ShopNumber(0)),
+        workflow: job.subject.number(),
+        activation: job.cause.number(),
+        entered: job.entered,
+    };
+    let marked = job.marked(turn.desks, partition);
+    turn.record(marked, &Event::Swept(swept))?;
+    Ok(())
+}
 
-    /// Sets a contact aside that cannot be read: those after it are looked at all the same.
-    fn pass_over(&mut self, work: &mut Work, contact: Contact, fault: &str) -> Result<(), StateError> {
-        let aside = SetAside {
-            shop: Some(contact.shop),
-            object: self.deps.store.journal().mint(),
-            due: None,
-            fault: Broke::at(None, fault).fault,
-            tries: 1,
-        };
-        self.set_aside(work, contact.partition, aside)
-    }
+/// Sets a contact aside that cannot be read: those after it are looked at all the same.
+fn pass_over(turn: &mut Turn<'_>, contact: Contact, fault: &str) -> Result<(), StateError> {
+    let aside = SetAside {
+        shop: Some(contact.shop),
+        object: turn.context.mint(),
+        due: None,
+        fault: Broke::at(None, fault).fault,
+        tries: 1,
+    };
+    turn.set_aside(contact.partition, aside)
+}
 
-    fn sweep_contact(&mut self, work: &mut Work, contact: Contact, job: &Job, enrol: Enrol) -> Result<u32, StateError> {
-        let known = self.fold.contact(contact.partition, contact.person, contact.shop)?;
-        let live = known
-            .live()
-            .filter(|(own, _)| job.workflow == ZONES || *own == job.workflow);
-        let live: Vec<_> = live.map(|(_, live)| live.instance).collect();
-        let mut entered = 0;
-        self.engine.renew_steps();
-        for id in live {
-            if job.workflow == ZONES {
-                self.rezone(work, contact, id)?;
-                continue;
-            }
-            let instance = self.fold.instance((contact.partition, id))?;
-            let waits = instance.and_then(|instance| instance.waits()).map(|waits| waits.on);
-            if waits == Some(WaitsOn::On) {
-                let version = match job.activation {
-                    DELETED => self.deps.store.catalogue().load().version(),
-                    activation => activation,
-                };
-                self.resume(work, contact, id, &Input::On { version })?;
+fn sweep_contact(
+    engine: &mut Engine,
+    turn: &mut Turn<'_>,
+    contact: Contact,
+    job: &Job,
+    enrol: Enrol,
+) -> Result<u32, StateError> {
+    let known = turn
+        .desks
+        .contacts
+        .get(contact.partition, contact.person, contact.shop)?;
+    let live: Vec<_> = known.live().map(|(own, live)| (own, live.instance)).collect();
+    engine.renew_steps();
+    let mut entered = 0;
+    match job.subject {
+        Subject::Zones => {
+            for (_, id) in live {
+                engine.rezone(turn, contact, id)?;
             }
         }
-        if job.workflow != ZONES && enrol == Enrol::ExistingAndFuture {
-            let version = job.activation;
-            entered = self.enter(work, contact, job.workflow, &Trigger::Activation { version })?;
+        Subject::Workflow(workflow) => {
+            for (_, id) in live.into_iter().filter(|(own, _)| *own == workflow) {
+                resume(engine, turn, contact, job.cause, id)?;
+            }
+            if let Cause::SwitchedOn(version) = job.cause
+                && enrol == Enrol::ExistingAndFuture
+            {
+                entered = engine.enter(turn, contact, workflow, &Trigger::Activation { version })?;
+            }
         }
-        self.work_off(work)?;
-        Ok(entered)
     }
+    engine.work_off(turn)?;
+    Ok(entered)
+}
 
-    fn first_partition(&self) -> PartitionId {
-        PartitionId::new(self.fold.range().start).expect("runners own partitions that there are")
+/// Has an instance go on that waits for its workflow to be on.
+fn resume(
+    engine: &mut Engine,
+    turn: &mut Turn<'_>,
+    contact: Contact,
+    cause: Cause,
+    id: EventId,
+) -> Result<(), StateError> {
+    let instance = turn.desks.instances.get((contact.partition, id))?;
+    let waits = instance.and_then(|instance| instance.waits()).map(|waits| waits.on);
+    if waits != Some(WaitsOn::On) {
+        return Ok(());
     }
+    let version = match cause {
+        Cause::SwitchedOn(version) => version,
+        Cause::Deleted | Cause::ZoneData(_) => turn.context.catalogue().version(),
+    };
+    engine.resume(turn, contact, id, &Input::On { version })
 }
 
 fn is_deleted(catalogue: &Catalogue, workflow: &Workflow) -> bool {
@@ -276,7 +344,7 @@ fn is_deleted(catalogue: &Catalogue, workflow: &Workflow) -> bool {
 }
 
 /// Returns the version of the zone data as a number.
-fn zones() -> u64 {
+fn zone_data() -> u64 {
     let mut bytes = [0; 8];
     for (to, from) in bytes.iter_mut().zip(policy::calendar::zone_data_version().bytes()) {
         *to = from;

@@ -10,6 +10,7 @@ use crate::cart::{Cart, Payment};
 use crate::id::{EventId, PersonKey, PublicId, ShopNumber};
 use crate::locale::Language;
 use crate::money::Money;
+use crate::order::Consent;
 use crate::text::Line;
 use crate::time::Timestamp;
 
@@ -104,12 +105,12 @@ impl Payload for CartChanged {
 
     fn bearing(&self, wall: Timestamp) -> Bearing<'_> {
         match &self.cart {
-            Some(cart) => Bearing::Consent {
+            Some(cart) if cart.consent != Consent::default() => Bearing::Consent {
                 shop: self.shop,
                 consent: &cart.consent,
                 said_at: cart.touched_at.unwrap_or(wall),
             },
-            None => Bearing::Nothing,
+            _ => Bearing::Nothing,
         }
     }
 }

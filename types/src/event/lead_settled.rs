@@ -46,6 +46,13 @@ pub enum LeadOutcome {
     Voided(#[n(0)] VoidReason),
 }
 
+impl LeadOutcome {
+    /// Returns whether it is not to be paid.
+    pub const fn is_void(self) -> bool {
+        matches!(self, Self::Voided(_))
+    }
+}
+
 /// What the outside sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PublicLeadSettlement {

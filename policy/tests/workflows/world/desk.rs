@@ -1,15 +1,15 @@
-//! What a runner's hands do.
+//! What a runner answers.
 
-use policy::workflow::{Hands, Send, Sent, Webhook};
+use policy::workflow::{Broke, Send, Sent, Want, Way, Webhook};
 use policy::{Decision, MessageFacts, PersonState, Settings, decide_message};
 use types::catalogue::Catalogue;
-use types::event::{Decided, Event, MessageAccepted, Origin, Refusal, Verdict};
+use types::event::{Decided, Event, MessageAccepted, Moved, Origin, Refusal, Verdict};
 use types::id::{EventId, IdMint, MessageId, PartitionId, PublicId};
 use types::time::Timestamp;
 
 use super::{Called, Mail, PERSON, SHOP};
 
-/// Hands that decide as policy does.
+/// Decides as policy does.
 pub(super) struct Desk<'a> {
     pub(super) now: Timestamp,
     pub(super) catalogue: &'a Catalogue,
@@ -22,8 +22,22 @@ pub(super) struct Desk<'a> {
     pub(super) called: Vec<Called>,
 }
 
-impl Hands for Desk<'_> {
-    fn send(&mut self, send: Send<'_>) -> Sent {
+impl Desk<'_> {
+    /// Answers a way until it is done; returns its records.
+    pub(super) fn walk(&mut self, way: Result<Way<'_>, Broke>) -> Result<Vec<Moved>, Broke> {
+        let mut way = way?;
+        loop {
+            match way.go()? {
+                Want::Send(send) => way.sent(self.send(*send)),
+                Want::Done(done) => {
+                    done.calls.into_iter().for_each(|webhook| self.call(&webhook));
+                    return Ok(done.records);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, send: Send) -> Sent {
         let types::order::Body::Template(used) = &send.request.body else {
             panic!("a step's mail is made with a template");
         };
@@ -88,7 +102,7 @@ impl Hands for Desk<'_> {
         }
     }
 
-    fn call(&mut self, webhook: Webhook<'_>) {
+    fn call(&mut self, webhook: &Webhook) {
         let instance = webhook.instance.unwrap_or(EventId::from_raw(0));
         let public = PublicId {
             partition: PartitionId::new(0).unwrap(),

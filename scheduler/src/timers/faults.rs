@@ -1,0 +1,68 @@
+//! Timers that could not be worked on, and timers that mean nothing any more.
+
+use policy::workflow::{AGAIN_AFTER, Broke};
+use store::StateError;
+use store::state::Timer;
+use types::event::SetAside;
+use types::id::ShopNumber;
+
+use crate::turn::Turn;
+
+/// Whether a timer may be tried again that could not be worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// It was tried so often before, and had no effect.
+    Made(u32),
+    /// It had an effect, which must not be had again.
+    Effective,
+}
+
+impl Tries {
+    /// Returns how many there were at most.
+    fn count(self) -> usize {
+        match self {
+            Self::Made(tries) => usize::try_from(tries).unwrap_or(usize::MAX),
+            Self::Effective => AGAIN_AFTER.len(),
+        }
+    }
+}
+
+/// Puts a timer off that could not be worked on, and sets it aside in the end.
+pub(crate) fn broke(
+    turn: &mut Turn<'_>,
+    timer: Timer,
+    shop: Option<ShopNumber>,
+    fault: &str,
+    tries: Tries,
+) -> Result<(), StateError> {
+    if let Some(wait) = AGAIN_AFTER.get(tries.count()) {
+        tracing::warn!(owner = ?timer.owner, fault, "a timer could not be worked on");
+        let now = turn.context.now();
+        turn.desks.timers.put_off(timer.key(), now + *wait);
+        return Ok(());
+    }
+    let aside = SetAside {
+        shop,
+        object: timer.owner,
+        due: Some(timer.due),
+        fault: Broke::at(None, fault).fault,
+        tries: u32::try_from(tries.count()).unwrap_or(u32::MAX).saturating_add(1),
+    };
+    turn.set_aside(timer.partition, aside)
+}
+
+/// Has a timer wait whose owner cannot be read. A store that has failed restarts the process, which finds the timer again; a row
+/// that is damaged stays so, and is set aside in the end.
+pub(crate) fn unreadable(turn: &mut Turn<'_>, timer: Timer, error: &StateError, tries: Tries) {
+    if let StateError::Malformed(fault) = error
+        && let Err(error) = broke(turn, timer, None, fault, tries)
+    {
+        tracing::error!(owner = ?timer.owner, %error, "a timer could not be set aside");
+    }
+}
+
+/// Drops a timer whose owner has gone on, or is gone.
+pub(crate) fn drop_stale(turn: &mut Turn<'_>, timer: Timer) {
+    turn.context.metrics.automation.stale(timer.class);
+    turn.desks.timers.surfaced(timer.partition, timer.owner, timer.due);
+}
