@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use types::catalogue::ShopSpec;
-use types::port::{Health, Outbox, Queues};
+use types::port::{Health, Queues};
 use types::time::Clock;
 use types::token::{TokenKeys, VerpKey};
 use types::withdrawals::Withdrawals;
@@ -107,6 +107,28 @@ pub fn serve(file: Option<&Path>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn start_mta(
+    settings: &Settings,
+    store: &Store,
+    tokens: &Arc<TokenKeys>,
+    clock: &Arc<dyn Clock>,
+    registry: &Registry,
+    runtime: &Handle,
+) -> Result<mta::Mta, mta::StartError> {
+    mta::Mta::start(mta::Deps {
+        settings: settings.delivery.clone(),
+        submit: settings.submit.clone(),
+        webhooks: settings.webhooks.clone(),
+        store: store.clone(),
+        tokens: Arc::clone(tokens),
+        verp: Arc::new(VerpKey::new(&store.secrets().verp_secret())),
+        clock: Arc::clone(clock),
+        registry: registry.clone(),
+        runtime: runtime.clone(),
+        world: mta::world::World::default(),
+    })
+}
+
 /// Waits for SIGTERM or Ctrl-C.
 pub async fn stop_signal() {
     let terminated = async {
@@ -143,31 +165,21 @@ impl Service {
         let operator_key = api::auth::ensure_operator_key(store.secrets())?;
         let tokens = TokenKeys::new(&store.secrets().token_secrets()).distrust(store.secrets().distrusted_tokens());
         let tokens = Arc::new(tokens);
-        let verp = Arc::new(VerpKey::new(&store.secrets().verp_secret()));
         let withdrawals = Arc::new(Withdrawals::default());
 
-        let mta = mta::Mta::start(mta::Deps {
-            settings: settings.delivery.clone(),
-            submit: settings.submit.clone(),
-            webhooks: settings.webhooks.clone(),
-            store: store.clone(),
-            tokens: Arc::clone(&tokens),
-            verp,
-            clock: Arc::clone(&clock),
-            registry: registry.clone(),
-            runtime: runtime.clone(),
-        })?;
-        let outbox: Arc<dyn Outbox> = Arc::new(mta.clone());
+        let mta = start_mta(&settings, &store, &tokens, &clock, &registry, runtime)?;
         let queues: Arc<dyn Queues> = Arc::new(mta.clone());
 
         let deps = scheduler::Deps {
             store: store.clone(),
-            outbox,
+            outbox: Arc::new(mta.clone()),
             webhooks: Arc::new(mta.clone()),
             withdrawals: Arc::clone(&withdrawals),
             clock: Arc::clone(&clock),
             registry: registry.clone(),
             runtime: runtime.clone(),
+            place: scheduler::Place::Threads,
+            seed: rand::random(),
         };
         let rules = settings.scheduler.clone();
         let (scheduler, survivors) =

@@ -23,6 +23,7 @@ use crate::resolver::{Resolver, ResolverError};
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::tls;
+use crate::world::{Place, World};
 
 /// Survivors that are put back before others get a turn at the lock.
 const RESTORED_AT_ONCE: usize = 256;
@@ -62,6 +63,7 @@ impl Delivery {
         clock: Arc<dyn Clock>,
         registry: &Registry,
         runtime: &Handle,
+        world: World,
     ) -> Result<Self, StartError> {
         let limits = Limits {
             connections: settings.connections_max,
@@ -73,6 +75,7 @@ impl Delivery {
         let _inside = runtime.enter();
         let shared = Arc::new(Shared {
             ledger,
+            world,
             resolver: Resolver::new(&settings)?,
             hosts: Hosts::default(),
             tls: tls::opportunistic()?,
@@ -103,30 +106,11 @@ impl Delivery {
     /// Those whose bytes are not in the spool are left out: they are made again from their decisions.
     pub fn resume(&self, survivors: Vec<Survivor>) {
         let shared = Arc::clone(&self.shared);
-        self.shared.tasks.spawn_blocking_on(
-            move || {
-                for some in survivors.chunks(RESTORED_AT_ONCE) {
-                    // What is not restored by then comes with the next start.
-                    if shared.stop.is_cancelled() {
-                        return;
-                    }
-                    let found: Vec<_> = some
-                        .iter()
-                        .map(|survivor| (survivor, shared.ledger.domain(survivor.message)))
-                        .collect();
-                    shared.with(|queue, now| {
-                        for (survivor, domain) in found {
-                            if let Some(domain) = domain {
-                                queue.restore(&waiting(survivor), &domain, now);
-                            } else {
-                                tracing::error!(mail = ?survivor.message, "a survivor is not in the spool");
-                            }
-                        }
-                    });
-                }
-            },
-            &self.shared.runtime,
-        );
+        let restoring = move || restore(&shared, &survivors);
+        match self.shared.world.place {
+            Place::Threads => drop(self.shared.tasks.spawn_blocking_on(restoring, &self.shared.runtime)),
+            Place::Caller => restoring(),
+        }
     }
 
     /// Takes a message out of the queues if its final dot was not sent; it ends as withdrawn.
@@ -191,5 +175,28 @@ fn waiting(survivor: &Survivor) -> Waiting {
         stream: survivor.stream,
         accepted_at: survivor.accepted_at,
         doubted: survivor.doubted,
+    }
+}
+
+/// Puts survivors into their queues, some at a time.
+fn restore(shared: &Arc<Shared>, survivors: &[Survivor]) {
+    for some in survivors.chunks(RESTORED_AT_ONCE) {
+        // What is not restored by then comes with the next start.
+        if shared.stop.is_cancelled() {
+            return;
+        }
+        let found: Vec<_> = some
+            .iter()
+            .map(|survivor| (survivor, shared.ledger.domain(survivor.message)))
+            .collect();
+        shared.with(|queue, now| {
+            for (survivor, domain) in found {
+                if let Some(domain) = domain {
+                    queue.restore(&waiting(survivor), &domain, now);
+                } else {
+                    tracing::error!(mail = ?survivor.message, "a survivor is not in the spool");
+                }
+            }
+        });
     }
 }

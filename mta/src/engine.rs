@@ -16,6 +16,7 @@ use crate::delivery::{self, Delivery};
 use crate::settings::Settings;
 use crate::submit::{self, Submit};
 use crate::webhook::{self, Caller};
+use crate::world::World;
 
 /// What the mail engine needs.
 pub struct Deps {
@@ -37,6 +38,8 @@ pub struct Deps {
     pub registry: Registry,
     /// Where sessions and look-ups run.
     pub runtime: Handle,
+    /// What there is around it.
+    pub world: World,
 }
 
 impl fmt::Debug for Deps {
@@ -82,7 +85,14 @@ impl Mta {
             deps.runtime.clone(),
             &deps.registry,
         )?;
-        let delivery = Delivery::start(deps.settings, ledger, deps.clock, &deps.registry, &deps.runtime)?;
+        let delivery = Delivery::start(
+            deps.settings,
+            ledger,
+            deps.clock,
+            &deps.registry,
+            &deps.runtime,
+            deps.world.clone(),
+        )?;
         let queued = delivery.clone();
         let submit = Submit::start(submit::Deps {
             settings: deps.submit,
@@ -91,6 +101,7 @@ impl Mta {
             verp: deps.verp,
             runtime: deps.runtime,
             registry: deps.registry,
+            place: deps.world.place,
             ready: Box::new(move |ready| queued.ready(ready)),
         })?;
         Ok(Self {
@@ -98,6 +109,12 @@ impl Mta {
             submit: Arc::new(submit),
             webhooks,
         })
+    }
+
+    /// Makes the next mail that waits, on this thread: for a world without threads for that ([`crate::world::Place::Caller`]). False if
+    /// none waits.
+    pub fn make_next(&self) -> bool {
+        self.submit.make_next()
     }
 
     /// Puts mails that survived a restart back into their queues, in the background.

@@ -11,6 +11,7 @@
 //! - `session` is a task per connection, around the machine of [`smtp::client`].
 //! - `resolver` asks DNS where mail goes; [`address`] says what is never connected to.
 //! - [`webhook`] calls shops' pages for workflows.
+//! - [`world`] is what stands between all this and the operating system.
 //! - [`Mta`] ties them together and is what the runners and the admin listener see.
 //!
 //! Every message that is queued ends in an event: delivered, failed, in doubt, expired or withdrawn. Which one follows
@@ -32,6 +33,7 @@ mod settings;
 mod shared;
 mod tls;
 pub mod webhook;
+pub mod world;
 
 pub use delivery::Delivery;
 pub use engine::{Deps, Mta, StartError};

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use smtp::body::Body;
@@ -57,7 +58,7 @@ struct Session {
     provider: Provider,
     link: Link,
     notify: Arc<Notify>,
-    messages: HashMap<u64, InFlight>,
+    messages: HashMap<u64, InFlight, FixedState>,
     /// Messages of the last batch that are not begun.
     batch: VecDeque<Taken>,
     claims: FuturesUnordered<Recorded>,
@@ -86,6 +87,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
         return;
     };
     let opened = tokio::select! {
+        biased;
         opened = AssertUnwindSafe(connect::open(&shared, &target)).catch_unwind() => {
             opened.unwrap_or_else(|_| Err(connect::OpenFault::new(FailureClass::Internal, broken::WHY)))
         }
@@ -111,7 +113,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
                 provider,
                 link,
                 notify: Arc::clone(&notify),
-                messages: HashMap::new(),
+                messages: HashMap::default(),
                 batch: VecDeque::new(),
                 claims: FuturesUnordered::new(),
                 taken: 0,
@@ -496,12 +498,13 @@ fn is_untried(end: &End) -> bool {
 /// Reads what is no longer in memory. Returns those that may be sent or are not in the spool, and those that could not be
 /// read, with the cause.
 async fn read_spool(shared: Arc<Shared>, batch: Vec<Taken>) -> (Vec<Taken>, Vec<(Taken, String)>) {
-    let reading = tokio::task::spawn_blocking(move || {
+    let reader = Arc::clone(&shared);
+    let reading = shared.block_on_disk(move || {
         let (mut read, mut unreadable) = (Vec::with_capacity(batch.len()), Vec::new());
         for mut taken in batch {
             if taken.fresh.is_none() {
-                shared.metrics.spool_reads.inc();
-                let read = catch_unwind(AssertUnwindSafe(|| shared.ledger.read(taken.message)));
+                reader.metrics.spool_reads.inc();
+                let read = catch_unwind(AssertUnwindSafe(|| reader.ledger.read(taken.message)));
                 match read.unwrap_or_else(|_| Err("reading it panicked".to_owned())) {
                     Ok(spooled) => {
                         taken.fresh = spooled.map(|spooled| Fresh {

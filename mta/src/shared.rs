@@ -19,6 +19,7 @@ use crate::queue::{DomainFault, DomainId, Effect, Queue};
 use crate::resolver::Resolver;
 use crate::session;
 use crate::settings::Settings;
+use crate::world::{Place, World};
 use types::provider::Provider;
 
 /// The longest that the keeper sleeps: the sweep goes on, and a wall clock that was set is noticed.
@@ -30,6 +31,7 @@ const GAUGE_TICKS: u32 = 10;
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) world: World,
     pub(crate) resolver: Resolver,
     pub(crate) hosts: Hosts,
     pub(crate) tls: TlsConnector,
@@ -93,6 +95,7 @@ impl Shared {
 
     async fn resolve(self: &Arc<Self>, domain: DomainId, name: &str) {
         let found = tokio::select! {
+            biased;
             found = self.resolver.route(name) => found,
             () = self.stop.cancelled() => return,
         };
@@ -104,6 +107,17 @@ impl Shared {
         };
         self.metrics.lookups.with_label_values(&[result]).inc();
         self.with(|queue, now| queue.resolved(domain, name, found, now, rand::random()));
+    }
+
+    /// Does what blocks on the disk, off the runtime's threads.
+    pub(crate) async fn block_on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        match self.world.place {
+            Place::Threads => tokio::task::spawn_blocking(work).await.ok(),
+            Place::Caller => Some(work()),
+        }
     }
 
     /// Does what is due in the queues, until they are drained.
@@ -124,6 +138,7 @@ impl Shared {
             }
             let wait = next.since(self.now()).min(KEEPER_TICK);
             tokio::select! {
+                biased;
                 () = self.keeper.notified() => {}
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.cancelled() => {}

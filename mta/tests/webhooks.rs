@@ -87,6 +87,7 @@ async fn world(page: Page, settings: webhook::Settings, trusted: bool) -> World 
         clock: Arc::new(Still),
         registry: Registry::new(),
         runtime: tokio::runtime::Handle::current(),
+        world: mta::world::World::default(),
     })
     .unwrap();
     World {

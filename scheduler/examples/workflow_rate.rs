@@ -112,6 +112,8 @@ async fn start(dir: &Path, contacts: u64) -> Bench {
         clock: time,
         registry: registry.clone(),
         runtime: tokio::runtime::Handle::current(),
+        place: scheduler::Place::Threads,
+        seed: 1,
     };
     let starting = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay));
     let (scheduler, _) = starting.await.expect("no panic").expect("runners");

@@ -89,8 +89,22 @@ pub struct Deps {
     pub clock: Arc<dyn Clock>,
     /// Where metrics are registered.
     pub registry: Registry,
-    /// The runtime whose timers and wake-ups the runner threads use.
+    /// The runtime whose timers and wake-ups the runners use.
     pub runtime: Handle,
+    /// Where the runners work.
+    pub place: Place,
+    /// What is left to chance is drawn from it: the same events under the same seed are decided in the same way.
+    pub seed: u64,
+}
+
+/// Where the runners work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// Each on a thread of its own.
+    #[default]
+    Threads,
+    /// All as tasks of the runtime: for a simulation, whose runtime has one thread.
+    Tasks,
 }
 
 impl std::fmt::Debug for Deps {
@@ -104,6 +118,7 @@ impl std::fmt::Debug for Deps {
 pub struct Scheduler {
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
     /// Where each runner is asked to look at what is due.
     asks: Vec<mpsc::Sender<oneshot::Sender<usize>>>,
 }
@@ -130,6 +145,7 @@ impl Scheduler {
     ///
     /// Returns the mails whose bytes are in the spool, to be put back into their queues.
     pub fn start(settings: &Settings, deps: Deps, replay: Replay) -> Result<(Self, Vec<Survivor>), StartError> {
+        let seed = deps.seed;
         let deps = Arc::new(deps);
         let metrics = Arc::new(Metrics::register(&deps.registry));
         let meters = Arc::new(Meters::default());
@@ -156,7 +172,9 @@ impl Scheduler {
                     meters: Arc::clone(&meters),
                     metrics: Arc::clone(&metrics),
                 };
-                Runner::new(desks, context, metrics.per_runner.of(number), rand::random())
+                // Each has chance of its own.
+                let seed = seed.wrapping_add(number as u64);
+                Runner::new(desks, context, metrics.per_runner.of(number), seed)
             })
             .collect();
         for (runner, open) in runners.iter_mut().zip(&opens) {
@@ -165,7 +183,7 @@ impl Scheduler {
         recovery::catch_up(&deps)?;
 
         let stop = CancellationToken::new();
-        let mut threads = Vec::new();
+        let (mut threads, mut tasks) = (Vec::new(), Vec::new());
         let mut asks = Vec::new();
         let mut survivors = Vec::new();
         for (((_, inbox), mut runner), mut open) in inboxes.into_iter().zip(runners).zip(opens) {
@@ -176,6 +194,10 @@ impl Scheduler {
             let (stop, runtime, store) = (stop.clone(), deps.runtime.clone(), deps.store.clone());
             let (ask, asked) = mpsc::channel(1);
             asks.push(ask);
+            if deps.place == Place::Tasks {
+                tasks.push(deps.runtime.spawn(runner.run(inbox, asked, stop)));
+                continue;
+            }
             let thread = std::thread::Builder::new().name(format!("runner-{}", threads.len()));
             // Filters of shops' workflows run here.
             let thread = thread.stack_size(policy::STACK_BYTES);
@@ -191,7 +213,13 @@ impl Scheduler {
                     .map_err(StartError::Thread)?,
             );
         }
-        Ok((Self { stop, threads, asks }, survivors))
+        let scheduler = Self {
+            stop,
+            threads,
+            tasks,
+            asks,
+        };
+        Ok((scheduler, survivors))
     }
 
     /// Has every runner judge, decide and settle what is due now by the clock, as they do by themselves about once a second.
@@ -206,6 +234,16 @@ impl Scheduler {
             }
         }
         looked
+    }
+
+    /// Closes the inboxes, lets the runners finish what is in them, and waits for their tasks.
+    pub async fn drain_tasks(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a runner ended badly");
+            }
+        }
     }
 
     /// Closes the inboxes, lets the runners finish what is in them, and waits for their threads. Blocks.

@@ -67,6 +67,8 @@ struct Pending {
     last: Vec<u64>,
     gate: Gate,
     sleeping: bool,
+    /// Nothing is taken, but to end.
+    held: bool,
 }
 
 struct Progress {
@@ -107,6 +109,7 @@ impl Commits {
                 last: partitions,
                 gate: Gate::Open,
                 sleeping: false,
+                held: false,
             }),
             work: Condvar::new(),
             moved: Condvar::new(),
@@ -181,6 +184,19 @@ impl Commits {
             self.work.notify_one();
         }
         Ok(())
+    }
+
+    /// Has what is appended gather, until it is let go as one round.
+    pub(crate) fn hold(&self, held: bool) {
+        lock(&self.pending).held = held;
+        self.work.notify_all();
+    }
+
+    /// Returns whether nothing waits to be committed, and whoever waited was called.
+    pub(crate) fn is_idle(&self) -> bool {
+        let pending = lock(&self.pending);
+        let nothing = pending.journal.is_empty() && pending.spool.is_empty() && pending.callbacks.is_empty();
+        pending.gate == Gate::Failed || pending.sleeping && nothing
     }
 
     /// Waits until a message that is on its way to a segment has got there. False if it is not on its way.
@@ -280,7 +296,8 @@ impl Commits {
             if pending.gate == Gate::Failed {
                 return false;
             }
-            if !pending.journal.is_empty() || !pending.spool.is_empty() || !pending.callbacks.is_empty() {
+            let waits = !pending.journal.is_empty() || !pending.spool.is_empty() || !pending.callbacks.is_empty();
+            if waits && (!pending.held || pending.gate == Gate::Draining) {
                 break;
             }
             if pending.gate == Gate::Draining {

@@ -141,6 +141,11 @@ impl Journal {
         self.mint.mint(self.clock.now())
     }
 
+    /// Returns the last id that was minted, in this run or before.
+    pub(crate) fn last_minted(&self) -> EventId {
+        self.mint.last()
+    }
+
     /// Appends a batch and returns the position of its last record (of the journal, if the batch is empty).
     ///
     /// Nothing is durable on return: the batch's callbacks tell, and [`Journal::durable`]. Never waits for the disk,

@@ -207,6 +207,18 @@ impl Store {
         true
     }
 
+    /// Has what is appended gather while `held`, and be committed as one round when it is let go. For a simulation, in which a round may
+    /// not depend on how threads run.
+    pub fn hold_commits(&self, held: bool) {
+        self.0.commits.hold(held);
+    }
+
+    /// Returns whether its threads have nothing to do for whoever appends: all that was appended is committed, those who waited for it
+    /// were called, and all turns that were handed in are in state. For a simulation, which moves time on only then.
+    pub fn is_idle(&self) -> bool {
+        self.0.commits.is_idle() && self.0.state.turns.is_idle()
+    }
+
     /// Ends everything in order: no more submissions; what was appended is committed; turns handed in are written; state
     /// is synced. Callers have drained their runners before.
     pub async fn close(self) {

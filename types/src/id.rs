@@ -332,6 +332,11 @@ impl IdMint {
         }
     }
 
+    /// Returns the last id that was minted, or the one that it started after; the first of all ids if there was none.
+    pub fn last(&self) -> EventId {
+        self.id(self.last.load(Ordering::Relaxed))
+    }
+
     /// Mints the next id at wall time `now`.
     pub fn mint(&self, now: Timestamp) -> EventId {
         let wall = now.as_millis().saturating_sub(EPOCH_MILLIS) << 12;
@@ -339,8 +344,12 @@ impl IdMint {
             .last
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(wall.max(last + 1)))
             .expect("the closure always returns a value");
-        let next = wall.max(previous + 1);
-        EventId((next >> 12 << 22) | (self.node << 12) | (next & 0xfff))
+        self.id(wall.max(previous + 1))
+    }
+
+    /// Returns the id of these milliseconds and this sequence.
+    const fn id(&self, last: u64) -> EventId {
+        EventId((last >> 12 << 22) | (self.node << 12) | (last & 0xfff))
     }
 }
 
@@ -360,6 +369,7 @@ mod tests {
         let third = mint.mint(at(10));
         assert!(first < second && second < third);
         assert_eq!(third.time(), at(1000));
+        assert_eq!(mint.last(), third);
     }
 
     #[test]

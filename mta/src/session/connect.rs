@@ -8,7 +8,6 @@ use std::time::Duration;
 use policy::reply::At;
 use rustls::pki_types::ServerName;
 use smtp::client::{self, Closing, Envelopes, Event, Step, Tls};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use types::event::FailureClass;
 
@@ -17,6 +16,7 @@ use super::outcome;
 use crate::address::is_forbidden;
 use crate::queue::Target;
 use crate::shared::Shared;
+use crate::world::Socket;
 
 /// How many addresses of one site are tried for one session.
 const ADDRESSES_MAX: usize = 8;
@@ -178,13 +178,13 @@ async fn establish(shared: &Arc<Shared>, host: &str, address: SocketAddr, tls: T
     }
 }
 
-async fn connect(shared: &Arc<Shared>, host: &str, address: SocketAddr) -> Result<TcpStream, OpenFault> {
+async fn connect(shared: &Arc<Shared>, host: &str, address: SocketAddr) -> Result<Box<dyn Socket>, OpenFault> {
     let limit = if shared.hosts.is_known(host) {
         shared.settings.connect_timeout_known
     } else {
         shared.settings.connect_timeout
     };
-    let (result, connected) = match timeout(limit, TcpStream::connect(address)).await {
+    let (result, connected) = match timeout(limit, shared.world.net.connect(address)).await {
         Err(_) => (
             "timeout",
             Err(format!(
@@ -200,12 +200,7 @@ async fn connect(shared: &Arc<Shared>, host: &str, address: SocketAddr) -> Resul
         Ok(Ok(stream)) => ("ok", Ok(stream)),
     };
     shared.metrics.connects.with_label_values(&[result]).inc();
-    let stream = connected.map_err(|why| OpenFault::new(FailureClass::Network, why))?;
-    // Without this each small write waits for the peer's delayed acknowledgement.
-    stream
-        .set_nodelay(true)
-        .map_err(|cause| OpenFault::new(FailureClass::Network, cause.to_string()))?;
-    Ok(stream)
+    connected.map_err(|why| OpenFault::new(FailureClass::Network, why))
 }
 
 async fn handshake(shared: &Arc<Shared>, host: &str, link: &mut Link) {

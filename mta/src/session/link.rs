@@ -8,20 +8,20 @@ use std::task::{Context, Poll};
 use smtp::body::Body;
 use smtp::client::{Client, Settings};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::client::TlsStream;
 use types::address::EmailAddress;
 
 use super::DurableClaim;
+use crate::world::Socket;
 
 /// What one read takes at most.
 const READ_BYTES: usize = 4096;
 
 /// The connection, in the clear or not.
 pub(super) enum Conn {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Box<dyn Socket>),
+    Tls(Box<TlsStream<Box<dyn Socket>>>),
     /// Being changed from the one into the other.
     Gone,
 }
@@ -44,7 +44,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(settings: Settings, stream: TcpStream, host: &str, address: IpAddr) -> Self {
+    pub(super) fn new(settings: Settings, stream: Box<dyn Socket>, host: &str, address: IpAddr) -> Self {
         let now = Instant::now();
         let client = Client::new(settings, now.into_std());
         Self {

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use prometheus::Registry;
@@ -21,6 +21,7 @@ use super::metrics::Metrics;
 use super::queue::{Lane, Queue};
 use super::settings::Settings;
 use crate::ready::Ready;
+use crate::world::Place;
 
 /// What making mails needs.
 pub struct Deps {
@@ -36,6 +37,8 @@ pub struct Deps {
     pub runtime: Handle,
     /// Where the metrics are registered.
     pub registry: Registry,
+    /// Whether there are threads for it, or it is done by [`Submit::make_next`].
+    pub place: Place,
     /// Takes what is spooled; called on a signing thread, must not wait.
     pub ready: Box<dyn Fn(Ready) + Send + Sync>,
 }
@@ -64,6 +67,8 @@ pub enum StartError {
 pub struct Submit {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// What makes mails where there are no threads for it.
+    called: Option<Mutex<Composer>>,
 }
 
 struct Shared {
@@ -95,14 +100,24 @@ impl Submit {
             metrics: Metrics::register(&deps.registry)?,
             ready: deps.ready,
         });
+        let composer = || {
+            Composer::new(
+                Arc::clone(&settings),
+                Arc::clone(&deps.tokens),
+                Arc::clone(&deps.verp),
+                Arc::clone(&keys),
+            )
+        };
+        if deps.place == Place::Caller {
+            return Ok(Self {
+                shared,
+                threads: Mutex::default(),
+                called: Some(Mutex::new(composer())),
+            });
+        }
         let threads = (0..settings.threads.get())
             .map(|number| {
-                let composer = Composer::new(
-                    Arc::clone(&settings),
-                    Arc::clone(&deps.tokens),
-                    Arc::clone(&deps.verp),
-                    Arc::clone(&keys),
-                );
+                let composer = composer();
                 let shared = Arc::clone(&shared);
                 thread::Builder::new()
                     .name(format!("mta-sign-{number}"))
@@ -115,6 +130,7 @@ impl Submit {
             Ok(threads) => Ok(Self {
                 shared,
                 threads: Mutex::new(threads),
+                called: None,
             }),
             Err(error) => {
                 shared.queue.close();
@@ -132,6 +148,19 @@ impl Submit {
         if self.shared.queue.push(lane(&mail), mail.shop, mail).is_err() {
             self.shared.metrics.queued.dec();
         }
+    }
+
+    /// Makes the next mail that waits, where there are no threads for it. False if none waits.
+    pub fn make_next(&self) -> bool {
+        let Some(composer) = &self.called else { return false };
+        let Some((turn, mail)) = self.shared.queue.try_pop() else {
+            return false;
+        };
+        let mut composer = composer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.finish(&mut composer, mail);
+        // One costs as much as any other: what it really took is not the same each time.
+        self.shared.queue.done(turn, Duration::from_millis(1));
+        true
     }
 
     /// Lets nothing more in, and waits until what is there is made. Blocks; call it before the store is closed.
@@ -155,19 +184,24 @@ impl Drop for Submit {
 impl Shared {
     fn run(&self, mut composer: Composer) {
         while let Some((turn, mail)) = self.queue.pop() {
-            self.metrics.queued.dec();
             let taken = Instant::now();
-            // A mail that breaks the renderer must not take the thread, and with it everybody's mail.
-            let made = catch_unwind(AssertUnwindSafe(|| self.make(&mut composer, &mail)));
-            match made {
-                Ok(Ok(signed)) => self.spool(mail, signed),
-                Ok(Err(error)) => self.fail(&mail, cause(&error), &error.to_string()),
-                Err(_) => {
-                    composer.forget();
-                    self.fail(&mail, "panic", "the renderer panicked");
-                }
-            }
+            self.finish(&mut composer, mail);
             self.queue.done(turn, taken.elapsed());
+        }
+    }
+
+    /// Makes a mail and spools it, or tells why not.
+    fn finish(&self, composer: &mut Composer, mail: Mail) {
+        self.metrics.queued.dec();
+        // A mail that breaks the renderer must not take the thread, and with it everybody's mail.
+        let made = catch_unwind(AssertUnwindSafe(|| self.make(composer, &mail)));
+        match made {
+            Ok(Ok(signed)) => self.spool(mail, signed),
+            Ok(Err(error)) => self.fail(&mail, cause(&error), &error.to_string()),
+            Err(_) => {
+                composer.forget();
+                self.fail(&mail, "panic", "the renderer panicked");
+            }
         }
     }
 

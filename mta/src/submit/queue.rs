@@ -170,6 +170,11 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Takes the next, if one waits.
+    pub fn try_pop(&self) -> Option<(Turn, T)> {
+        self.lock().take()
+    }
+
     /// Takes note of how long a thread was held by what [`Queue::pop`] gave it.
     #[expect(clippy::needless_pass_by_value, reason = "a turn is charged once, and then gone")]
     pub fn done(&self, turn: Turn, cost: Duration) {

@@ -146,7 +146,15 @@ impl Engine {
         let registry = Registry::new();
         let handle = tokio::runtime::Handle::current();
         let port = Arc::new(SharedLedger(Arc::clone(&ledger)));
-        let delivery = Delivery::start(settings, port, clock.clone(), &registry, &handle).expect("starts");
+        let delivery = Delivery::start(
+            settings,
+            port,
+            clock.clone(),
+            &registry,
+            &handle,
+            mta::world::World::default(),
+        )
+        .expect("starts");
         Self {
             delivery,
             clock,

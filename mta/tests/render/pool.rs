@@ -83,6 +83,7 @@ fn world_of(settings: Settings) -> World {
         verp: VerpKey::new(&store.secrets().verp_secret()).into(),
         runtime: runtime.handle().clone(),
         registry: registry.clone(),
+        place: mta::world::Place::Threads,
         ready: Box::new(move |ready| {
             drop(passed.lock().unwrap());
             drop(send.send(ready));

@@ -96,6 +96,8 @@ pub async fn start_behind(
         clock: time,
         registry: registry.clone(),
         runtime: tokio::runtime::Handle::current(),
+        place: scheduler::Place::Threads,
+        seed: 1,
     };
     let started = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay));
     let (scheduler, survivors) = started.await.unwrap().unwrap();
@@ -225,6 +227,8 @@ async fn lateness() {
         clock: time,
         registry: registry.clone(),
         runtime: tokio::runtime::Handle::current(),
+        place: scheduler::Place::Threads,
+        seed: 1,
     };
     let started = tokio::task::spawn_blocking(move || Scheduler::start(&Settings::default(), deps, replay));
     let (scheduler, _) = started.await.unwrap().unwrap();

@@ -40,6 +40,8 @@ struct Queue {
     turns: VecDeque<Turn>,
     bytes: usize,
     closed: bool,
+    /// The writer waits for the next turn.
+    is_idle: bool,
 }
 
 impl Turns {
@@ -69,6 +71,12 @@ impl Turns {
         lock(&self.queue).bytes
     }
 
+    /// Returns whether all that was handed in is in state.
+    pub(crate) fn is_idle(&self) -> bool {
+        let queue = lock(&self.queue);
+        queue.closed || queue.is_idle && queue.turns.is_empty()
+    }
+
     /// Lets the writer end once it has written what waits; later turns are dropped.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;
@@ -85,7 +93,9 @@ impl Turns {
             if queue.closed {
                 return None;
             }
+            queue.is_idle = true;
             queue = wait(&self.changed, queue);
+            queue.is_idle = false;
         }
     }
 
@@ -159,8 +169,8 @@ impl Writer {
         }
         let (durable, last) = self.commits.heads();
         let through = self.applied.through_with(turns, durable, &last);
-        // Minting one says which ids were minted before, those of messages included.
-        self.tables.add_through(&mut batch, through, self.journal.mint());
+        // Those of messages included, which are in no record of their own.
+        self.tables.add_through(&mut batch, through, self.journal.last_minted());
         batch.commit()?;
         self.metrics.state_batch_seconds.observe(began.elapsed().as_secs_f64());
         self.metrics
