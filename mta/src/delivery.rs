@@ -17,7 +17,7 @@ use types::time::Clock;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::queue::{Limits, Queue, Waiting};
+use crate::queue::{Limits, Queue, Site, Waiting};
 use crate::ready::Ready;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::Settings;
@@ -161,23 +161,26 @@ impl Delivery {
 
 impl Queues for Delivery {
     fn sites(&self, limit: usize) -> Vec<SiteView> {
-        self.shared.with(|queue, _| queue.views(limit))
+        self.shared.with(|queue, _| queue.view().sites(limit))
     }
 
     fn waiting(&self, message: MessageId) -> Option<String> {
-        self.shared.with(|queue, _| queue.why(message))
+        self.shared.with(|queue, _| queue.view().why(message))
     }
 
     fn adjust(&self, site: &str, limits: &SiteLimits) -> bool {
-        self.shared.with(|queue, now| queue.adjust(site, limits, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, |site| site.adjust(limits)))
     }
 
     fn suspend(&self, site: &str) -> bool {
-        self.shared.with(|queue, now| queue.suspend(site, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, Site::suspend))
     }
 
     fn resume(&self, site: &str) -> bool {
-        self.shared.with(|queue, now| queue.resume_site(site, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, |site| site.resume(now)))
     }
 }
 

@@ -132,8 +132,10 @@ impl Shared {
     }
 
     fn gauge(self: &Arc<Self>) {
-        let (sums, (queued, in_flight), oldest) =
-            self.with(|queue, _| (queue.by_provider(), queue.counts(), queue.oldest_ready()));
+        let (sums, (queued, in_flight), oldest) = self.with(|queue, _| {
+            let view = queue.view();
+            (view.by_provider(), view.counts(), view.oldest_ready())
+        });
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (provider, (ready, deferred, sessions)) in Provider::ALL.into_iter().zip(sums) {
             let label = [provider.as_str()];

@@ -26,7 +26,9 @@ impl Session {
         self.claims = FuturesUnordered::new();
         let site = self.site;
         self.shared.with(|queue, now| {
-            queue.throttle(site, FailureClass::Internal, WHY, Duration::ZERO, now, rand::random());
+            queue
+                .at(site)
+                .throttle(FailureClass::Internal, WHY, Duration::ZERO, now, rand::random());
             for taken in self.batch.drain(..) {
                 queue.settle(taken.slot, Settled::Again, now);
             }
