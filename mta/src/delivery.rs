@@ -14,6 +14,7 @@ use types::id::MessageId;
 use types::port::{Queues, SiteLimits, SiteView, Survivor};
 use types::time::Clock;
 
+use crate::chance::Chance;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -55,13 +56,14 @@ impl fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// Starts queues without messages.
+    /// Starts queues without messages. `seed` is for what is left to chance, such as the jitter of waits.
     pub fn start(
         settings: Settings,
         ledger: Arc<dyn Ledger>,
         clock: Arc<dyn Clock>,
         registry: &Registry,
         runtime: &Handle,
+        seed: u64,
     ) -> Result<Self, StartError> {
         let limits = Limits {
             connections: settings.connections_max,
@@ -78,6 +80,7 @@ impl Delivery {
             tls: tls::opportunistic()?,
             metrics: Metrics::new(registry)?,
             clock,
+            chance: Chance::new(seed),
             runtime: runtime.clone(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),

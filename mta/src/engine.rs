@@ -12,6 +12,7 @@ use types::port::{Call, Mail, Outbox, Queues, SiteLimits, SiteView, Survivor, We
 use types::time::Clock;
 use types::token::{TokenKeys, VerpKey};
 
+use crate::chance::Chance;
 use crate::delivery::{self, Delivery};
 use crate::settings::Settings;
 use crate::submit::{self, Submit};
@@ -72,17 +73,25 @@ pub struct Mta {
 impl Mta {
     /// Starts the signing threads, and queues without messages.
     pub fn start(deps: Deps) -> Result<Self, StartError> {
+        Self::start_seeded(deps, rand::random())
+    }
+
+    /// Starts like [`Self::start`]; what is left to chance comes from `seed`, so that a simulation can be run again.
+    pub fn start_seeded(deps: Deps, seed: u64) -> Result<Self, StartError> {
+        let seeds = Chance::new(seed);
         let ledger = Arc::new(deps.store.clone());
-        let webhooks = Caller::start(
-            deps.webhooks,
-            &deps.settings,
-            deps.store.clone(),
-            Arc::clone(&deps.tokens),
-            Arc::clone(&deps.clock),
-            deps.runtime.clone(),
-            &deps.registry,
-        )?;
-        let delivery = Delivery::start(deps.settings, ledger, deps.clock, &deps.registry, &deps.runtime)?;
+        let calling = webhook::Deps {
+            settings: deps.webhooks,
+            store: deps.store.clone(),
+            tokens: Arc::clone(&deps.tokens),
+            clock: Arc::clone(&deps.clock),
+            runtime: deps.runtime.clone(),
+            registry: deps.registry.clone(),
+            seed: seeds.seed(),
+        };
+        let webhooks = Caller::start(calling, &deps.settings)?;
+        let (clock, registry, runtime) = (deps.clock, &deps.registry, &deps.runtime);
+        let delivery = Delivery::start(deps.settings, ledger, clock, registry, runtime, seeds.seed())?;
         let queued = delivery.clone();
         let submit = Submit::start(submit::Deps {
             settings: deps.submit,

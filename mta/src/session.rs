@@ -99,10 +99,9 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
         Err(fault) => {
             tracing::info!(site = %name, why = %fault.why, "no session");
             let wait = fault.wait;
+            let random = shared.chance.draw();
             shared.with(|queue, now| {
-                queue
-                    .at(site)
-                    .open_failed(fault.class, &fault.why, wait, now, rand::random());
+                queue.at(site).open_failed(fault.class, &fault.why, wait, now, random);
             });
         }
         Ok(link) => {
@@ -269,10 +268,9 @@ impl Session {
             Err(cause) => {
                 tracing::warn!(mail = ?message, %cause, "a claim was not recorded: no final dot is sent");
                 let why = "a claim could not be recorded";
+                let (class, random) = (FailureClass::Internal, self.shared.chance.draw());
                 self.shared.with(|queue, now| {
-                    queue
-                        .at(site)
-                        .throttle(FailureClass::Internal, why, Duration::ZERO, now, rand::random());
+                    queue.at(site).throttle(class, why, Duration::ZERO, now, random);
                 });
             }
             Ok(()) if self.shared.with(|queue, _| queue.may_finish(slot)) => {
@@ -398,7 +396,7 @@ impl Session {
             &Sender {
                 settings: &self.shared.settings,
                 now,
-                random: rand::random(),
+                random: self.shared.chance.draw(),
             },
             &taken,
             &end,
@@ -444,7 +442,8 @@ impl Session {
             }
             queue.settle(taken.slot, decided.settled, now);
             if let Some((class, wait, why)) = &decided.site {
-                queue.at(site).throttle(*class, why, *wait, now, rand::random());
+                let random = self.shared.chance.draw();
+                queue.at(site).throttle(*class, why, *wait, now, random);
             }
         });
     }
@@ -455,9 +454,10 @@ impl Session {
         let (site, why) = (self.site, format!("{}: {closing}", self.link.peer));
         let served = self.evidence == Evidence::Served;
         tracing::info!(site = %self.name, %why, served, "a session ended in a way that has the site wait");
+        let random = self.shared.chance.draw();
         self.shared.with(|queue, now| match failure {
-            SiteFailure::Limit(class, wait) => queue.at(site).throttle(class, &why, wait, now, rand::random()),
-            SiteFailure::Nothing(class) => queue.at(site).session_failed(class, &why, now, rand::random()),
+            SiteFailure::Limit(class, wait) => queue.at(site).throttle(class, &why, wait, now, random),
+            SiteFailure::Nothing(class) => queue.at(site).session_failed(class, &why, now, random),
         })
     }
 
@@ -472,7 +472,7 @@ impl Session {
         let sender = Sender {
             settings: &self.shared.settings,
             now: self.shared.now(),
-            random: rand::random(),
+            random: self.shared.chance.draw(),
         };
         let decided = outcome::later(&sender, &taken, FailureClass::Internal, None, why);
         let ended = decided.ended(&taken, "", None);

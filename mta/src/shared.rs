@@ -12,6 +12,7 @@ use types::event::AttemptEnded;
 use types::id::PartitionId;
 use types::time::{Clock, Timestamp};
 
+use crate::chance::Chance;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsConnector,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Chance,
     pub(crate) runtime: Handle,
     /// All tasks: sessions and look-ups.
     pub(crate) tasks: TaskTracker,
@@ -103,7 +105,8 @@ impl Shared {
             Err(DomainFault::Unanswered(_)) => "unanswered",
         };
         self.metrics.lookups.with_label_values(&[result]).inc();
-        self.with(|queue, now| queue.resolved(domain, name, found, now, rand::random()));
+        let random = self.chance.draw();
+        self.with(|queue, now| queue.resolved(domain, name, found, now, random));
     }
 
     /// Does what is due in the queues, until they are drained.

@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
 use std::{fmt, io};
 
 use prometheus::Registry;
@@ -156,7 +155,8 @@ impl Shared {
     fn run(&self, mut composer: Composer) {
         while let Some((turn, mail)) = self.queue.pop() {
             self.metrics.queued.dec();
-            let taken = Instant::now();
+            // Shops are charged for this time: the clock is tokio's, which a simulation can stop.
+            let taken = tokio::time::Instant::now();
             // A mail that breaks the renderer must not take the thread, and with it everybody's mail.
             let made = catch_unwind(AssertUnwindSafe(|| self.make(&mut composer, &mail)));
             match made {

@@ -103,6 +103,9 @@ impl Ledger for SharedLedger {
     }
 }
 
+/// What is left to chance comes from this.
+const SEED: u64 = 1;
+
 /// A running engine.
 pub(crate) struct Engine {
     pub(crate) delivery: Delivery,
@@ -146,7 +149,7 @@ impl Engine {
         let registry = Registry::new();
         let handle = tokio::runtime::Handle::current();
         let port = Arc::new(SharedLedger(Arc::clone(&ledger)));
-        let delivery = Delivery::start(settings, port, clock.clone(), &registry, &handle).expect("starts");
+        let delivery = Delivery::start(settings, port, clock.clone(), &registry, &handle, SEED).expect("starts");
         Self {
             delivery,
             clock,
