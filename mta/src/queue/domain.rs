@@ -106,7 +106,7 @@ impl Domain {
         self.list.is_empty() && self.deferred == 0 && self.in_flight == 0 && self.enlisted.is_none()
     }
 
-    /// Makes it nobody's: a look-up that is under way finds another name here, and is dropped.
+    /// Clears its name and route: a look-up that is under way finds another name here, and its answer is dropped.
     pub(super) fn forget(&mut self) {
         self.name = Arc::from("");
         self.standing = Standing::Unknown;

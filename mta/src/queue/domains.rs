@@ -1,4 +1,4 @@
-//! All domains: found by name, kicked when they have messages, forgotten when they have had none for long.
+//! All domains: found by name, kicked when they have messages, forgotten when there are many and they have none.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;

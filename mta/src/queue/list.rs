@@ -107,3 +107,57 @@ impl List {
         Some(slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use types::id::{MessageId, PartitionId};
+    use types::order::Stream;
+    use types::time::Timestamp;
+
+    use super::super::book::Tick;
+    use super::*;
+
+    fn entry(raw: u64) -> Entry {
+        Entry {
+            message: MessageId::from_raw(raw),
+            accepted_at: Timestamp::default(),
+            expires: Tick(0),
+            due: Tick(0),
+            next: NONE,
+            domain: 0,
+            partition: PartitionId::CATALOGUE,
+            attempts: 0,
+            stream: Stream::Transactional,
+            state: State::Ready,
+            doubted: false,
+            interrupted: 0,
+        }
+    }
+
+    #[test]
+    fn a_struck_message_is_passed_over_and_its_slot_is_freed() {
+        let (mut list, mut book) = (List::new(), Book::default());
+        let slots: Vec<Slot> = (1..=4).filter_map(|raw| book.insert(entry(raw))).collect();
+        for slot in &slots {
+            list.append(*slot, &mut book);
+        }
+        list.strike(slots[1], &mut book);
+        assert_eq!(
+            book.entry(slots[1]).unwrap().state,
+            State::Gone,
+            "linked until it is at the head"
+        );
+        let waiting: Vec<u64> = list.waiting(&book).map(|entry| entry.message.raw()).collect();
+        assert_eq!((waiting, list.ready()), (vec![1, 3, 4], 3));
+        assert_eq!(list.pop(&mut book), Some(slots[0]));
+        assert_eq!(list.pop(&mut book), Some(slots[2]));
+        assert_eq!(book.entry(slots[1]).unwrap().state, State::Free);
+        list.prepend(slots[2], &mut book);
+        list.strike(slots[2], &mut book);
+        list.strike(slots[3], &mut book);
+        assert!(list.is_empty() && list.ready() == 0);
+        assert_eq!(list.pop(&mut book), None);
+        list.append(slots[0], &mut book);
+        assert_eq!(list.pop(&mut book), Some(slots[0]), "the tail was reset");
+    }
+}

@@ -74,3 +74,22 @@ impl<T> Table<T> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_of_forgotten_rows_are_used_again() {
+        let mut table = Table::new();
+        let places: Vec<u32> = ["a", "b", "c"]
+            .iter()
+            .map(|name| table.add((*name).into(), *name))
+            .collect();
+        assert_eq!(places, [0, 1, 2]);
+        table.retain(|_, row| *row != "b");
+        assert_eq!((table.len(), table.find("b"), table.find("c")), (2, None, Some(2)));
+        assert_eq!(table.add("d".into(), "d"), 1);
+        assert_eq!(table.rows().copied().collect::<Vec<_>>(), ["a", "d", "c"]);
+    }
+}
