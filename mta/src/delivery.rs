@@ -14,10 +14,11 @@ use types::id::MessageId;
 use types::port::{Queues, SiteLimits, SiteView, Survivor};
 use types::time::Clock;
 
+use crate::chance::Chance;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
-use crate::queue::{Limits, Queue, Waiting};
+use crate::queue::{Limits, Queue, Site, Waiting};
 use crate::ready::Ready;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::Settings;
@@ -56,7 +57,7 @@ impl fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// Starts queues without messages.
+    /// Starts queues without messages. `world` is what there is around them.
     pub fn start(
         settings: Settings,
         ledger: Arc<dyn Ledger>,
@@ -75,12 +76,13 @@ impl Delivery {
         let _inside = runtime.enter();
         let shared = Arc::new(Shared {
             ledger,
-            world,
             resolver: Resolver::new(&settings)?,
             hosts: Hosts::default(),
             tls: tls::opportunistic()?,
             metrics: Metrics::new(registry)?,
             clock,
+            chance: Chance::new(world.seed),
+            world,
             runtime: runtime.clone(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -145,23 +147,26 @@ impl Delivery {
 
 impl Queues for Delivery {
     fn sites(&self, limit: usize) -> Vec<SiteView> {
-        self.shared.with(|queue, _| queue.views(limit))
+        self.shared.with(|queue, _| queue.view().sites(limit))
     }
 
     fn waiting(&self, message: MessageId) -> Option<String> {
-        self.shared.with(|queue, _| queue.why(message))
+        self.shared.with(|queue, _| queue.view().why(message))
     }
 
     fn adjust(&self, site: &str, limits: &SiteLimits) -> bool {
-        self.shared.with(|queue, now| queue.adjust(site, limits, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, |site| site.adjust(limits)))
     }
 
     fn suspend(&self, site: &str) -> bool {
-        self.shared.with(|queue, now| queue.suspend(site, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, Site::suspend))
     }
 
     fn resume(&self, site: &str) -> bool {
-        self.shared.with(|queue, now| queue.resume_site(site, now))
+        self.shared
+            .with(|queue, now| queue.change_site(site, now, |site| site.resume(now)))
     }
 }
 

@@ -12,6 +12,7 @@ use types::port::{Call, Mail, Outbox, Queues, SiteLimits, SiteView, Survivor, We
 use types::time::Clock;
 use types::token::{TokenKeys, VerpKey};
 
+use crate::chance::Chance;
 use crate::delivery::{self, Delivery};
 use crate::settings::Settings;
 use crate::submit::{self, Submit};
@@ -75,24 +76,25 @@ pub struct Mta {
 impl Mta {
     /// Starts the signing threads, and queues without messages.
     pub fn start(deps: Deps) -> Result<Self, StartError> {
+        let seeds = Chance::new(deps.world.seed);
         let ledger = Arc::new(deps.store.clone());
-        let webhooks = Caller::start(
-            deps.webhooks,
-            &deps.settings,
-            deps.store.clone(),
-            Arc::clone(&deps.tokens),
-            Arc::clone(&deps.clock),
-            deps.runtime.clone(),
-            &deps.registry,
-        )?;
-        let delivery = Delivery::start(
-            deps.settings,
-            ledger,
-            deps.clock,
-            &deps.registry,
-            &deps.runtime,
-            deps.world.clone(),
-        )?;
+        let calling = webhook::Deps {
+            settings: deps.webhooks,
+            store: deps.store.clone(),
+            tokens: Arc::clone(&deps.tokens),
+            clock: Arc::clone(&deps.clock),
+            runtime: deps.runtime.clone(),
+            registry: deps.registry.clone(),
+            seed: seeds.seed(),
+        };
+        let webhooks = Caller::start(calling, &deps.settings)?;
+        let (clock, registry, runtime) = (deps.clock, &deps.registry, &deps.runtime);
+        let world = World {
+            seed: seeds.seed(),
+            ..deps.world
+        };
+        let place = world.place;
+        let delivery = Delivery::start(deps.settings, ledger, clock, registry, runtime, world)?;
         let queued = delivery.clone();
         let submit = Submit::start(submit::Deps {
             settings: deps.submit,
@@ -101,7 +103,7 @@ impl Mta {
             verp: deps.verp,
             runtime: deps.runtime,
             registry: deps.registry,
-            place: deps.world.place,
+            place,
             ready: Box::new(move |ready| queued.ready(ready)),
         })?;
         Ok(Self {

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod ready;
 pub mod submit;
 
+mod chance;
 pub mod delivery;
 mod engine;
 mod hosts;

@@ -83,7 +83,7 @@ struct InFlight {
 
 /// Opens a session to a site, works until there is no more work, and closes it.
 pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
-    let Some((target, provider, name)) = shared.with(|queue, _| queue.target(site)) else {
+    let Some((target, provider, name)) = shared.with(|queue, _| queue.site(site).map(|site| site.endpoint())) else {
         return;
     };
     let opened = tokio::select! {
@@ -96,15 +96,22 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
     match opened {
         Err(fault) if fault.class == FailureClass::ForbiddenAddress => {
             tracing::warn!(site = %name, why = %fault.why, "site refused: its addresses are inside");
-            shared.with(|queue, now| queue.forbid(site, &fault.why, now));
+            shared.with(|queue, now| queue.at(site).forbid(&fault.why, now));
         }
         Err(fault) => {
             tracing::info!(site = %name, why = %fault.why, "no session");
             let wait = fault.wait;
-            shared.with(|queue, now| queue.open_failed(site, fault.class, &fault.why, wait, now, rand::random()));
+            let random = shared.chance.draw();
+            shared.with(|queue, now| {
+                queue.at(site).open_failed(fault.class, &fault.why, wait, now, random);
+            });
         }
         Ok(link) => {
-            shared.with(|queue, _| queue.opened(site));
+            shared.with(|queue, _| {
+                if let Some(site) = queue.site(site) {
+                    site.opened();
+                }
+            });
             let notify = Arc::new(Notify::new());
             let mut session = Session {
                 shared: Arc::clone(&shared),
@@ -127,7 +134,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
             }
             let coming = session.coming;
             drop(session);
-            shared.with(|queue, now| queue.session_closed(site, &notify, coming, now));
+            shared.with(|queue, now| queue.at(site).session_closed(&notify, coming, now));
         }
     }
 }
@@ -173,7 +180,9 @@ impl Session {
                 // Idle for long enough, unless a message has just woken this session.
                 None => {
                     let (site, notify) = (self.site, Arc::clone(&self.notify));
-                    self.last |= self.shared.with(|queue, _| queue.retire(site, &notify));
+                    self.last |= self
+                        .shared
+                        .with(|queue, _| queue.site(site).is_none_or(|site| site.retire(&notify)));
                 }
             }
         }
@@ -190,11 +199,13 @@ impl Session {
     /// Takes a batch, pushes it, and submits the claims. True if there was any.
     async fn take_more(&mut self) -> bool {
         let (site, notify, pending) = (self.site, Arc::clone(&self.notify), self.messages.len());
-        let left = |per_connection: u32| per_connection.saturating_sub(self.taken) as usize;
-        let coming = self.coming;
-        let turn = self.shared.with(|queue, now| match left(queue.per_connection(site)) {
-            0 => None,
-            room => Some(queue.take(site, &notify, room, pending, coming, now)),
+        let (taken, coming) = (self.taken, self.coming);
+        let turn = self.shared.with(|queue, now| {
+            let per_connection = queue.site(site).map_or(1, |site| site.per_connection());
+            match per_connection.saturating_sub(taken) as usize {
+                0 => None,
+                room => Some(queue.at(site).take(&notify, room, pending, coming, now)),
+            }
         });
         if turn.is_some() {
             self.coming = false;
@@ -259,8 +270,9 @@ impl Session {
             Err(cause) => {
                 tracing::warn!(mail = ?message, %cause, "a claim was not recorded: no final dot is sent");
                 let why = "a claim could not be recorded";
+                let (class, random) = (FailureClass::Internal, self.shared.chance.draw());
                 self.shared.with(|queue, now| {
-                    queue.throttle(site, FailureClass::Internal, why, Duration::ZERO, now, rand::random());
+                    queue.at(site).throttle(class, why, Duration::ZERO, now, random);
                 });
             }
             Ok(()) if self.shared.with(|queue, _| queue.may_finish(slot)) => {
@@ -363,7 +375,7 @@ impl Session {
         if ends.iter().any(|(_, end)| is_served(end)) {
             self.evidence = Evidence::Served;
             let site = self.site;
-            self.shared.with(|queue, now| queue.served(site, now));
+            self.shared.with(|queue, now| queue.at(site).served(now));
         } else if !ends.iter().all(|(_, end)| is_untried(end)) {
             self.evidence = Evidence::Failed;
         }
@@ -386,7 +398,7 @@ impl Session {
             &Sender {
                 settings: &self.shared.settings,
                 now,
-                random: rand::random(),
+                random: self.shared.chance.draw(),
             },
             &taken,
             &end,
@@ -427,12 +439,13 @@ impl Session {
         let comes_back = self.messages.is_empty() && !self.last && !self.coming && self.link.client.is_ready();
         self.coming |= comes_back;
         self.shared.with(|queue, now| {
-            if comes_back {
-                queue.comes_back(site);
+            if comes_back && let Some(site) = queue.site(site) {
+                site.comes_back();
             }
             queue.settle(taken.slot, decided.settled, now);
             if let Some((class, wait, why)) = &decided.site {
-                queue.throttle(site, *class, why, *wait, now, rand::random());
+                let random = self.shared.chance.draw();
+                queue.at(site).throttle(*class, why, *wait, now, random);
             }
         });
     }
@@ -443,9 +456,10 @@ impl Session {
         let (site, why) = (self.site, format!("{}: {closing}", self.link.peer));
         let served = self.evidence == Evidence::Served;
         tracing::info!(site = %self.name, %why, served, "a session ended in a way that has the site wait");
+        let random = self.shared.chance.draw();
         self.shared.with(|queue, now| match failure {
-            SiteFailure::Limit(class, wait) => queue.throttle(site, class, &why, wait, now, rand::random()),
-            SiteFailure::Nothing(class) => queue.session_failed(site, class, &why, now, rand::random()),
+            SiteFailure::Limit(class, wait) => queue.at(site).throttle(class, &why, wait, now, random),
+            SiteFailure::Nothing(class) => queue.at(site).session_failed(class, &why, now, random),
         })
     }
 
@@ -460,7 +474,7 @@ impl Session {
         let sender = Sender {
             settings: &self.shared.settings,
             now: self.shared.now(),
-            random: rand::random(),
+            random: self.shared.chance.draw(),
         };
         let decided = outcome::later(&sender, &taken, FailureClass::Internal, None, why);
         let ended = decided.ended(&taken, "", None);

@@ -12,6 +12,7 @@ use types::event::AttemptEnded;
 use types::id::PartitionId;
 use types::time::{Clock, Timestamp};
 
+use crate::chance::Chance;
 use crate::hosts::Hosts;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) tls: TlsConnector,
     pub(crate) metrics: Metrics,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Chance,
     pub(crate) runtime: Handle,
     /// All tasks: sessions and look-ups.
     pub(crate) tasks: TaskTracker,
@@ -106,7 +108,8 @@ impl Shared {
             Err(DomainFault::Unanswered(_)) => "unanswered",
         };
         self.metrics.lookups.with_label_values(&[result]).inc();
-        self.with(|queue, now| queue.resolved(domain, name, found, now, rand::random()));
+        let random = self.chance.draw();
+        self.with(|queue, now| queue.resolved(domain, name, found, now, random));
     }
 
     /// Does what blocks on the disk, off the runtime's threads.
@@ -147,8 +150,10 @@ impl Shared {
     }
 
     fn gauge(self: &Arc<Self>) {
-        let (sums, (queued, in_flight), oldest) =
-            self.with(|queue, _| (queue.by_provider(), queue.counts(), queue.oldest_ready()));
+        let (sums, (queued, in_flight), oldest) = self.with(|queue, _| {
+            let view = queue.view();
+            (view.by_provider(), view.counts(), view.oldest_ready())
+        });
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         for (provider, (ready, deferred, sessions)) in Provider::ALL.into_iter().zip(sums) {
             let label = [provider.as_str()];

@@ -38,6 +38,7 @@ use types::time::Clock;
 use types::token::TokenKeys;
 
 use crate::address::is_forbidden;
+use crate::chance::Chance;
 use crate::metrics::begin;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::{self, Route};
@@ -135,6 +136,18 @@ struct Metrics {
     under_way: IntGauge,
 }
 
+/// What calling needs.
+pub(crate) struct Deps {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) tokens: Arc<TokenKeys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) runtime: Handle,
+    pub(crate) registry: Registry,
+    /// For what is left to chance: which address of a host is tried first.
+    pub(crate) seed: u64,
+}
+
 /// What calls shops' pages.
 pub(crate) struct Caller {
     settings: Settings,
@@ -148,6 +161,7 @@ pub(crate) struct Caller {
     store: Store,
     tokens: Arc<TokenKeys>,
     clock: Arc<dyn Clock>,
+    chance: Chance,
     runtime: Handle,
     metrics: Metrics,
 }
@@ -161,23 +175,16 @@ impl fmt::Debug for Caller {
 }
 
 impl Caller {
-    pub(crate) fn start(
-        settings: Settings,
-        delivery: &settings::Settings,
-        store: Store,
-        tokens: Arc<TokenKeys>,
-        clock: Arc<dyn Clock>,
-        runtime: Handle,
-        registry: &Registry,
-    ) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn start(deps: Deps, delivery: &settings::Settings) -> Result<Arc<Self>, StartError> {
+        let settings = deps.settings;
         let calls = Opts::new("mta_webhook_calls_total", "Calls of shops' pages by how they ended");
         let metrics = Metrics {
             calls: IntCounterVec::new(calls, &["result"])?,
             under_way: IntGauge::new("mta_webhook_calls", "Calls of shops' pages under way")?,
         };
         begin(&metrics.calls, &["2xx", "3xx", "4xx", "5xx", "unanswered", "busy"]);
-        registry.register(Box::new(metrics.calls.clone()))?;
-        registry.register(Box::new(metrics.under_way.clone()))?;
+        deps.registry.register(Box::new(metrics.calls.clone()))?;
+        deps.registry.register(Box::new(metrics.under_way.clone()))?;
         Ok(Arc::new(Self {
             resolver: Resolver::new(delivery)?,
             tls: verified(settings.ca_file.as_deref())?,
@@ -186,10 +193,11 @@ impl Caller {
             allow_private: delivery.allow_private_destinations,
             tasks: TaskTracker::new(),
             settings,
-            store,
-            tokens,
-            clock,
-            runtime,
+            store: deps.store,
+            tokens: deps.tokens,
+            clock: deps.clock,
+            chance: Chance::new(deps.seed),
+            runtime: deps.runtime,
             metrics,
         }))
     }
@@ -321,7 +329,7 @@ impl Caller {
         let route = self.settings.routes.iter().find(|route| route.domain == host);
         let (addresses, routed) = match route {
             Some(route) => (self.resolver.addresses(&route.host, route.port, 0).await?, true),
-            None => (self.resolver.addresses(&host, port, rand::random()).await?, false),
+            None => (self.resolver.addresses(&host, port, self.chance.draw()).await?, false),
         };
         let mut fault = "the host's addresses are none that may be connected to".to_owned();
         for address in addresses {

@@ -1,9 +1,13 @@
 //! The queues in simulated time, without sockets.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
+use types::address::EmailAddress;
 use types::event::FailureClass;
+use types::id::PartitionId;
+use types::order::Stream;
 
 use super::*;
 
@@ -72,25 +76,31 @@ fn idle_domains_and_sites_are_forgotten_and_busy_ones_are_not() {
     for id in 2..200_000_u64 {
         queue.push(mail(id, &format!("d{id}.example"), Duration::from_hours(9)), START);
         let site = carry_out(&mut queue, &format!("mx{id}.example"), START)[0];
-        queue.opened(site);
-        let Turn::Work(taken) = queue.take(site, &notify, 8, 0, true, START) else {
+        queue.site(site).unwrap().opened();
+        let Turn::Work(taken) = queue.at(site).take(&notify, 8, 0, true, START) else {
             panic!("work")
         };
         queue.settle(taken[0].slot, Settled::Over, START);
-        queue.session_closed(site, &notify, false, START);
+        queue.at(site).session_closed(&notify, false, START);
     }
     assert!(
-        queue.domains.len() <= domain::DOMAINS_KEPT + 1,
+        queue.domains.iter().count() <= domains::DOMAINS_KEPT + 1,
         "{} domains",
-        queue.domains.len()
+        queue.domains.iter().count()
     );
     assert!(
-        queue.sites.len() <= domain::DOMAINS_KEPT + 1,
+        queue.sites.iter().count() <= domains::DOMAINS_KEPT + 1,
         "{} sites",
-        queue.sites.len()
+        queue.sites.iter().count()
     );
-    assert!(queue.why(MessageId::from_raw(1)).unwrap().contains("mx.waits.example"));
-    assert_eq!(queue.counts(), (1, 0));
+    assert!(
+        queue
+            .view()
+            .why(MessageId::from_raw(1))
+            .unwrap()
+            .contains("mx.waits.example")
+    );
+    assert_eq!(queue.view().counts(), (1, 0));
 }
 
 #[test]
@@ -103,6 +113,7 @@ fn a_look_up_of_a_forgotten_domain_changes_no_other() {
     queue.resolved(id, "other.example", Ok(route("mx.other.example")), START, 0);
     assert!(
         queue
+            .view()
             .why(MessageId::from_raw(1))
             .unwrap()
             .contains("DNS is being asked")
@@ -124,7 +135,9 @@ fn a_dead_site_waits_longer_each_time_and_is_probed_by_one_session() {
     let mut waits = Vec::new();
     for _ in 0..9 {
         for site in opened.drain(..) {
-            queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, now, 1 << 31);
+            queue
+                .at(site)
+                .open_failed(FailureClass::Network, "refused", Duration::ZERO, now, 1 << 31);
         }
         let (ended, next) = queue.keep(now);
         assert!(ended.len() <= 1000, "work for one failure is bounded");
@@ -138,7 +151,7 @@ fn a_dead_site_waits_longer_each_time_and_is_probed_by_one_session() {
         waits.is_sorted() && waits[0] >= 9 && waits[8] <= 15 * 60 * 115 / 100,
         "{waits:?}"
     );
-    let (queued, in_flight) = queue.counts();
+    let (queued, in_flight) = queue.view().counts();
     assert_eq!((queued, in_flight), (10_000, 0));
 }
 
@@ -150,7 +163,7 @@ fn age_is_enforced_everywhere_within_bounded_turns() {
         queue.push(mail(id, &format!("d{}.example", id % 7), life), START);
     }
     carry_out(&mut queue, "mx.example", START);
-    assert!(queue.sites.len() == 1 && queue.suspend("mx.example", START));
+    assert!(queue.sites.iter().count() == 1 && queue.change_site("mx.example", START, Site::suspend));
     let mut now = START + Duration::from_mins(11);
     let (mut expired, mut turns) = (0, 0);
     while expired < 200_000 {
@@ -165,8 +178,9 @@ fn age_is_enforced_everywhere_within_bounded_turns() {
             "a round takes about a minute; after {turns} turns {expired} had expired"
         );
     }
-    assert_eq!(queue.counts().0, 100_000);
-    assert!(queue.fresh.len() <= 100_000 && queue.fresh_bytes <= 1 << 20);
+    assert_eq!(queue.view().counts().0, 100_000);
+    let (kept, kept_bytes) = queue.messages.fresh_mut().size();
+    assert!(kept <= 100_000 && kept_bytes <= 1 << 20);
 }
 
 #[test]
@@ -177,16 +191,18 @@ fn a_domain_that_moves_takes_its_list_along() {
     }
     let sites = carry_out(&mut queue, "old.example", START);
     for site in sites {
-        queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+        queue
+            .at(site)
+            .open_failed(FailureClass::Network, "refused", Duration::ZERO, START, 0);
     }
     let later = START + Duration::from_mins(1);
     queue.keep(later);
     let opened = carry_out(&mut queue, "new.example", later);
     let new = *opened.last().unwrap();
-    assert_eq!(&*queue.target(new).unwrap().2, "new.example");
-    queue.opened(new);
+    assert_eq!(&*queue.site(new).unwrap().endpoint().2, "new.example");
+    queue.site(new).unwrap().opened();
     let notify = Arc::new(Notify::new());
-    let Turn::Work(taken) = queue.take(new, &notify, 8, 0, true, later) else {
+    let Turn::Work(taken) = queue.at(new).take(&notify, 8, 0, true, later) else {
         panic!("work")
     };
     assert_eq!(taken[0].message, MessageId::from_raw(1));
@@ -194,7 +210,7 @@ fn a_domain_that_moves_takes_its_list_along() {
 
 /// Lets a new session at a site take what is ready.
 fn taken(queue: &mut Queue, site: SiteId, now: Timestamp) -> Vec<Taken> {
-    match queue.take(site, &Arc::new(Notify::new()), 8, 0, false, now) {
+    match queue.at(site).take(&Arc::new(Notify::new()), 8, 0, false, now) {
         Turn::Work(taken) => taken,
         Turn::Wait | Turn::Close => Vec::new(),
     }
@@ -205,7 +221,9 @@ fn what_waits_while_its_site_is_held_is_told_from_what_comes_later() {
     let mut queue = queue();
     queue.push(mail(1, "slow.example", Duration::from_hours(9)), START);
     let site = carry_out(&mut queue, "mx.slow.example", START)[0];
-    queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+    queue
+        .at(site)
+        .open_failed(FailureClass::Network, "refused", Duration::ZERO, START, 0);
     let (_, back) = queue.keep(START);
     let back = back + Duration::from_secs(1);
     queue.keep(back);
@@ -227,14 +245,12 @@ fn what_waited_at_a_site_that_was_held_was_held_though_its_domain_moves() {
     let mut queue = queue();
     queue.push(mail(1, "slow.example", Duration::from_hours(9)), START);
     let site = carry_out(&mut queue, "mx.slow.example", START)[0];
-    queue.open_failed(site, FailureClass::Network, "refused", Duration::ZERO, START, 0);
+    queue
+        .at(site)
+        .open_failed(FailureClass::Network, "refused", Duration::ZERO, START, 0);
     queue.keep(START);
-    let (id, name) = queue
-        .domains
-        .iter()
-        .position(|domain| &*domain.name == "slow.example")
-        .map(|at| (super::domain::DomainId::try_from(at).unwrap(), "slow.example"))
-        .unwrap();
+    let name = "slow.example";
+    let id = queue.domains.find(name).unwrap();
     let later = START + Duration::from_secs(1);
     queue.resolved(id, name, Ok(route("mx.other.example")), later, 0);
     let moved = carry_out(&mut queue, "mx.other.example", later)[0];
@@ -282,11 +298,13 @@ fn a_site_whose_sessions_serve_nothing_waits_longer_each_time_though_each_is_est
     for _ in 0..9 {
         let sessions: Vec<_> = opened.drain(..).map(|site| (site, Arc::new(Notify::new()))).collect();
         for (site, _) in &sessions {
-            queue.opened(*site);
+            queue.site(*site).unwrap().opened();
         }
         for (site, notify) in &sessions {
-            queue.session_failed(*site, FailureClass::Protocol, "one reply too many", now, 1 << 31);
-            queue.session_closed(*site, notify, true, now);
+            queue
+                .at(*site)
+                .session_failed(FailureClass::Protocol, "one reply too many", now, 1 << 31);
+            queue.at(*site).session_closed(notify, true, now);
         }
         let more = carry_out(&mut queue, "mx.odd.example", now);
         assert!(more.is_empty(), "after {waits:?}");
@@ -300,10 +318,12 @@ fn a_site_whose_sessions_serve_nothing_waits_longer_each_time_though_each_is_est
     }
     assert!(waits.is_sorted() && waits[0] >= 9 && waits[8] >= 14 * 60, "{waits:?}");
     // One message that is served ends the row.
-    queue.opened(opened[0]);
-    queue.served(opened[0], now);
+    queue.site(opened[0]).unwrap().opened();
+    queue.at(opened[0]).served(now);
     assert!(!carry_out(&mut queue, "mx.odd.example", now).is_empty());
-    queue.throttle(opened[0], FailureClass::Protocol, "again", Duration::ZERO, now, 1 << 31);
+    queue
+        .at(opened[0])
+        .throttle(FailureClass::Protocol, "again", Duration::ZERO, now, 1 << 31);
     let (_, next) = queue.keep(now);
     assert!(next.since(now) <= Duration::from_secs(12), "{:?}", next.since(now));
 }
@@ -315,26 +335,26 @@ fn while_another_session_is_established_only_new_ones_wait() {
         queue.push(mail(id, "busy.example", Duration::from_hours(24)), START);
     }
     let site = carry_out(&mut queue, "mx.busy.example", START)[0];
-    queue.opened(site);
+    queue.site(site).unwrap().opened();
     let working = Arc::new(Notify::new());
-    let Turn::Work(first) = queue.take(site, &working, 8, 0, true, START) else {
+    let Turn::Work(first) = queue.at(site).take(&working, 8, 0, true, START) else {
         panic!("work")
     };
     // More is waiting: further sessions are opened, and end without having served anything.
-    queue.served(site, START);
+    queue.at(site).served(START);
     let failing = carry_out(&mut queue, "mx.busy.example", START);
     assert!(!failing.is_empty());
     for site in failing {
-        queue.opened(site);
-        queue.session_failed(site, FailureClass::Network, "closed", START, 0);
-        queue.session_closed(site, &Arc::new(Notify::new()), true, START);
+        queue.site(site).unwrap().opened();
+        queue.at(site).session_failed(FailureClass::Network, "closed", START, 0);
+        queue.at(site).session_closed(&Arc::new(Notify::new()), true, START);
     }
     let more = carry_out(&mut queue, "mx.busy.example", START);
     assert!(more.is_empty(), "none is opened for a while");
     for taken in first {
         queue.settle(taken.slot, Settled::Over, START);
     }
-    let Turn::Work(second) = queue.take(site, &working, 8, 0, false, START) else {
+    let Turn::Work(second) = queue.at(site).take(&working, 8, 0, false, START) else {
         panic!("the other one works on")
     };
     assert_eq!(second.len(), 8);
@@ -351,7 +371,7 @@ fn doubts_and_interruptions_stay_with_their_message() {
     let mut queue = queue();
     queue.push(mail(1, "one.example", Duration::from_hours(24)), START);
     let site = carry_out(&mut queue, "mx.one.example", START)[0];
-    queue.opened(site);
+    queue.site(site).unwrap().opened();
     let mut seen = Vec::new();
     let mut now = START;
     let ways = [

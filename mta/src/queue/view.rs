@@ -2,27 +2,42 @@
 
 use types::id::MessageId;
 use types::port::{SiteLimits, SiteView};
+use types::provider::Provider;
 use types::time::Timestamp;
 
 use super::book::State;
-use super::domain::{Domain, DomainId};
-use super::site::{Site, SiteState};
-use super::{Queue, Standing};
-use types::provider::Provider;
+use super::domain::Standing;
+use super::domains::Domains;
+use super::health::SiteState;
+use super::messages::Messages;
+use super::site::Site;
+use super::sites::Sites;
 
-impl Queue {
+/// A look at the queues, which changes nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(super) messages: &'a Messages,
+    pub(super) domains: &'a Domains,
+    pub(super) sites: &'a Sites,
+}
+
+impl View<'_> {
+    /// Returns how many messages are queued, and how many of them sessions have.
+    pub(crate) fn counts(self) -> (usize, usize) {
+        self.messages.counts()
+    }
+
     /// Returns the largest sites, biggest first.
-    pub(crate) fn views(&self, limit: usize) -> Vec<SiteView> {
-        let mut counts = vec![(0, 0); self.sites.len()];
-        for domain in &self.domains {
-            if let Standing::Routed { site, .. } = domain.standing
-                && let Some((ready, deferred)) = counts.get_mut(site as usize)
+    pub(crate) fn sites(self, limit: usize) -> Vec<SiteView> {
+        let mut order: Vec<_> = self.sites.iter().map(|site| (site, (0, 0))).collect();
+        for domain in self.domains.iter() {
+            if let Some(site) = domain.site()
+                && let Some((_, (ready, deferred))) = order.get_mut(site as usize)
             {
-                *ready += domain.ready;
-                *deferred += domain.deferred;
+                *ready += domain.list.ready();
+                *deferred += domain.deferred();
             }
         }
-        let mut order: Vec<_> = self.sites.iter().zip(counts).collect();
         order.sort_by_key(|(_, (ready, deferred))| std::cmp::Reverse(ready + deferred));
         order.truncate(limit);
         order
@@ -32,8 +47,9 @@ impl Queue {
     }
 
     /// Returns why a message waits, or `None` if it is not queued.
-    pub(crate) fn why(&self, message: MessageId) -> Option<String> {
-        let entry = self.book.entry(self.book.find(message)?)?;
+    pub(crate) fn why(self, message: MessageId) -> Option<String> {
+        let book = self.messages.book();
+        let entry = book.entry(book.find(message)?)?;
         Some(match entry.state {
             State::InFlight | State::Withdrawing => "a session is sending it".into(),
             State::Deferred => format!(
@@ -42,125 +58,69 @@ impl Queue {
                 entry.due.time()
             ),
             State::Free | State::Gone => return None,
-            State::Ready => match &self.domain(entry.domain)?.standing {
+            State::Ready => match self.domains.get(entry.domain)?.standing() {
                 Standing::Unknown | Standing::Asking => "DNS is being asked where its mail goes".into(),
                 Standing::Held { until, why } => format!("{why}; DNS is asked again at {until}"),
                 Standing::Condemned { why, .. } => why.clone(),
                 Standing::Routed { site, .. } => {
-                    let site = self.site(*site)?;
-                    format!("waits for {}, which is {}", site.name, state(site))
+                    let site = self.sites.get(*site)?;
+                    format!("waits for {}, which is {}", site.name(), state(site))
                 }
             },
         })
     }
 
-    /// Changes a site's limits. False if there is no such site.
-    pub(crate) fn adjust(&mut self, name: &str, limits: &SiteLimits, now: Timestamp) -> bool {
-        self.with_site(name, now, |site| {
-            if let Some(connections) = limits.connections_max {
-                site.limits.connections = connections.clamp(1, 1000);
-            }
-            if let Some(messages) = limits.messages_per_connection_max {
-                site.limits.per_connection = messages.max(1);
-            }
-            if let Some(rate) = limits.messages_per_second_max {
-                // Zero, or anything that is no rate, lifts the limit.
-                site.limits.per_second = Some(rate).filter(|rate| rate.is_finite() && *rate > 0.0);
-                site.paced_until = None;
-            }
-        })
-    }
-
-    /// Lets nothing start at a site until resumed.
-    pub(crate) fn suspend(&mut self, name: &str, now: Timestamp) -> bool {
-        self.with_site(name, now, |site| site.state = SiteState::Suspended)
-    }
-
-    /// Lets attempts start again at once, whatever held them.
-    pub(crate) fn resume_site(&mut self, name: &str, now: Timestamp) -> bool {
-        self.with_site(name, now, |site| {
-            if !site.may_start() {
-                site.state = SiteState::Ready;
-                site.held_until = now;
-            }
-            site.open_now();
-        })
-    }
-
-    /// Returns messages per connection, as they hold for a site now.
-    pub(crate) fn per_connection(&self, id: super::SiteId) -> u32 {
-        self.site(id).map_or(1, |site| site.limits.per_connection)
-    }
-
     /// Returns ready, deferred and sessions of each provider.
-    pub(crate) fn by_provider(&self) -> [(usize, usize, u32); Provider::ALL.len()] {
+    pub(crate) fn by_provider(self) -> [(usize, usize, u32); Provider::ALL.len()] {
         let mut sums = [(0, 0, 0); Provider::ALL.len()];
-        for domain in self.domains.iter().filter(|domain| domain.ready + domain.deferred > 0) {
-            let provider = self.provider_of(domain);
+        for domain in self
+            .domains
+            .iter()
+            .filter(|domain| domain.list.ready() + domain.deferred() > 0)
+        {
+            let provider = self.sites.provider(domain);
             if let Some((ready, deferred, _)) = sums.get_mut(provider as usize) {
-                *ready += domain.ready;
-                *deferred += domain.deferred;
+                *ready += domain.list.ready();
+                *deferred += domain.deferred();
             }
         }
-        for site in &self.sites {
-            if let Some((_, _, sessions)) = sums.get_mut(site.provider as usize) {
-                *sessions += site.sessions;
+        for site in self.sites.iter() {
+            if let Some((_, _, sessions)) = sums.get_mut(site.provider() as usize) {
+                *sessions += site.sessions.count();
             }
         }
         sums
     }
 
-    /// Returns who runs the receiver of a domain: by its site, or by its name while no site is known.
-    pub(super) fn provider(&self, id: DomainId) -> Provider {
-        self.domain(id)
-            .map_or(Provider::Other, |domain| self.provider_of(domain))
-    }
-
-    fn provider_of(&self, domain: &Domain) -> Provider {
-        let site = match domain.standing {
-            Standing::Routed { site, .. } => self.site(site),
-            _ => None,
-        };
-        site.map_or_else(|| Provider::of_host(&domain.name), |site| site.provider)
-    }
-
     /// Returns when the oldest message that waits at the head of any list was accepted.
-    pub(crate) fn oldest_ready(&self) -> Option<Timestamp> {
-        let heads = self.domains.iter().filter(|domain| domain.ready > 0);
-        heads
-            .filter_map(|domain| self.book.entry(domain.head))
+    pub(crate) fn oldest_ready(self) -> Option<Timestamp> {
+        let lists = self.domains.iter().map(|domain| &domain.list);
+        lists
+            .filter(|list| list.ready() > 0)
+            .filter_map(|list| list.first(self.messages.book()))
             .map(|entry| entry.accepted_at)
             .min()
-    }
-
-    fn with_site(&mut self, name: &str, now: Timestamp, change: impl FnOnce(&mut Site)) -> bool {
-        let Some(id) = self.site_ids.get(name).copied() else {
-            return false;
-        };
-        let Some(site) = self.site_mut(id) else { return false };
-        change(site);
-        self.kick_all(id, now);
-        true
     }
 }
 
 fn view(site: &Site, ready: usize, deferred: usize) -> SiteView {
+    let limits = site.limits();
     SiteView {
-        site: site.name.to_string(),
+        site: site.name().to_string(),
         ready,
         deferred,
-        sessions: site.sessions as usize,
+        sessions: site.sessions.count() as usize,
         state: state(site),
         limits: SiteLimits {
-            connections_max: Some(site.limits.connections),
-            messages_per_connection_max: Some(site.limits.per_connection),
-            messages_per_second_max: site.limits.per_second,
+            connections_max: Some(limits.connections),
+            messages_per_connection_max: Some(limits.per_connection),
+            messages_per_second_max: limits.per_second,
         },
     }
 }
 
 fn state(site: &Site) -> String {
-    match &site.state {
+    match site.health.state() {
         SiteState::Ready => "ready".into(),
         SiteState::Throttled { until, why } => format!("throttled until {until}: {why}"),
         SiteState::Suspended => "suspended by an operator".into(),

@@ -25,8 +25,9 @@ impl Session {
         // Claims that are not yet handed over are never recorded; those that are come before what is told now.
         self.claims = FuturesUnordered::new();
         let site = self.site;
+        let (class, random) = (FailureClass::Internal, self.shared.chance.draw());
         self.shared.with(|queue, now| {
-            queue.throttle(site, FailureClass::Internal, WHY, Duration::ZERO, now, rand::random());
+            queue.at(site).throttle(class, WHY, Duration::ZERO, now, random);
             for taken in self.batch.drain(..) {
                 queue.settle(taken.slot, Settled::Again, now);
             }

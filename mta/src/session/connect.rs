@@ -14,6 +14,7 @@ use types::event::FailureClass;
 use super::link::{Conn, Link};
 use super::outcome;
 use crate::address::is_forbidden;
+use crate::chance::Chance;
 use crate::queue::Target;
 use crate::shared::Shared;
 use crate::world::Socket;
@@ -50,7 +51,7 @@ impl OpenFault {
 pub(super) async fn open(shared: &Arc<Shared>, target: &Target) -> Result<Link, OpenFault> {
     let (hosts, port, fixed) = match target {
         Target::Fixed(host, port) => (vec![host.clone()], *port, true),
-        Target::Exchangers(hosts) => (by_preference(hosts), shared.settings.smtp_port, false),
+        Target::Exchangers(hosts) => (by_preference(hosts, &shared.chance), shared.settings.smtp_port, false),
     };
     let allowed = fixed || shared.settings.allow_private_destinations;
     let now = shared.now();
@@ -65,7 +66,7 @@ pub(super) async fn open(shared: &Arc<Shared>, target: &Target) -> Result<Link, 
     let mut forbidden = 0;
     let mut tried = 0;
     for host in &hosts {
-        let addresses = match shared.resolver.addresses(host, port, rand::random()).await {
+        let addresses = match shared.resolver.addresses(host, port, shared.chance.draw()).await {
             Ok(addresses) => addresses,
             Err(cause) => {
                 fault = OpenFault::new(FailureClass::Dns, format!("{host}: {cause}"));
@@ -106,10 +107,10 @@ pub(super) async fn open(shared: &Arc<Shared>, target: &Target) -> Result<Link, 
 }
 
 /// Orders hosts by preference, equals in random order (RFC 5321 §5.1).
-fn by_preference(hosts: &[(u16, String)]) -> Vec<String> {
+fn by_preference(hosts: &[(u16, String)], chance: &Chance) -> Vec<String> {
     let mut order: Vec<(u16, u32, &String)> = hosts
         .iter()
-        .map(|(preference, host)| (*preference, rand::random(), host))
+        .map(|(preference, host)| (*preference, chance.draw(), host))
         .collect();
     order.sort_unstable();
     order.into_iter().map(|(_, _, host)| host.clone()).collect()

@@ -103,6 +103,9 @@ impl Ledger for SharedLedger {
     }
 }
 
+/// What is left to chance comes from this.
+const SEED: u64 = 1;
+
 /// A running engine.
 pub(crate) struct Engine {
     pub(crate) delivery: Delivery,
@@ -152,7 +155,10 @@ impl Engine {
             clock.clone(),
             &registry,
             &handle,
-            mta::world::World::default(),
+            mta::world::World {
+                seed: SEED,
+                ..mta::world::World::default()
+            },
         )
         .expect("starts");
         Self {
