@@ -125,7 +125,7 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         bell: Arc::default(),
         observer: Arc::default(),
         threads: Mutex::default(),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     };
     let keeper = Keeper {
         tables,

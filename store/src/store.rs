@@ -48,7 +48,7 @@ pub(crate) struct Parts {
     /// The threads that write, in the order in which they end, and those that help them.
     pub(crate) threads: Mutex<Vec<JoinHandle<()>>>,
     /// Held for as long as the directory is ours.
-    pub(crate) _lock: File,
+    pub(crate) lock: Mutex<Option<File>>,
 }
 
 impl fmt::Debug for Parts {
@@ -247,16 +247,33 @@ impl Parts {
         self.disk.stop();
         self.bell.stop();
         let this = thread::current().id();
-        for (i, thread) in threads.into_iter().enumerate() {
-            // A callback may hold the last handle, and runs on the commit thread, which cannot wait for itself.
-            if thread.thread().id() != this && thread.join().is_err() {
-                tracing::error!("a thread of the store panicked");
-            }
-            if i == 0 {
-                // The commit thread was the last to take segments.
-                for maker in &self.makers {
-                    maker.stop();
-                }
+        let makers = self.makers.clone();
+        if threads.iter().all(|thread| thread.thread().id() != this) {
+            return join(threads, &makers);
+        }
+        // A callback held the last handle. It runs on the commit thread, for which others wait: they end once it goes on, and until then
+        // the folder is locked.
+        let folder = lock(&self.lock).take();
+        let waiting = thread::Builder::new().name("store-end".to_owned()).spawn(move || {
+            join(threads, &makers);
+            drop(folder);
+        });
+        if let Err(error) = waiting {
+            tracing::error!(%error, "nobody waits for the threads of the store");
+        }
+    }
+}
+
+/// Waits for the threads, of which the first is the commit thread.
+fn join(threads: Vec<JoinHandle<()>>, makers: &[Arc<Maker>; 2]) {
+    for (i, thread) in threads.into_iter().enumerate() {
+        if thread.join().is_err() {
+            tracing::error!("a thread of the store panicked");
+        }
+        if i == 0 {
+            // The commit thread was the last to take segments.
+            for maker in makers {
+                maker.stop();
             }
         }
     }

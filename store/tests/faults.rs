@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{Failing, append, event, numbers, open, open_with, partition, scratch, settings, settle, spooled};
-use store::{Batch, CommitFailed, SubmitError};
+use store::{Batch, CommitFailed, OpenError, SubmitError};
 use types::port::Health;
 
 /// Lets the n-th call fail after the store is open, sends until something fails, and restarts.
@@ -79,6 +79,31 @@ fn a_panic_on_the_commit_thread_fails_the_store_and_hangs_nobody() {
     assert_eq!(settle(&store), Err(CommitFailed));
     drop(store);
     assert_eq!(numbers(open(dir.path()).1), [1]);
+}
+
+#[test]
+fn a_callback_that_drops_the_last_handle_lets_the_folder_go() {
+    let dir = scratch();
+    let (store, _) = open(dir.path());
+    append(&store, 1);
+    let (alone, waits) = std::sync::mpsc::channel::<()>();
+    let last = store.clone();
+    let mut batch = Batch::new();
+    batch.on_durable(move |_| {
+        waits.recv().unwrap();
+        drop(last);
+    });
+    store.journal().append(batch).unwrap();
+    drop(store);
+    alone.send(()).unwrap();
+    let began = std::time::Instant::now();
+    let replay = loop {
+        match open_with(settings(dir.path())) {
+            Err(OpenError::Locked(_)) if began.elapsed() < Duration::from_secs(10) => std::thread::yield_now(),
+            opened => break opened.unwrap().1,
+        }
+    };
+    assert_eq!(numbers(replay), [1]);
 }
 
 #[test]
