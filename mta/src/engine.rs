@@ -131,6 +131,9 @@ impl Mta {
     /// the sessions that are left, without a dot. What is not delivered stays in the spool.
     pub async fn drain(&self, deadline: Instant) {
         let submit = Arc::clone(&self.submit);
+        if submit.is_called() {
+            submit.close();
+        }
         let making = tokio::task::spawn_blocking(move || submit.close());
         self.delivery.drain(deadline).await;
         // A call that is cut is made again after the restart.

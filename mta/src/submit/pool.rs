@@ -163,9 +163,15 @@ impl Submit {
         true
     }
 
+    /// Returns whether mails are made by [`Submit::make_next`] alone.
+    pub(crate) const fn is_called(&self) -> bool {
+        self.called.is_some()
+    }
+
     /// Lets nothing more in, and waits until what is there is made. Blocks; call it before the store is closed.
     pub fn close(&self) {
         self.shared.queue.close();
+        while self.make_next() {}
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             if thread.join().is_err() {
