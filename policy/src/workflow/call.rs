@@ -34,7 +34,7 @@ impl Walk<'_> {
                 step: step.clone(),
                 attempt,
                 email: email.to_owned(),
-                name: self.contact.name().map(ToString::to_string),
+                name: self.contact.profile().name.map(ToString::to_string),
                 key: self.key.as_ref().map(ToString::to_string),
                 fields: fields.map(|(id, value)| (id.clone(), value.clone())).collect(),
             },

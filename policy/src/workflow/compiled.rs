@@ -272,7 +272,7 @@ impl Compiled {
             FieldValue::Text(text) => text.parse().ok(),
             _ => None,
         });
-        of_field.or(contact.zone()).unwrap_or_else(|| self.zone())
+        of_field.or(contact.profile().zone).unwrap_or_else(|| self.zone())
     }
 
     /// Returns the zone of the workflow itself: of the active range, and of whom no zone is known.

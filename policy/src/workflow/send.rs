@@ -186,18 +186,19 @@ impl Walk<'_> {
             .map(|(id, value)| (id.as_str().to_owned(), text(value)))
             .collect();
         vars.insert("email".to_owned(), email.as_str().to_owned());
-        let name = contact.name().map_or_else(String::new, ToString::to_string);
+        let profile = contact.profile();
+        let name = profile.name.map_or_else(String::new, ToString::to_string);
         vars.insert("name".to_owned(), name);
         if let Some(key) = &self.key {
             vars.insert("key".to_owned(), key.to_string());
         }
-        let zone = contact.zone().map(|zone| zone.to_string());
+        let zone = profile.zone.map(|zone| zone.to_string());
         Some(MessageRequest {
             to: Customer {
                 email,
-                name: contact.name().cloned(),
-                locale: contact.locale().cloned(),
-                country: contact.country(),
+                name: profile.name.cloned(),
+                locale: profile.locale.cloned(),
+                country: profile.country,
                 time_zone: zone.and_then(|zone| Line::try_from(zone).ok()),
             },
             stream: Stream::Promotional,

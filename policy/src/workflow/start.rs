@@ -200,7 +200,7 @@ pub(super) fn admits(
     key: Option<&Line<128>>,
     own: Option<types::id::EventId>,
 ) -> bool {
-    let Some(enrolment) = world.contact.enrolment(workflow.number) else {
+    let Some(enrolment) = world.contact.enrolments().of(workflow.number) else {
         return key.is_some() || workflow.entry() != Entry::PerKey;
     };
     let others = || {
@@ -260,7 +260,8 @@ pub(super) fn date_due(
     let late = Duration::from_secs(workflow.late_after().nominal_seconds());
     let entered_at = world
         .contact
-        .enrolment(workflow.number)
+        .enrolments()
+        .of(workflow.number)
         .and_then(|enrolment| enrolment.entered_at);
     let once = match yearly {
         Yearly::No => entered_at,
