@@ -136,7 +136,7 @@ impl<'a> Going<'a> {
             return self.fire(cause, due, is_late, walk);
         };
         if is_late {
-            walk.suppressed(step, Suppressed::Late, Vec::new());
+            walk.log.suppressed(step, Suppressed::Late, Vec::new());
             return Ok(Way::clear(vec![self.moved(cause, walk.leave(Leave::Late))]));
         }
         if let Some(why) = self.exit(None)? {
@@ -208,7 +208,7 @@ impl<'a> Going<'a> {
             let records = std::iter::once(self.gone(cause, why)).chain(next);
             return Ok(Way::clear(records.collect()));
         }
-        walk.did.push(Did::Entered);
+        walk.log.push(Did::Entered);
         Ok(self.goes_on(walk, Turn::On(0), cause, next))
     }
 
