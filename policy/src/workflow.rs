@@ -36,6 +36,7 @@ mod call;
 mod check;
 mod compiled;
 mod enter;
+mod filters;
 mod instance;
 mod log;
 mod resume;

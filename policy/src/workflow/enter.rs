@@ -32,7 +32,7 @@ pub fn enter<'a>(workflow: &'a Compiled, world: &'a World<'a>, trigger: &Trigger
     let Some(coming) = coming(workflow, world, trigger)? else {
         return nobody();
     };
-    workflow.can_be_asked()?;
+    workflow.filters.can_be_asked()?;
     // One that waits for its time already is moved by what happens, not doubled.
     if enrolment.is_some_and(|own| own.armed(coming.key.as_ref()).is_some()) {
         return nobody();

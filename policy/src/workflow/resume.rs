@@ -377,7 +377,7 @@ impl<'a> Going<'a> {
                 return Ok(Some(Leave::NoConsent));
             }
         }
-        if let Some(goal) = &workflow.goal
+        if let Some(goal) = &workflow.filters.goal
             && goal.holds(contact, world, Cause::None, step)?
         {
             return Ok(Some(Leave::Goal));
@@ -389,7 +389,7 @@ impl<'a> Going<'a> {
         {
             return Ok(Some(Leave::Ordered));
         }
-        if let Some(exit) = &workflow.exit
+        if let Some(exit) = &workflow.filters.exit
             && exit.holds(contact, world, Cause::None, step)?
         {
             return Ok(Some(Leave::ExitFilter));

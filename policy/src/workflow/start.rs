@@ -86,7 +86,7 @@ fn by_event(
     zone: &ResolvedZone,
 ) -> Result<Option<Coming>, Broke> {
     let (contact, before, wall) = (world.contact, happened.before, happened.wall);
-    let asked = |cause: Cause<'_>| match &workflow.start {
+    let asked = |cause: Cause<'_>| match &workflow.filters.start {
         Some(filter) => filter.holds(contact, world, cause, None),
         None => Ok(true),
     };
@@ -116,7 +116,7 @@ fn by_event(
         }
         (Start::Condition { becomes, .. }, _) => {
             let holds = asked(Cause::None)?;
-            let held = match (&workflow.start, before) {
+            let held = match (&workflow.filters.start, before) {
                 (Some(filter), Some(before)) => filter.holds(before, world, Cause::None, None)?,
                 _ => false,
             };
@@ -178,7 +178,7 @@ fn by_standing(workflow: &Compiled, world: &World<'_>, zone: &ResolvedZone) -> R
         }
         Start::Date { .. } => date_due(workflow, world, zone, None).map(|due| Coming::at(due, None)),
         Start::Condition { becomes, .. } => {
-            let holds = match &workflow.start {
+            let holds = match &workflow.filters.start {
                 Some(filter) => filter.holds(contact, world, Cause::None, None)?,
                 None => false,
             };

@@ -193,7 +193,7 @@ impl<'a> Walk<'a> {
                 otherwise,
             } => {
                 let workflow = self.workflow;
-                let held = match workflow.branch(id) {
+                let held = match workflow.filters.branch(id) {
                     Some(filter) => filter.holds(&self.contact, self.world, Cause::None, Some(id))?,
                     None => return Err(Broke::at(Some(id), "the branch has no filter")),
                 };
