@@ -70,7 +70,7 @@ pub(crate) fn router(app: &App) -> Router {
 
 /// Everything that is counted and measured, in Prometheus' text format.
 async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
-    let text = TextEncoder::new().encode_to_string(&app.registry.gather());
+    let text = TextEncoder::new().encode_to_string(&app.ports.registry.gather());
     let text = text.map_err(|_| Problem::new(Kind::Internal, "the metrics could not be written"))?;
     let mut response = text.into_response();
     let format = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -80,17 +80,16 @@ async fn scrape(State(app): State<App>) -> Result<Response, Problem> {
 
 /// Whether anything needs a person: each finding is a line. It is no reason to restart.
 async fn healthy(State(app): State<App>) -> Response {
-    let findings: Vec<_> = app.health.iter().flat_map(|part| part.findings()).collect();
+    let findings = app.ports.findings();
     if findings.is_empty() {
         return "ok\n".into_response();
     }
-    let lines = findings.iter().map(|(part, finding)| format!("{part}: {finding}\n"));
-    (StatusCode::SERVICE_UNAVAILABLE, lines.collect::<String>()).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, findings.concat()).into_response()
 }
 
 /// Whether the service takes work: recovered, and not stopping.
 async fn ready(State(app): State<App>) -> Response {
-    if *app.ready.borrow() {
+    if app.ports.is_ready() {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
@@ -105,7 +104,7 @@ struct QueueList {
 }
 
 async fn queues(State(app): State<App>, _operator: Operator) -> Response {
-    let sites = app.queues.sites(SITES_MAX);
+    let sites = app.ports.queues.sites(SITES_MAX);
     axum::Json(QueueList { sites }).into_response()
 }
 
@@ -137,7 +136,7 @@ async fn adjust(
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
     }
-    done(app.queues.adjust(&site, &limits))
+    done(app.ports.queues.adjust(&site, &limits))
 }
 
 async fn suspend(
@@ -146,7 +145,7 @@ async fn suspend(
     Segments(site): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     tracing::info!(site, "the operator suspends a site");
-    done(app.queues.suspend(&site))
+    done(app.ports.queues.suspend(&site))
 }
 
 async fn resume(
@@ -155,7 +154,7 @@ async fn resume(
     Segments(site): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     tracing::info!(site, "the operator resumes a site");
-    done(app.queues.resume(&site))
+    done(app.ports.queues.resume(&site))
 }
 
 fn done(found: bool) -> Result<StatusCode, Problem> {

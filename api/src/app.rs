@@ -1,6 +1,5 @@
 //! What every handler sees.
 
-use std::error::Error;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,41 +7,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::Registry;
 use store::{State, StateError, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::task::TaskTracker;
-use types::address::PersonKeyer;
-use types::catalogue::{Catalogue, ShopSpec};
+use types::catalogue::Catalogue;
 use types::id::ShopNumber;
 use types::port::{Health, Queues};
 use types::time::{Clock, Timestamp};
 use types::token::TokenKeys;
 
+use crate::admission::Admission;
 use crate::auth::Limits;
+use crate::catalogue::publication::{Publication, ShopHook};
+use crate::keyring::Keyring;
 use crate::metrics::Metrics;
+use crate::ports::Ports;
 use crate::problem::{Kind, Problem};
 use crate::settings::Settings;
-use crate::turns::Turns;
 
 /// How long a GET waits for state to reach what was durable when it arrived.
 const FOLD_WAIT: Duration = Duration::from_secs(1);
-/// How many statistics are added up at once; more wait for their turn. Each holds a thread, and some MB at most.
-const STATS_AT_ONCE: usize = 2;
-
-/// A DNS record that a shop's owner must publish before its mail can be sent.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
-pub struct DnsRecord {
-    /// The record's full name. It is a TXT record.
-    #[schema(example = "s1._domainkey.offers.scarpe.example")]
-    pub name: String,
-    /// Its value, unquoted.
-    pub value: String,
-}
-
-/// Makes sure that a shop can sign its mail, and says what its owner must publish.
-///
-/// Called, on a thread that may block, before a shop is put and whenever it is shown; it must give the same records
-/// every time.
-pub type ShopHook = Arc<dyn Fn(&ShopSpec) -> Result<Vec<DnsRecord>, Box<dyn Error + Send + Sync>> + Send + Sync>;
 
 /// What the API works with; the binary makes them.
 pub struct Deps {
@@ -74,29 +57,19 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) store: Store,
-    pub(crate) tokens: Arc<TokenKeys>,
-    pub(crate) tracking_host: String,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) registry: Registry,
-    pub(crate) shop_hook: ShopHook,
-    pub(crate) queues: Arc<dyn Queues>,
-    pub(crate) health: Vec<Arc<dyn Health>>,
-    pub(crate) ready: watch::Receiver<bool>,
     pub(crate) metrics: Arc<Metrics>,
+    /// How often keys may ask, and addresses fail.
     pub(crate) limits: Limits,
-    pub(crate) keyer: PersonKeyer,
-    /// SHA-256 of the operator's key, as it was at the start.
-    pub(crate) operator_hash: Option<[u8; 32]>,
-    /// Memory for bodies, in KiB.
-    pub(crate) bodies: Arc<Semaphore>,
-    /// Statistics that may be added up at once.
-    pub(crate) stats: Semaphore,
-    /// The threads for what shops make us compute.
-    pub(crate) turns: Turns,
-    /// Streams of events that may be open at once.
-    pub(crate) streams: Arc<Semaphore>,
+    /// How much is worked on at once.
+    pub(crate) admission: Admission,
+    pub(crate) keyring: Keyring,
+    /// What shops' owners publish.
+    pub(crate) publication: Publication,
+    /// The rest of the service.
+    pub(crate) ports: Ports,
     /// Told when an import was handed in.
-    pub(crate) imports: tokio::sync::Notify,
+    pub(crate) imports: Notify,
     /// Work that goes on when its client hangs up.
     pub(crate) tasks: TaskTracker,
     /// The API's description, written out once.
@@ -116,27 +89,18 @@ impl App {
     pub(crate) fn new(settings: Settings, deps: Deps) -> Self {
         let metrics = Metrics::register(&deps.registry).expect("the names are ours alone, and registered once");
         Self(Arc::new(Shared {
-            keyer: deps.store.secrets().person_keyer(),
-            operator_hash: deps.store.secrets().operator_hash(),
             limits: Limits::new(&settings),
-            bodies: Arc::new(Semaphore::new(crate::body::places(settings.bodies_bytes_max))),
-            stats: Semaphore::new(STATS_AT_ONCE),
-            turns: Turns::new(metrics.turns.clone()),
-            streams: Arc::new(Semaphore::new(settings.streams_max)),
-            imports: tokio::sync::Notify::new(),
+            admission: Admission::new(&settings, &metrics),
+            keyring: Keyring::new(deps.store.secrets(), deps.tokens),
+            publication: Publication::new(deps.shop_hook, deps.tracking_host),
+            ports: Ports::new(deps.queues, deps.registry, deps.health, deps.ready),
+            imports: Notify::new(),
             tasks: TaskTracker::new(),
             description: crate::openapi::description(),
             metrics: Arc::new(metrics),
             settings: Arc::new(settings),
             store: deps.store,
-            tokens: deps.tokens,
-            tracking_host: deps.tracking_host,
             clock: deps.clock,
-            registry: deps.registry,
-            shop_hook: deps.shop_hook,
-            queues: deps.queues,
-            health: deps.health,
-            ready: deps.ready,
         }))
     }
 
@@ -177,7 +141,7 @@ impl App {
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let app = self.clone();
-        self.turns.run(shop, bytes, move || work(&app)).await
+        self.admission.turns.run(shop, bytes, move || work(&app)).await
     }
 
     /// Reads state on a thread that may wait for the disk.

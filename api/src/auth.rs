@@ -195,10 +195,7 @@ fn authenticate(headers: &HeaderMap, app: &App) -> Result<Caller, &'static str> 
         return Err("the Authorization header is not of the form `Bearer stf_…`");
     }
     let hash = hash_of(key);
-    if app
-        .operator_hash
-        .is_some_and(|operator| verify_slices_are_equal(&operator, &hash).is_ok())
-    {
+    if app.keyring.is_operator(&hash) {
         return Ok(Caller::Operator);
     }
     match app.catalogue().key(&hash) {

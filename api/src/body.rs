@@ -20,13 +20,6 @@ use crate::problem::{Kind, Problem};
 const DISCARDED_BYTES_MAX: u64 = 16 << 20;
 /// How long that may take.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
-/// The unit in which memory for bodies is reserved.
-const PLACE_BYTES: usize = 1024;
-
-/// Returns the number of places that bodies of so many bytes need together.
-pub(crate) const fn places(bytes: usize) -> usize {
-    bytes.div_ceil(PLACE_BYTES)
-}
 
 /// A JSON body of ordinary size, read and checked.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -82,11 +75,7 @@ impl Raw {
             }
             return Err(too_large(limit));
         }
-        let places = u32::try_from(places(size)).unwrap_or(u32::MAX);
-        let Ok(places) = app.bodies.clone().try_acquire_many_owned(places) else {
-            let problem = Problem::new(Kind::Busy, "too many bodies are being read at once");
-            return Err(problem.retry_after(Duration::from_secs(1)));
-        };
+        let places = app.admission.body(size)?;
         let limit_time = app.settings.body_timeout;
         match tokio::time::timeout(limit_time, collect(&mut body, limit)).await {
             Ok(Ok(bytes)) => Ok(Self { bytes, _places: places }),

@@ -189,7 +189,7 @@ pub(crate) async fn put(
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Send)?;
     let id = new_id(id)?;
     check::cart(&cart, &shop.spec, app.now())?;
-    let person = app.keyer.key(&cart.customer.email);
+    let person = app.keyring.person(&cart.customer.email);
     let accepted = alone(&app, once::cart_name(shop.number, &id), move |app: App| async move {
         if let Some((partition, before)) = app.cart(shop.number, &id).await?
             && before.person() != person

@@ -109,7 +109,7 @@ impl App {
             way,
         };
         let change = reader.read(document).map_err(Problem::invalid)?;
-        let person = self.keyer.key(&email);
+        let person = self.keyring.person(&email);
         let event = Event::ContactChanged(Box::new(ContactChanged {
             shop,
             person,
@@ -184,7 +184,7 @@ pub(crate) async fn get(
     Segments(email): Segments<String>,
 ) -> Result<Response, Problem> {
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Read)?.number;
-    let person = app.keyer.key(&known(&email)?);
+    let person = app.keyring.person(&known(&email)?);
     let contact = app.contact(shop, person).await?;
     let contact = contact.ok_or_else(|| Problem::not_found("contact"))?;
     let view = ContactView::of(&contact, shop, &app.catalogue());
@@ -207,7 +207,7 @@ pub(crate) async fn delete(
     Segments(email): Segments<String>,
 ) -> Result<StatusCode, Problem> {
     let shop = caller.shop(&app, params.shop.as_deref(), Scope::Manage)?.number;
-    let person = app.keyer.key(&known(&email)?);
+    let person = app.keyring.person(&known(&email)?);
     if app.contact(shop, person).await?.is_none() {
         return Err(Problem::not_found("contact"));
     }

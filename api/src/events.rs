@@ -167,7 +167,7 @@ impl Reporter {
             claims.push(Claim { name, body });
         }
         claims.extend(self.key.claim(&self.caller, &self.shop, item, body));
-        let person = self.app.keyer.key(&request.email);
+        let person = self.app.keyring.person(&request.email);
         let event = Event::EventReported(Box::new(EventReported {
             shop: self.shop.number,
             person,

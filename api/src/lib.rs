@@ -12,6 +12,7 @@
 //! Deliberately absent: TLS (a proxy's business; the listeners bind to loopback by default), HTTP/2, CORS, sessions.
 
 mod admin;
+mod admission;
 mod app;
 mod aside;
 pub mod auth;
@@ -26,6 +27,7 @@ mod events;
 mod extract;
 mod imports;
 mod json;
+mod keyring;
 mod listener;
 mod measure;
 mod messages;
@@ -34,6 +36,7 @@ mod once;
 mod openapi;
 mod orders;
 mod persons;
+mod ports;
 mod problem;
 mod router;
 mod settings;
@@ -51,7 +54,8 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use app::{Deps, DnsRecord, ShopHook};
+pub use app::Deps;
+pub use catalogue::publication::{DnsRecord, ShopHook};
 pub use settings::{Config, Settings};
 
 use app::App;

@@ -148,7 +148,7 @@ impl Sender {
             .claim(&self.caller, &self.shop, item, body)
             .into_iter()
             .collect();
-        let person = self.app.keyer.key(&request.to.email);
+        let person = self.app.keyring.person(&request.to.email);
         Ok(Job {
             app: self.app.clone(),
             event: MessageAccepted {

@@ -63,7 +63,7 @@ pub(crate) async fn post(
     claims.push(Claim { name, body });
     claims.extend(key.claim(&caller, &shop, None, body));
 
-    let person = app.keyer.key(&order.customer.email);
+    let person = app.keyring.person(&order.customer.email);
     let order_id = order.order_id.to_string();
     let event = Event::OrderAccepted(Box::new(OrderAccepted {
         shop: shop.number,

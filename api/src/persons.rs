@@ -59,7 +59,7 @@ impl Asked {
         let email = params.email.as_deref().ok_or_else(|| blame("is missing".to_owned()))?;
         let email = EmailAddress::try_from(email).map_err(|fault| blame(fault.to_string()))?;
         Ok(Self {
-            person: app.keyer.key(&email),
+            person: app.keyring.person(&email),
             shop,
         })
     }

@@ -206,11 +206,7 @@ pub(crate) async fn for_operator(
 
 async fn answer(app: &App, caller: &Caller, params: &StatsParams) -> Result<Response, Problem> {
     let question = Question::of(app, caller, params)?;
-    let _turn = app
-        .stats
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(Kind::Closed, "the service is shutting down"))?;
+    let _turn = app.admission.statistics().await?;
     app.fold().await;
     let (from, to) = (question.from.begins().to_string(), question.to.begins().to_string());
     let counted = app

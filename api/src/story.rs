@@ -367,7 +367,7 @@ impl Told {
             id: self.public(message.event()),
             state,
             attempts,
-            waiting: if over { None } else { app.queues.waiting(message) },
+            waiting: if over { None } else { app.ports.queues.waiting(message) },
             counts: self.counts.get(&message.event()).and_then(CountsView::of),
         }
     }

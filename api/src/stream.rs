@@ -14,7 +14,6 @@
 mod feed;
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -103,9 +102,7 @@ async fn open(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let name = params.kind.as_deref().map(public_name).transpose()?;
-    let permit = app.streams.clone().try_acquire_owned().map_err(|_| {
-        Problem::new(Kind::Busy, "as many streams are open as may be").retry_after(Duration::from_secs(30))
-    })?;
+    let permit = app.admission.stream()?;
     let start = Start::of(&app, params, headers).await?;
     let place = Place {
         _permit: permit,

@@ -221,7 +221,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Problem> {
     caller.may(Scope::Manage)?;
     let list = list_of(&app, &caller, request.scope, params.shop.as_deref(), Scope::Manage)?;
-    let person = app.keyer.key(&request.email);
+    let person = app.keyring.person(&request.email);
     let there = |entries: Vec<Suppression>| entries.into_iter().find(|entry| entry.stream == request.stream);
     if let Some(entry) = there(app.entries(list, person).await?) {
         return Ok(axum::Json(SuppressionView::of(list, &entry)).into_response());
@@ -265,7 +265,7 @@ pub(crate) async fn lookup(
         let shop = caller.shop(&app, params.shop.as_deref(), Scope::Read)?;
         lists.push(SuppressionList::Shop(shop.number));
     }
-    let person = app.keyer.key(&request.email);
+    let person = app.keyring.person(&request.email);
     let mut suppressions = Vec::new();
     for list in lists {
         let entries = app.entries(list, person).await?;

@@ -15,31 +15,37 @@
 //! another field.
 
 mod activity;
+mod carts;
 mod change;
 mod consent;
 mod content;
 mod enrolment;
+mod profile;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use types::address::EmailAddress;
 use types::calendar::Zone;
-use types::contact::{Channel, FieldValue};
+use types::contact::{Channel, ChannelConsent, ContactSource, FieldValue};
 use types::event::{CartVerdict, Event, Preference};
-use types::id::{EventId, WorkflowNumber};
-use types::locale::{Country, Language};
+use types::id::EventId;
+use types::locale::Country;
 use types::order::{Customer, OrderStatus};
 use types::text::{Line, Slug};
 use types::time::Timestamp;
 
 pub use activity::{Activity, MailSent, Ordered};
+pub use carts::CARTS_MAX;
 pub use consent::ChannelSaid;
 pub(crate) use content::Fnv;
 pub use content::{CONTENT_KEPT, ContentKeys};
-pub use enrolment::{Enrolment, KEYS_MAX, Live, Stage};
+pub use enrolment::{Enrolment, Enrolments, KEYS_MAX, Live, Stage};
+pub use profile::Profile;
 
-use crate::filter::{self, Cause, Consents, Facts};
+use crate::filter::{self, Cause, Facts};
+use carts::Carts;
+use consent::Consents;
 
 /// A contact of one shop.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -64,10 +70,9 @@ pub struct ContactState {
     #[n(7)]
     #[cbor(default)]
     groups: BTreeSet<Slug>,
-    /// At most one for each channel.
     #[n(8)]
     #[cbor(default)]
-    consents: Vec<ChannelSaid>,
+    consents: Consents,
     /// When the contact last came to agree to mail, not having agreed before.
     #[n(9)]
     subscribed_at: Option<Timestamp>,
@@ -77,21 +82,16 @@ pub struct ContactState {
     #[n(11)]
     #[cbor(default)]
     activity: Activity,
-    /// By workflow, in ascending order.
     #[n(12)]
     #[cbor(default)]
-    enrolments: Vec<Enrolment>,
-    /// Carts that are neither ordered nor deleted, in the order in which they were first put.
+    enrolments: Enrolments,
     #[n(13)]
     #[cbor(default)]
-    carts: Vec<EventId>,
+    carts: Carts,
     /// The first event that was about the contact itself: what happened to it is told under that one.
     #[n(14)]
     object: Option<EventId>,
 }
-
-/// How many open carts of one contact are known at most; the oldest make room.
-pub const CARTS_MAX: usize = 32;
 
 impl ContactState {
     /// Reads the stored form.
@@ -120,12 +120,16 @@ impl ContactState {
                     self.told_of(&order.customer, wall);
                     self.activity.note_order(id, order, wall);
                 }
-                self.note_grant(order.consent.marketing.as_ref(), order.placed_at, wall);
+                self.note_mail(
+                    consent::of_grant(order.consent.marketing.as_ref(), order.placed_at),
+                    wall,
+                );
             }
             Event::CartChanged(changed) => {
                 if let Some(cart) = &changed.cart {
                     self.told_of(&cart.customer, wall);
-                    self.note_grant(cart.consent.marketing.as_ref(), cart.touched_at.unwrap_or(wall), wall);
+                    let said_at = cart.touched_at.unwrap_or(wall);
+                    self.note_mail(consent::of_grant(cart.consent.marketing.as_ref(), said_at), wall);
                 }
             }
             Event::CartDecided(decided) => {
@@ -134,13 +138,23 @@ impl ContactState {
                 }
             }
             Event::MessageAccepted(accepted) if accepted.origin.is_none() => {
-                self.note_grant(accepted.request.consent.marketing.as_ref(), wall, wall);
+                self.note_mail(
+                    consent::of_grant(accepted.request.consent.marketing.as_ref(), wall),
+                    wall,
+                );
             }
-            Event::Unsubscribed(_) => self.note_unsubscribed(wall),
-            Event::PreferenceChanged(changed) if changed.preference == Preference::ResumeOffers => {
-                self.note_resumed(wall);
+            Event::Unsubscribed(_) => self.note_mail(Some(consent::of_own_act(false, wall)), wall),
+            // Who refused nothing takes nothing back.
+            Event::PreferenceChanged(changed)
+                if changed.preference == Preference::ResumeOffers
+                    && self.consent(Channel::Email).is_some_and(|said| !said.statement.granted) =>
+            {
+                self.note_consent(consent::of_own_act(true, wall), ContactSource::Api, wall);
             }
-            Event::Moved(moved) => self.moved(id, wall, moved),
+            Event::Moved(moved) => {
+                moved.did.iter().for_each(|did| self.did(did));
+                self.enrolments.moved(id, wall, moved);
+            }
             _ => {}
         }
         if matches!(event, Event::ContactChanged(_) | Event::EventReported(_)) {
@@ -160,16 +174,12 @@ impl ContactState {
 
     /// Notes that a cart was put: the event by which it was first put names it.
     pub fn cart_touched(&mut self, cart: EventId) {
-        if !self.carts.contains(&cart) {
-            self.carts.push(cart);
-            let surplus = self.carts.len().saturating_sub(CARTS_MAX);
-            self.carts.drain(..surplus);
-        }
+        self.carts.touch(cart);
     }
 
     /// Notes that a cart is open no more: ordered, deleted, or another person's.
     pub fn cart_closed(&mut self, cart: EventId) {
-        self.carts.retain(|open| *open != cart);
+        self.carts.close(cart);
     }
 
     /// Returns whether anything made this contact: a row that holds nothing is as good as none.
@@ -188,29 +198,15 @@ impl ContactState {
         self.email.as_ref()
     }
 
-    /// Returns how the person is called.
-    pub const fn name(&self) -> Option<&Line<256>> {
-        self.name.as_ref()
-    }
-
-    /// Returns the BCP 47 tag.
-    pub const fn locale(&self) -> Option<&Line<35>> {
-        self.locale.as_ref()
-    }
-
-    /// Returns where the person is.
-    pub const fn country(&self) -> Option<Country> {
-        self.country
-    }
-
-    /// Returns the person's zone.
-    pub const fn zone(&self) -> Option<Zone> {
-        self.zone
-    }
-
-    /// Returns the person's number, E.164.
-    pub const fn phone(&self) -> Option<&Line<32>> {
-        self.phone.as_ref()
+    /// Returns who the person is.
+    pub const fn profile(&self) -> Profile<'_> {
+        Profile {
+            name: self.name.as_ref(),
+            locale: self.locale.as_ref(),
+            country: self.country,
+            zone: self.zone,
+            phone: self.phone.as_ref(),
+        }
     }
 
     /// Returns the fields that have a value. Those of a field that was deleted since are among them.
@@ -225,12 +221,12 @@ impl ContactState {
 
     /// Returns what was said last about a channel.
     pub fn consent(&self, channel: Channel) -> Option<&ChannelSaid> {
-        self.consents.iter().find(|said| said.channel == channel)
+        self.consents.of(channel)
     }
 
     /// Returns whether the contact agrees to be written to on a channel, as far as the shop knows.
     pub fn agrees(&self, channel: Channel) -> bool {
-        self.consent(channel).is_some_and(|said| said.statement.granted)
+        self.consents.agrees(channel)
     }
 
     /// Returns when the contact last came to agree to mail.
@@ -249,35 +245,13 @@ impl ContactState {
     }
 
     /// Returns how the contact stands with each workflow it ever had to do with.
-    pub fn enrolments(&self) -> &[Enrolment] {
+    pub const fn enrolments(&self) -> &Enrolments {
         &self.enrolments
-    }
-
-    /// Returns how the contact stands with one workflow.
-    pub fn enrolment(&self, workflow: WorkflowNumber) -> Option<&Enrolment> {
-        let at = self
-            .enrolments
-            .binary_search_by_key(&workflow, |own| own.workflow)
-            .ok()?;
-        self.enrolments.get(at)
-    }
-
-    /// Returns every instance that is not over, armed or under way.
-    pub fn live(&self) -> impl Iterator<Item = (WorkflowNumber, &Live)> {
-        let of = |own: &'_ Enrolment| own.workflow;
-        self.enrolments
-            .iter()
-            .flat_map(move |own| own.live.iter().map(move |live| (of(own), live)))
     }
 
     /// Returns the carts that are neither ordered nor deleted, each by the event by which it was first put.
     pub fn carts(&self) -> &[EventId] {
-        &self.carts
-    }
-
-    /// Returns the language of the contact's locale, if it is one of ours.
-    pub fn language(&self) -> Option<Language> {
-        self.locale.as_ref().and_then(|locale| Language::of_tag(locale))
+        self.carts.as_slice()
     }
 
     /// Returns what filters see of the contact.
@@ -286,11 +260,11 @@ impl ContactState {
         Facts {
             fields: &self.fields,
             groups: &self.groups,
-            consent: Consents {
+            consent: filter::Consents {
                 email: self.agrees(Channel::Email),
                 sms: self.agrees(Channel::Sms),
             },
-            language: self.language(),
+            language: self.profile().language(),
             country: self.country,
             email_domain: self.email.as_ref().map_or("", |email| email.domain()),
             orders: filter::Orders {
@@ -328,5 +302,18 @@ impl ContactState {
         self.zone = self
             .zone
             .or_else(|| customer.time_zone.as_ref().and_then(|zone| zone.parse().ok()));
+    }
+    /// Notes what was said about a channel.
+    fn note_consent(&mut self, consent: ChannelConsent, source: ContactSource, wall: Timestamp) {
+        let is_mail = consent.channel == Channel::Email;
+        let agreed_at = self.consents.note(consent, source, wall);
+        self.subscribed_at = self.subscribed_at.max(agreed_at.filter(|_| is_mail));
+    }
+
+    /// Notes what was said about mail by who is a contact already.
+    fn note_mail(&mut self, consent: Option<ChannelConsent>, wall: Timestamp) {
+        if let Some(consent) = consent.filter(|_| self.exists()) {
+            self.note_consent(consent, ContactSource::Api, wall);
+        }
     }
 }

@@ -19,6 +19,7 @@
 mod hit;
 mod judge;
 mod landing;
+mod landings;
 mod mail;
 mod rules;
 mod unique;

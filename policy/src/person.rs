@@ -14,25 +14,29 @@
 
 mod consent;
 mod frequency;
+mod mails;
 mod preference;
 mod suppression;
 
 use minicbor::{Decode, Encode};
-use types::event::{Bearing, ContactChanged, Decided, Event, Outcome, UnsubscribeScope, Unsubscribed, Verdict};
+use types::contact::{Channel, ChannelConsent, ContactSource};
+use types::event::{
+    Bearing, ContactChanged, Decided, Event, Outcome, SuppressionCause, UnsubscribeScope, Unsubscribed, Verdict,
+};
 use types::id::{MessageId, ShopNumber};
 use types::order::{Consent, Stream};
 use types::time::Timestamp;
 
-use consent::ShopConsent;
+use consent::Consents;
 pub use consent::{Purpose, Said};
-use frequency::Counted;
+use frequency::Frequency;
 pub(crate) use frequency::{COUNTED_MAX, WINDOW_MAX};
+pub use mails::{MESSAGES_KEPT, MESSAGES_MAX, Sent};
+use mails::{Mails, Reach};
+use suppression::Suppressions;
 pub use suppression::{Suppression, after_outcome};
 
-/// How long a mail's id is kept: as long as its links work.
-pub const MESSAGES_KEPT: std::time::Duration = std::time::Duration::from_hours(400 * 24);
-/// How many mails of one person are kept at most, the newest: 5 for each of those days.
-pub const MESSAGES_MAX: usize = 2_000;
+use crate::settings::FrequencyCap;
 
 /// The state of one person.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -41,34 +45,17 @@ pub struct PersonState {
     /// The position of the last event folded in; 0 is none.
     #[n(0)]
     applied: u64,
-    /// By shop, in ascending order.
     #[n(1)]
-    consents: Vec<ShopConsent>,
+    consents: Consents,
     #[n(2)]
-    suppressions: Vec<Suppression>,
-    /// Offer mails that count against the cap, oldest first.
+    suppressions: Suppressions,
     #[n(3)]
-    counted: Vec<Counted>,
-    /// Mails decided, oldest first.
+    counted: Frequency,
     #[n(4)]
-    messages: Vec<Sent>,
+    messages: Mails,
     /// When the person last unsubscribed from every shop of the network.
     #[n(5)]
     left_network: Option<Timestamp>,
-}
-
-/// A mail that was decided for the person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct Sent {
-    /// Its id, which tells its time.
-    #[n(0)]
-    pub message: MessageId,
-    /// Whose it is.
-    #[n(1)]
-    pub shop: ShopNumber,
-    /// Its stream.
-    #[n(2)]
-    pub stream: Stream,
 }
 
 /// What an event means for mails decided before it.
@@ -80,13 +67,6 @@ pub struct Withdrawal {
     pub tracking: Vec<MessageId>,
 }
 
-/// Whose mails, on which streams, a withdrawal reaches.
-#[derive(Clone, Copy)]
-struct Reach {
-    shop: Option<ShopNumber>,
-    stream: Option<Stream>,
-}
-
 impl PersonState {
     /// Reads the stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, minicbor::decode::Error> {
@@ -95,7 +75,7 @@ impl PersonState {
 
     /// Writes the stored form.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + 16 * self.messages.len());
+        let mut out = Vec::with_capacity(64 + 16 * self.messages.as_slice().len());
         minicbor::encode(self, &mut out).expect("writing CBOR to a vector cannot fail");
         out
     }
@@ -130,13 +110,17 @@ impl PersonState {
                 Withdrawal::default()
             }
             Bearing::Suppression(changed) => {
-                let suppresses = self.change_suppression(changed, wall);
+                let suppresses = self.suppressions.change(changed, wall);
                 let reach = Reach {
                     shop: changed.shop,
                     stream: changed.stream,
                 };
                 Withdrawal {
-                    sending: if suppresses { self.reached_by(reach) } else { Vec::new() },
+                    sending: if suppresses {
+                        self.messages.reached_by(reach)
+                    } else {
+                        Vec::new()
+                    },
                     tracking: Vec::new(),
                 }
             }
@@ -155,7 +139,10 @@ impl PersonState {
     /// Returns whether an open or click of a shop's mail may be recorded: not if the person withdrew after it was made.
     pub fn may_record(&self, shop: ShopNumber, message: MessageId) -> bool {
         let made = message.event().time();
-        let by_shop = self.consent(shop).and_then(|consent| consent.tracking.withdrawn_at());
+        let by_shop = self
+            .consents
+            .of(shop)
+            .and_then(|consent| consent.tracking.withdrawn_at());
         let withdrawn = |at: Timestamp| made <= at;
         !by_shop.is_some_and(withdrawn) && !self.left_network.is_some_and(withdrawn)
     }
@@ -163,7 +150,7 @@ impl PersonState {
     /// Returns the mails whose opens and clicks must not be recorded: what the tracker's memory holds after a restart.
     pub fn withdrawn(&self) -> impl Iterator<Item = MessageId> {
         let withdrawn = self
-            .messages
+            .messages()
             .iter()
             .filter(|sent| !self.may_record(sent.shop, sent.message));
         withdrawn.map(|sent| sent.message)
@@ -171,12 +158,79 @@ impl PersonState {
 
     /// Returns the mails decided in the last 400 days, oldest first.
     pub fn messages(&self) -> &[Sent] {
-        &self.messages
+        self.messages.as_slice()
     }
 
     /// Returns what the person said to a shop about a purpose, if anything.
     pub fn said(&self, shop: ShopNumber, purpose: Purpose) -> Option<&Said> {
-        self.consent(shop)?.purpose(purpose).last()
+        self.consents.of(shop)?.purpose(purpose).last()
+    }
+
+    /// Returns when the person last refused a purpose to a shop, by order or by withdrawal.
+    pub fn refused_at(&self, shop: ShopNumber, purpose: Purpose) -> Option<Timestamp> {
+        let consent = self.consents.of(shop);
+        let by_shop = consent.and_then(|consent| consent.purpose(purpose).refused_at());
+        match purpose {
+            Purpose::Tracking => by_shop.max(self.left_network),
+            Purpose::Marketing | Purpose::Sharing => by_shop,
+        }
+    }
+
+    /// Returns whether evidence allows to record opens and clicks of a shop's next mail.
+    pub(crate) fn may_track(&self, shop: ShopNumber, evidence: &Said) -> bool {
+        let outweighs = |at: Option<Timestamp>| at.is_none_or(|at| evidence.at > at);
+        let consent = self.consents.of(shop);
+        evidence.granted
+            && outweighs(self.refused_at(shop, Purpose::Tracking))
+            && consent.is_none_or(|consent| consent.tracking.is_outweighed_by(evidence))
+    }
+
+    /// Returns every entry of a suppression list with the person on it, in the order they were made.
+    pub fn suppressions(&self) -> &[Suppression] {
+        self.suppressions.as_slice()
+    }
+
+    /// Returns the entries that stand in the way of a shop's mail on a stream, given the consent that came with it.
+    pub fn suppressed<'a>(
+        &'a self,
+        shop: ShopNumber,
+        stream: Stream,
+        evidence: Option<&'a Said>,
+    ) -> impl Iterator<Item = &'a Suppression> {
+        let resumed_at = self.consents.of(shop).and_then(|consent| consent.resumed_at);
+        self.suppressions.standing(shop, stream, evidence, resumed_at)
+    }
+
+    /// Returns whether one more offer mail at `now` would pass the cap, or follow the last one too soon.
+    pub fn is_capped(&self, cap: &FrequencyCap, now: Timestamp) -> bool {
+        self.counted.is_capped(cap, now)
+    }
+
+    /// Returns whether the person ever refused a shop's marketing, or unsubscribed from it and has not taken that back.
+    pub(crate) fn said_no(&self, shop: ShopNumber) -> bool {
+        self.refused_at(shop, Purpose::Marketing).is_some() || self.is_unsubscribed(shop)
+    }
+
+    /// Returns whether the person unsubscribed from a shop's offers, or everybody's, and has not taken that back.
+    pub(crate) fn is_unsubscribed(&self, shop: ShopNumber) -> bool {
+        let mut standing = self.suppressed(shop, Stream::Promotional, None);
+        standing.any(|entry| entry.cause == SuppressionCause::Unsubscribed)
+    }
+
+    /// Returns what an import says of a contact without the consents that it cannot make, since the person refused or unsubscribed; `None`
+    /// if all of it counts.
+    ///
+    /// To be asked before it is recorded: the contact's own row may know of no refusal, having been erased or not yet made at that time.
+    pub fn without_void_consents(&self, changed: &ContactChanged) -> Option<ContactChanged> {
+        let is_void = |consent: &ChannelConsent| consent.channel == Channel::Email && consent.statement.granted;
+        let applies = changed.source == ContactSource::Import
+            && changed.change.consents.iter().any(is_void)
+            && self.said_no(changed.shop);
+        applies.then(|| {
+            let mut changed = changed.clone();
+            changed.change.consents.retain(|consent| !is_void(consent));
+            changed
+        })
     }
 
     fn apply_consent(
@@ -186,31 +240,54 @@ impl PersonState {
         said_at: Timestamp,
         wall: Timestamp,
     ) -> Withdrawal {
-        let withdrawn = self.note_consent(shop, consent, said_at, wall);
+        if consent.marketing.is_none() && consent.tracking.is_none() && consent.sharing.is_none() {
+            return Withdrawal::default();
+        }
+        let learned_at = self.messages.learned_at(wall);
+        let withdrawn = self.consents.of_mut(shop).note(consent, said_at, (wall, learned_at));
         let of = |stream| Reach {
             shop: Some(shop),
             stream,
         };
         Withdrawal {
             sending: if withdrawn.marketing {
-                self.reached_by(of(Some(Stream::Promotional)))
+                self.messages.reached_by(of(Some(Stream::Promotional)))
             } else {
                 Vec::new()
             },
             tracking: if withdrawn.tracking {
-                self.reached_by(of(None))
+                self.messages.reached_by(of(None))
             } else {
                 Vec::new()
             },
         }
     }
 
+    /// Follows what a shop reports that the person said about mail.
+    ///
+    /// An import makes no consent where the person refused or unsubscribed, whatever evidence it brings.
     fn apply_contact(&mut self, changed: &ContactChanged, wall: Timestamp) -> Withdrawal {
-        if !self.note_contact(changed, wall) {
+        let shop = changed.shop;
+        let learned_at = self.messages.learned_at(wall);
+        let mut withdraws = false;
+        for consent in changed
+            .change
+            .consents
+            .iter()
+            .filter(|consent| consent.channel == Channel::Email)
+        {
+            let is_imported = changed.source == ContactSource::Import;
+            if consent.statement.granted && is_imported && self.said_no(shop) {
+                continue;
+            }
+            let marketing = &mut self.consents.of_mut(shop).marketing;
+            withdraws |= marketing.note(Said::reported(consent, wall), learned_at);
+        }
+        if !withdraws {
             return Withdrawal::default();
         }
         Withdrawal {
-            sending: self.reached_by(Reach {
+            sending: self.messages.reached_by(Reach {
                 shop: Some(changed.shop),
                 stream: Some(Stream::Promotional),
             }),
@@ -223,27 +300,19 @@ impl PersonState {
             UnsubscribeScope::Shop => Some(unsubscribed.shop),
             UnsubscribeScope::Network => None,
         };
-        self.note_unsubscribed(shop, wall);
-        let learned_at = self.learned_at(wall);
+        self.suppressions.unsubscribe(shop, wall);
+        let learned_at = self.messages.learned_at(wall);
         match shop {
-            Some(shop) => self.consent_mut(shop).tracking.withdraw(wall, learned_at),
+            Some(shop) => self.consents.of_mut(shop).tracking.withdraw(wall, learned_at),
             None => self.left_network = self.left_network.max(Some(learned_at)),
         }
         Withdrawal {
-            sending: self.reached_by(Reach {
+            sending: self.messages.reached_by(Reach {
                 shop,
                 stream: Some(Stream::Promotional),
             }),
-            tracking: self.reached_by(Reach { shop, stream: None }),
+            tracking: self.messages.reached_by(Reach { shop, stream: None }),
         }
-    }
-
-    /// Returns the time of something that is told at `wall` as mails' ids count it: never before a mail that was made before.
-    ///
-    /// Ids go on rising when the clock is set back; `wall` alone would leave the mails of the lost time out.
-    fn learned_at(&self, wall: Timestamp) -> Timestamp {
-        let newest = self.messages.last().map(|sent| sent.message.event().time());
-        newest.map_or(wall, |newest| newest.max(wall))
     }
 
     fn apply_decided(&mut self, decided: &Decided, wall: Timestamp) {
@@ -251,32 +320,22 @@ impl PersonState {
             return;
         };
         if plan.stream == Stream::Promotional {
-            self.count(plan.message, wall);
+            self.counted.count(plan.message, wall);
         }
-        let oldest = wall - MESSAGES_KEPT;
-        self.messages.retain(|sent| sent.message.event().time() >= oldest);
-        self.messages.push(Sent {
+        let mail = Sent {
             message: plan.message,
             shop: decided.shop,
             stream: plan.stream,
-        });
-        let surplus = self.messages.len().saturating_sub(MESSAGES_MAX);
-        self.messages.drain(..surplus);
+        };
+        self.messages.add(mail, wall);
     }
 
     /// Gives a mail's place under the cap back if it ended without reaching the person.
     fn apply_outcome(&mut self, message: MessageId, outcome: &Outcome) {
         match outcome {
-            Outcome::Failed { .. } | Outcome::Expired | Outcome::Withdrawn => self.give_back(message),
+            Outcome::Failed { .. } | Outcome::Expired | Outcome::Withdrawn => self.counted.give_back(message),
             // In doubt counts: the person may well have it.
             Outcome::Delivered | Outcome::Deferred { .. } | Outcome::InDoubt { .. } => {}
         }
-    }
-
-    fn reached_by(&self, reach: Reach) -> Vec<MessageId> {
-        let reached = self.messages.iter().filter(|sent| {
-            reach.shop.is_none_or(|shop| shop == sent.shop) && reach.stream.is_none_or(|stream| stream == sent.stream)
-        });
-        reached.map(|sent| sent.message).collect()
     }
 }

@@ -31,11 +31,14 @@
 //! came, and the step is tried by a timer of its own: the mail goes, and is not sent again. [`failed`] makes the record for a walk that could
 //! not go on: it puts a timer off twice, and then sets the instance aside.
 
+mod addressee;
 mod call;
 mod check;
 mod compiled;
 mod enter;
+mod filters;
 mod instance;
+mod log;
 mod resume;
 mod rezone;
 mod send;

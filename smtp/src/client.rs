@@ -34,10 +34,11 @@
 //! `250` is never taken for the answer to a final dot that was not sent.
 
 mod dialogue;
+mod pipeline;
 mod progress;
 mod transaction;
+mod transactions;
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,7 @@ use types::address::EmailAddress;
 use crate::body::Body;
 use crate::reply::{Capabilities, ReplyParser};
 use transaction::Transaction;
+use transactions::Transactions;
 
 pub use progress::{Closing, End, Event, ProtocolFault, Step, Unsuitable};
 
@@ -122,36 +124,30 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// Returns how long the answer to a step may take.
+    const fn of(&self, step: Step) -> Duration {
+        match step {
+            Step::Greeting => self.greeting,
+            Step::Hello | Step::StartTls => self.hello,
+            Step::Idle | Step::Rset | Step::Mail => self.mail,
+            Step::Rcpt => self.rcpt,
+            Step::Data => self.data,
+            Step::Body => self.block,
+            Step::Dot => self.dot,
+            Step::Quit => self.quit,
+        }
+    }
+}
+
 /// The sending side of one session; `P` is the proof that frees a final dot.
 #[derive(Debug)]
 pub struct Client<P> {
     settings: Settings,
     parser: ReplyParser,
-    out: Vec<u8>,
-    /// How much of `out` was written.
-    out_written: usize,
-    /// Bytes that left `out` before its first byte: `out_base + out_written` were written in all.
-    out_base: u64,
-    /// When the driver last got rid of bytes, or of there being some.
-    out_since: Instant,
-    expected: VecDeque<Expected>,
-    transactions: VecDeque<Transaction>,
-    events: VecDeque<Event>,
-    capabilities: Capabilities,
+    transactions: Transactions,
     phase: Phase,
-    /// The last transaction was left open.
-    reset_wanted: bool,
-    /// When the oldest expected reply began to be waited for.
-    waiting_since: Instant,
     proof: PhantomData<fn(P)>,
-}
-
-/// A reply that is due.
-#[derive(Clone, Copy, Debug)]
-struct Expected {
-    step: Step,
-    /// How many bytes are written when its command is.
-    after: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,33 +166,21 @@ impl<P: Proof> Client<P> {
     /// Begins a session on a connection that was just made: waits for the greeting.
     pub fn new(settings: Settings, now: Instant) -> Self {
         Self {
-            settings,
             parser: ReplyParser::default(),
-            out: Vec::new(),
-            out_written: 0,
-            out_base: 0,
-            out_since: now,
-            expected: VecDeque::from([Expected {
-                step: Step::Greeting,
-                after: 0,
-            }]),
-            transactions: VecDeque::new(),
-            events: VecDeque::new(),
-            capabilities: Capabilities::default(),
+            transactions: Transactions::new(settings.envelopes, now),
             phase: Phase::Greeting,
-            reset_wanted: false,
-            waiting_since: now,
             proof: PhantomData,
+            settings,
         }
     }
 
     /// Adds a message to those that this session sends, in order. It may be pushed before the session is ready.
     pub fn push(&mut self, key: u64, from: Option<&EmailAddress>, to: &EmailAddress, body: Body, now: Instant) {
-        self.transactions.push_back(Transaction::new(key, from, to, body));
-        if self.phase == Phase::Closed {
-            self.end_all();
-        } else {
-            self.advance(now);
+        self.transactions.push(Transaction::new(key, from, to, body));
+        match self.phase {
+            Phase::Closed => self.transactions.end_all(),
+            Phase::Ready => self.transactions.advance(now),
+            _ => {}
         }
     }
 
@@ -205,21 +189,16 @@ impl<P: Proof> Client<P> {
     /// False if that message has ended, for example by a refusal.
     #[expect(clippy::needless_pass_by_value, reason = "a proof is spent by its use")]
     pub fn finish_data(&mut self, proof: P, now: Instant) -> bool {
-        let key = proof.key();
-        let Some(transaction) = self.transactions.iter_mut().find(|t| t.key == key) else {
-            return false;
-        };
-        transaction.freed = true;
-        self.advance(now);
-        true
+        let is_here = self.transactions.free(proof.key());
+        if is_here && self.phase == Phase::Ready {
+            self.transactions.advance(now);
+        }
+        is_here
     }
 
     /// Takes a message back that has not been started. False if it has, or is not here.
     pub fn take_back(&mut self, key: u64) -> bool {
-        let before = self.transactions.len();
-        self.transactions
-            .retain(|t| t.key != key || t.state != transaction::State::Waiting);
-        self.transactions.len() < before
+        self.transactions.take_back(key)
     }
 
     /// Returns how many messages were pushed and have not ended.
@@ -229,7 +208,7 @@ impl<P: Proof> Client<P> {
 
     /// Returns the key of the oldest message that has not ended.
     pub fn oldest(&self) -> Option<u64> {
-        self.transactions.front().map(|transaction| transaction.key)
+        self.transactions.oldest().map(|transaction| transaction.key)
     }
 
     /// Returns whether transactions can begin.
@@ -244,37 +223,24 @@ impl<P: Proof> Client<P> {
 
     /// Returns whether the session is ready and nothing is pending or unanswered.
     pub fn is_idle(&self) -> bool {
-        self.phase == Phase::Ready && self.transactions.is_empty() && self.expected.is_empty()
-    }
-
-    /// Returns what the peer offers.
-    pub const fn capabilities(&self) -> Capabilities {
-        self.capabilities
+        self.phase == Phase::Ready && self.transactions.is_idle()
     }
 
     /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.transactions.events.pop_front()
     }
 
     /// Returns what is to be written now; report what was with [`Self::wrote`].
     pub fn output(&self) -> &[u8] {
-        self.out.get(self.out_written..).unwrap_or_default()
+        self.transactions.pipeline.output()
     }
 
     /// Notes that the first `count` bytes of [`Self::output`] were written, or may have been.
     ///
     /// A driver that cannot tell how much a failed write has sent, as under TLS, reports all.
     pub fn wrote(&mut self, count: usize, now: Instant) {
-        self.out_written = (self.out_written + count).min(self.out.len());
-        self.out_since = now;
-        if self.out_written == self.out.len() {
-            self.out_base += self.out.len() as u64;
-            self.out.clear();
-            self.out_written = 0;
-            // The clock of the oldest expected reply runs from when its command had left.
-            self.waiting_since = now;
-        }
+        self.transactions.pipeline.wrote(count, now);
     }
 
     /// Returns when [`Self::on_deadline`] wants to be called, unless something else happens first.
@@ -282,24 +248,15 @@ impl<P: Proof> Client<P> {
         if self.phase == Phase::Closed {
             return None;
         }
-        if !self.output().is_empty() {
-            return Some(self.out_since + self.settings.timeouts.block);
+        let (pipeline, timeouts) = (&self.transactions.pipeline, &self.settings.timeouts);
+        if let Some(since) = pipeline.blocked_since() {
+            return Some(since + timeouts.block);
         }
-        if self.phase == Phase::Handshake {
-            return Some(self.waiting_since + self.settings.timeouts.hello);
-        }
-        let timeouts = &self.settings.timeouts;
-        let limit = match self.expected.front()?.step {
-            Step::Greeting => timeouts.greeting,
-            Step::Hello | Step::StartTls => timeouts.hello,
-            Step::Idle | Step::Rset | Step::Mail => timeouts.mail,
-            Step::Rcpt => timeouts.rcpt,
-            Step::Data => timeouts.data,
-            Step::Body => timeouts.block,
-            Step::Dot => timeouts.dot,
-            Step::Quit => timeouts.quit,
+        let limit = match self.phase {
+            Phase::Handshake => timeouts.hello,
+            _ => timeouts.of(pipeline.due()?),
         };
-        Some(self.waiting_since + limit)
+        Some(pipeline.waiting_since() + limit)
     }
 
     /// Ends the session if its deadline has passed.
@@ -317,13 +274,13 @@ impl<P: Proof> Client<P> {
     /// Takes bytes that the peer sent.
     pub fn receive(&mut self, mut input: &[u8], now: Instant) {
         if self.phase == Phase::Handshake {
-            return self.break_off(ProtocolFault::Injection);
+            return self.break_off(self.step(), ProtocolFault::Injection);
         }
         while !input.is_empty() && self.phase != Phase::Closed {
             match self.parser.feed(&mut input) {
                 Ok(false) => return,
                 Ok(true) => self.on_reply(input.is_empty(), now),
-                Err(fault) => self.break_off(fault.into()),
+                Err(fault) => self.break_off(self.step(), fault.into()),
             }
         }
     }
@@ -358,7 +315,7 @@ impl<P: Proof> Client<P> {
     /// Says QUIT when nothing is pending; otherwise does nothing and returns false.
     pub fn quit(&mut self, now: Instant) -> bool {
         if self.is_idle() {
-            self.command(b"QUIT\r\n", Step::Quit, now);
+            self.transactions.pipeline.command(b"QUIT\r\n", Step::Quit, now);
             self.phase = Phase::Quitting;
         }
         self.phase == Phase::Quitting
@@ -366,10 +323,9 @@ impl<P: Proof> Client<P> {
 
     /// Returns where the dialogue stands.
     pub fn step(&self) -> Step {
-        match (self.phase, self.expected.front()) {
-            (Phase::Handshake, _) => Step::StartTls,
-            (_, Some(expected)) => expected.step,
-            _ => self.transactions.front().map_or(Step::Idle, Transaction::step),
+        match self.phase {
+            Phase::Handshake => Step::StartTls,
+            _ => self.transactions.step(),
         }
     }
 }

@@ -8,34 +8,28 @@
 //! Claims and histories leave state by their age. They are swept a few partitions at a time, so that a round stays
 //! short; imports that are done go with the journal's retention; first visits, leads, statistics, suppressions and persons are not swept.
 
+mod copies;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use types::id::PartitionId;
 use types::time::Clock;
 
-use crate::checkpoint;
 use crate::commit::Commits;
 use crate::imports::Imports;
 use crate::journal::Segments;
 use crate::metrics::Metrics;
-use crate::segment::Maker;
 use crate::spool::Spool;
 use crate::state::Tables;
 use crate::state::table::Read;
 use crate::sync::{lock, wait_for};
 
-/// Claims, or rows of histories, removed in one go.
-const SWEPT_MAX: usize = 10_000;
-/// Partitions whose claims and histories are swept in one round: all of them in 17 rounds.
-const SWEPT_PARTITIONS: u16 = 64;
-/// Full portions swept in one round: at a round each 30 s, twice what 5,000 events a second leave behind.
-const SWEPT_PORTIONS: usize = 32;
+pub(crate) use copies::Copies;
+pub(crate) use sweep::Sweep;
+
 /// Spool segments from which on nearly dead ones are emptied.
 const SPOOL_SEGMENTS_MIN: usize = 4;
 /// Bytes of journal that a rebuild of state may always read: seconds of work.
@@ -65,26 +59,28 @@ impl Bell {
     }
 }
 
+/// How much of the journal is kept.
+pub(crate) struct Retention {
+    /// For so long, unless it has too many bytes.
+    pub(crate) age: Duration,
+    /// All segments together.
+    pub(crate) bytes_max: u64,
+}
+
 /// The keeper's thread.
 pub(crate) struct Keeper {
     pub(crate) tables: Arc<Tables>,
     pub(crate) commits: Arc<Commits>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) spool: Arc<Spool>,
-    pub(crate) maker: Arc<Maker>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Metrics,
     pub(crate) bell: Arc<Bell>,
-    pub(crate) incarnation: [u8; 16],
-    pub(crate) copies: PathBuf,
     pub(crate) interval: Duration,
-    pub(crate) retention: Duration,
-    pub(crate) journal_bytes_max: u64,
-    pub(crate) claims_kept: Duration,
-    pub(crate) history_kept: Duration,
+    pub(crate) retention: Retention,
+    pub(crate) copies: Copies,
+    pub(crate) sweep: Sweep,
     pub(crate) imports: Imports,
-    /// The partition whose claims and histories are swept next.
-    pub(crate) sweeping: u16,
 }
 
 impl Keeper {
@@ -106,38 +102,11 @@ impl Keeper {
         let through = self.tables.through()?;
         self.tables.sync()?;
         self.reclaim(through)?;
-        self.sweep()?;
-        self.imports.sweep(self.clock.now() - self.retention)?;
+        let swept = self.sweep.go_on(&self.tables, self.clock.now())?;
+        self.metrics.history_swept.inc_by(swept as u64);
+        self.imports.sweep(self.clock.now() - self.retention.age)?;
         self.spool.move_stragglers(SPOOL_SEGMENTS_MIN);
         self.metrics.keeper_rounds.inc();
-        Ok(())
-    }
-
-    /// Removes the claims and the histories of the next partitions that are too old.
-    fn sweep(&mut self) -> Read<()> {
-        let now = self.clock.now();
-        let (claims_before, histories_before) = (now - self.claims_kept, now - self.history_kept);
-        let mut portions = 0;
-        for _ in 0..SWEPT_PARTITIONS {
-            let Some(partition) = PartitionId::new(self.sweeping) else {
-                self.sweeping = 0;
-                break;
-            };
-            loop {
-                let claims = self.tables.sweep_claims(partition, claims_before, SWEPT_MAX)?;
-                let swept = self.tables.sweep_history(partition, histories_before, SWEPT_MAX)?;
-                self.metrics.history_swept.inc_by(swept as u64);
-                if claims.max(swept) < SWEPT_MAX {
-                    break;
-                }
-                portions += 1;
-                if portions == SWEPT_PORTIONS {
-                    // The next round goes on with the same partition.
-                    return Ok(());
-                }
-            }
-            self.sweeping += 1;
-        }
         Ok(())
     }
 
@@ -151,9 +120,9 @@ impl Keeper {
         let mut needed = 0;
         for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
             // A segment's last record is older than the next segment's first.
-            let old = now.since(next.begun) > self.retention;
+            let old = now.since(next.begun) > self.retention.age;
             let last = next.first - 1;
-            if last > through || !(old && last <= held_after || bytes > self.journal_bytes_max) {
+            if last > through || !(old && last <= held_after || bytes > self.retention.bytes_max) {
                 break;
             }
             bytes -= segment.bytes;
@@ -161,12 +130,12 @@ impl Keeper {
             needed = last;
         }
         let held = segments.iter().skip(count + 1);
-        let held = held.take_while(|next| now.since(next.begun) > self.retention && next.first - 1 > held_after);
+        let held = held.take_while(|next| now.since(next.begun) > self.retention.age && next.first - 1 > held_after);
         self.metrics
             .journal_held
             .set(i64::try_from(held.count()).unwrap_or(i64::MAX));
-        let newest = checkpoint::list(&self.copies)?.into_iter().next();
-        let covered = newest.as_ref().map_or(0, |(through, _)| *through);
+        let newest = self.copies.newest()?;
+        let covered = newest.as_ref().map_or(0, |copy| copy.through);
         // Bytes of journal that a rebuild would read beyond the copy. A copy costs as much as it is long, so one is written
         // when the journal has grown by as much: at most one byte more for each byte of journal.
         let beyond: u64 = segments
@@ -174,14 +143,10 @@ impl Keeper {
             .filter(|segment| segment.first > covered)
             .map(|segment| segment.bytes)
             .sum();
-        let copy_bytes = match &newest {
-            Some((_, path)) => fs::metadata(path)?.len(),
-            None => 0,
-        };
+        let copy_bytes = newest.map_or(0, |copy| copy.bytes);
         let grown = beyond > copy_bytes.max(REBUILD_BYTES_MIN) && through > covered;
         if covered < needed || grown {
-            let covered = checkpoint::write(self.maker.medium(), &self.copies, &self.tables, self.incarnation)?;
-            checkpoint::remove_older(&self.copies)?;
+            let covered = self.copies.write(&self.tables)?;
             self.metrics.checkpoints.inc();
             tracing::info!(covered, "checkpoint copy written");
         }

@@ -24,7 +24,7 @@ use crate::identity;
 use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::journal::{Journal, Segments};
-use crate::keeper::Keeper;
+use crate::keeper::{Copies, Keeper, Retention, Sweep};
 use crate::medium::{Medium, replace};
 use crate::metrics::Metrics;
 use crate::recovery::{Files, Replay, Tail, read_tail};
@@ -132,19 +132,21 @@ pub fn open(settings: Settings, clock: Arc<dyn Clock>, registry: &Registry) -> R
         commits: Arc::clone(&parts.commits),
         segments: Arc::clone(&segments),
         spool: Arc::clone(&parts.spool),
-        maker: Arc::clone(&journal_track.maker),
         clock,
         metrics: metrics.clone(),
         bell: Arc::clone(&parts.bell),
-        incarnation,
-        copies: dirs.checkpoint,
+        copies: Copies {
+            dir: dirs.checkpoint,
+            maker: Arc::clone(&journal_track.maker),
+            incarnation,
+        },
         interval: settings.checkpoint_interval,
-        retention: settings.journal_retention,
-        journal_bytes_max: settings.journal_bytes_max,
-        claims_kept: settings.claims_kept,
-        history_kept: settings.history_kept,
+        retention: Retention {
+            age: settings.journal_retention,
+            bytes_max: settings.journal_bytes_max,
+        },
+        sweep: Sweep::new(settings.claims_kept, settings.history_kept),
         imports,
-        sweeping: 0,
     };
     let threads = start(
         &parts,

@@ -16,7 +16,7 @@ use types::text::Slug;
 use crate::app::{App, internal};
 use crate::auth::Caller;
 use crate::extract::Params;
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::stats::{DAY, hours, narrow};
 
 /// How far back is looked when nothing is said.
@@ -116,11 +116,7 @@ pub(crate) async fn get(
         Some("day") => Some(DAY),
         Some(_) => return Err(narrow("by", "is neither `hour` nor `day`")),
     };
-    let _turn = app
-        .stats
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(Kind::Closed, "the service is shutting down"))?;
+    let _turn = app.admission.statistics().await?;
     app.fold().await;
     let sums = app.apart(move |app| sums(app, shop, from, to, part)).await?;
     let sums = sums.map_err(|error| internal("reading state", &error))?;

@@ -189,7 +189,7 @@ fn click_id(app: &App, lead: &StoredLead) -> Result<Option<String>, StateError> 
     });
     let partition = lead.partition;
     Ok(slot.map(|slot| {
-        app.tokens.click_id(&ClickId {
+        app.keyring.click_id(&ClickId {
             click,
             message,
             partition,

@@ -9,6 +9,7 @@ pub(crate) mod fields;
 pub(crate) mod groups;
 pub(crate) mod keys;
 pub(crate) mod leads;
+pub(crate) mod publication;
 pub(crate) mod shops;
 pub(crate) mod templates;
 

@@ -10,8 +10,9 @@ use types::catalogue::{Catalogue, Scope, Shop, ShopSpec, TemplateKind};
 use types::event::CatalogueChanged;
 use types::text::Slug;
 
+use super::publication::DnsRecord;
 use super::put_answer;
-use crate::app::{App, DnsRecord, internal};
+use crate::app::App;
 use crate::auth::{Caller, Operator};
 use crate::body::Json;
 use crate::check;
@@ -58,17 +59,15 @@ pub(crate) struct ShopList {
 impl App {
     /// Makes the shop's keys where they are missing, and returns the records to publish. Reads and writes files.
     async fn dns(&self, spec: ShopSpec) -> Result<Vec<DnsRecord>, Problem> {
-        let made = self.apart(move |app| (app.shop_hook)(&spec)).await?;
-        made.map_err(|error| internal("making a shop's signing keys", &error))
+        self.apart(move |app| app.publication.dns(&spec)).await?
     }
 
     async fn view_shop(&self, caller: &Caller, shop: &Shop) -> Result<ShopView, Problem> {
-        let host = shop.spec.tracking_host.as_deref().unwrap_or(&self.tracking_host);
-        let secrets = self.tokens.landing_secrets(shop.number);
-        let shown = secrets.first().filter(|_| caller.may(Scope::Manage).is_ok());
+        let secret = self.keyring.landing_secret(shop.number);
+        let shown = secret.filter(|_| caller.may(Scope::Manage).is_ok());
         Ok(ShopView {
-            landing_snippet: format!("<script async src=\"https://{host}/landing.js\"></script>"),
-            landing_secret: shown.map(ToString::to_string),
+            landing_snippet: self.publication.landing_snippet(&shop.spec),
+            landing_secret: shown.map(|secret| secret.to_string()),
             id: shop.id.to_string(),
             number: shop.number.0,
             version: shop.version,

@@ -161,7 +161,7 @@ async fn answer(app: &App, shop: ShopNumber, email: &str, params: &TimelineParam
     let before = params.cursor.as_deref().map(str::parse::<PublicId>).transpose();
     let before = before.map_err(|_| unknown_cursor())?.map(|id| id.event);
     let email = EmailAddress::try_from(email).map_err(|_| Problem::not_found("contact"))?;
-    let person = app.keyer.key(&email);
+    let person = app.keyring.person(&email);
     let contact = app.contact(shop, person).await?;
     let contact = contact.ok_or_else(|| Problem::not_found("contact"))?;
     let told = app

@@ -122,14 +122,14 @@ impl ContactView {
                 .consent(channel)
                 .map(|said| (channel.as_str(), ChannelView::of(said)))
         };
-        let activity = contact.activity();
+        let (activity, profile) = (contact.activity(), contact.profile());
         Self {
             email: contact.email().map(ToString::to_string).unwrap_or_default(),
-            name: contact.name().map(ToString::to_string),
-            locale: contact.locale().map(ToString::to_string),
-            country: contact.country().map(String::from),
-            time_zone: contact.zone().map(String::from),
-            phone: contact.phone().map(ToString::to_string),
+            name: profile.name.map(ToString::to_string),
+            locale: profile.locale.map(ToString::to_string),
+            country: profile.country.map(String::from),
+            time_zone: profile.zone.map(String::from),
+            phone: profile.phone.map(ToString::to_string),
             fields: fields
                 .filter(|(id, value)| is_seen(catalogue, shop, id, value))
                 .map(|(id, value)| (id.clone(), value.clone()))

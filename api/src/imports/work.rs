@@ -281,7 +281,7 @@ impl Source {
                     }
                 })
                 .map_err(|fault| vec![Fault::new("", fault)])
-                .and_then(|text| caught(|| self.change(&text, &reader, |email| app.keyer.key(email))));
+                .and_then(|text| caught(|| self.change(&text, &reader, |email| app.keyring.person(email))));
             match read {
                 Ok(changed) => portion.changes.push((row.line, changed)),
                 // One line for each row: the first fault stands for it, and tells how many there are.

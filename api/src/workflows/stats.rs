@@ -17,7 +17,7 @@ use super::asked;
 use crate::app::{App, internal};
 use crate::auth::Caller;
 use crate::extract::{Params, Segments};
-use crate::problem::{Kind, Problem};
+use crate::problem::Problem;
 use crate::stats::hours;
 
 /// How far back is looked when nothing is said.
@@ -145,11 +145,7 @@ pub(crate) async fn get(
 ) -> Result<Response, Problem> {
     let workflow = asked(&app, &caller, params.shop.as_deref(), &id)?;
     let (from, to) = hours(params.from.as_deref(), params.to.as_deref(), RANGE_DEFAULT, app.now())?;
-    let _turn = app
-        .stats
-        .acquire()
-        .await
-        .map_err(|_| Problem::new(Kind::Closed, "the service is shutting down"))?;
+    let _turn = app.admission.statistics().await?;
     app.fold().await;
     let number = workflow.number;
     let sums = app.apart(move |app| Sums::count(app, number, from, to)).await?;

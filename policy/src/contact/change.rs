@@ -1,8 +1,7 @@
 //! What a shop, an import or a step changes about a contact.
 
 use types::contact::{ContactChange, ContactSource};
-use types::event::{Did, Moved};
-use types::id::EventId;
+use types::event::Did;
 use types::time::Timestamp;
 
 use super::ContactState;
@@ -32,27 +31,7 @@ impl ContactState {
         self.groups.extend(change.join.iter().cloned());
         self.groups.retain(|group| !change.leave.contains(group));
         for consent in &change.consents {
-            self.note_consent(consent, source, wall);
-        }
-    }
-
-    /// Applies what an instance did: how the contact stands with the workflow, and the groups it was put into or taken out of.
-    pub(super) fn moved(&mut self, id: EventId, wall: Timestamp, moved: &Moved) {
-        for did in &moved.did {
-            self.did(did);
-        }
-        let at = match self
-            .enrolments
-            .binary_search_by_key(&moved.workflow, |own| own.workflow)
-        {
-            Ok(at) => at,
-            Err(at) => {
-                self.enrolments.insert(at, super::Enrolment::new(moved.workflow));
-                at
-            }
-        };
-        if let Some(enrolment) = self.enrolments.get_mut(at) {
-            enrolment.moved(moved.instance.unwrap_or(id), wall, moved);
+            self.note_consent(consent.clone(), source, wall);
         }
     }
 

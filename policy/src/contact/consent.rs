@@ -5,8 +5,6 @@ use types::contact::{Channel, ChannelConsent, ContactSource};
 use types::order::{Grant, Statement};
 use types::time::Timestamp;
 
-use super::ContactState;
-
 /// What was said last about a channel, and who told us.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -26,73 +24,68 @@ pub struct ChannelSaid {
     pub asserted: bool,
 }
 
-impl ContactState {
+/// What was said last about each channel: at most one for each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Consents(#[n(0)] Vec<ChannelSaid>);
+
+impl Consents {
+    pub(super) fn of(&self, channel: Channel) -> Option<&ChannelSaid> {
+        self.0.iter().find(|said| said.channel == channel)
+    }
+
+    pub(super) fn agrees(&self, channel: Channel) -> bool {
+        self.of(channel).is_some_and(|said| said.statement.granted)
+    }
+
     /// Notes what was said about a channel, by a record of `wall`: nobody has said anything in the future.
-    pub(super) fn note_consent(&mut self, consent: &ChannelConsent, source: ContactSource, wall: Timestamp) {
+    ///
+    /// Returns when it was said if the contact agrees by it, not having agreed before.
+    pub(super) fn note(
+        &mut self,
+        consent: ChannelConsent,
+        source: ContactSource,
+        wall: Timestamp,
+    ) -> Option<Timestamp> {
         let mut said = ChannelSaid {
             channel: consent.channel,
-            statement: consent.statement.clone(),
+            statement: consent.statement,
             source,
             asserted: consent.asserted,
         };
         said.statement.at = said.statement.at.min(wall);
-        let known = self.consents.iter_mut().find(|known| known.channel == said.channel);
+        let (granted, at) = (said.statement.granted, said.statement.at);
+        let known = self.0.iter_mut().find(|known| known.channel == said.channel);
         let was_granted = known.as_ref().is_some_and(|known| known.statement.granted);
-        let granted = said.statement.granted;
         match known {
-            Some(known) if !said.replaces(known) => return,
+            Some(known) if !said.replaces(known) => return None,
             Some(known) => *known = said,
-            None => self.consents.push(said),
+            None => self.0.push(said),
         }
-        if consent.channel == Channel::Email && granted && !was_granted {
-            self.subscribed_at = self.subscribed_at.max(Some(consent.statement.at.min(wall)));
-        }
+        (granted && !was_granted).then_some(at)
     }
+}
 
-    /// Notes a consent to marketing that came with an order, a cart or a message: evidence, or a refusal.
-    pub(super) fn note_grant(&mut self, grant: Option<&Grant>, placed_at: Timestamp, wall: Timestamp) {
-        let statement = match grant {
-            Some(Grant::Stated(statement)) => statement.clone(),
-            Some(Grant::Bare(false)) => refusal(placed_at),
-            // It is about what it came with.
-            Some(Grant::Bare(true)) | None => return,
-        };
-        if self.exists() {
-            let consent = ChannelConsent {
-                channel: Channel::Email,
-                statement,
-                asserted: false,
-            };
-            self.note_consent(&consent, ContactSource::Api, wall);
-        }
+/// Returns what a consent to marketing that came with an order, a cart or a message says of mail: it is evidence, or a refusal.
+pub(super) fn of_grant(grant: Option<&Grant>, placed_at: Timestamp) -> Option<ChannelConsent> {
+    match grant? {
+        Grant::Stated(statement) => Some(of_mail(statement.clone())),
+        Grant::Bare(false) => Some(of_mail(without_evidence(false, placed_at))),
+        // It is about what it came with.
+        Grant::Bare(true) => None,
     }
+}
 
-    /// Notes that the person says that unsubscribing was a mistake: an own act is evidence enough.
-    pub(super) fn note_resumed(&mut self, wall: Timestamp) {
-        if self.consent(Channel::Email).is_none_or(|said| said.statement.granted) {
-            return;
-        }
-        let consent = ChannelConsent {
-            channel: Channel::Email,
-            statement: Statement {
-                granted: true,
-                ..refusal(wall)
-            },
-            asserted: false,
-        };
-        self.note_consent(&consent, ContactSource::Api, wall);
-    }
+/// Returns what the person's own act says of mail: it needs no evidence.
+pub(super) fn of_own_act(granted: bool, at: Timestamp) -> ChannelConsent {
+    of_mail(without_evidence(granted, at))
+}
 
-    /// Notes that the person unsubscribed from this shop, or from all.
-    pub(super) fn note_unsubscribed(&mut self, wall: Timestamp) {
-        if self.exists() {
-            let consent = ChannelConsent {
-                channel: Channel::Email,
-                statement: refusal(wall),
-                asserted: false,
-            };
-            self.note_consent(&consent, ContactSource::Api, wall);
-        }
+const fn of_mail(statement: Statement) -> ChannelConsent {
+    ChannelConsent {
+        channel: Channel::Email,
+        statement,
+        asserted: false,
     }
 }
 
@@ -113,9 +106,9 @@ impl ChannelSaid {
     }
 }
 
-fn refusal(at: Timestamp) -> Statement {
+const fn without_evidence(granted: bool, at: Timestamp) -> Statement {
     Statement {
-        granted: false,
+        granted,
         at,
         text: None,
         source: None,

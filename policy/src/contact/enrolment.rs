@@ -40,6 +40,11 @@ pub struct Enrolment {
     pub keys: Vec<Line<128>>,
 }
 
+/// How a contact stands with each workflow it ever had to do with, by workflow in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Enrolments(#[n(0)] Vec<Enrolment>);
+
 /// An instance that is not over.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -67,8 +72,41 @@ pub enum Stage {
     Entered,
 }
 
+impl Enrolments {
+    /// Returns all of them.
+    pub fn as_slice(&self) -> &[Enrolment] {
+        &self.0
+    }
+
+    /// Returns how the contact stands with one workflow.
+    pub fn of(&self, workflow: WorkflowNumber) -> Option<&Enrolment> {
+        let at = self.0.binary_search_by_key(&workflow, |own| own.workflow).ok()?;
+        self.0.get(at)
+    }
+
+    /// Returns every instance that is not over, armed or under way.
+    pub fn live(&self) -> impl Iterator<Item = (WorkflowNumber, &Live)> {
+        let enrolments = self.0.iter();
+        enrolments.flat_map(|own| own.live.iter().map(move |live| (own.workflow, live)))
+    }
+
+    /// Follows what an instance did, by the record of this id that says `wall`.
+    pub(super) fn moved(&mut self, id: EventId, wall: Timestamp, moved: &Moved) {
+        let at = match self.0.binary_search_by_key(&moved.workflow, |own| own.workflow) {
+            Ok(at) => at,
+            Err(at) => {
+                self.0.insert(at, Enrolment::new(moved.workflow));
+                at
+            }
+        };
+        if let Some(enrolment) = self.0.get_mut(at) {
+            enrolment.moved(moved.instance.unwrap_or(id), wall, moved);
+        }
+    }
+}
+
 impl Enrolment {
-    pub(super) const fn new(workflow: WorkflowNumber) -> Self {
+    const fn new(workflow: WorkflowNumber) -> Self {
         Self {
             workflow,
             entries: 0,
@@ -92,7 +130,7 @@ impl Enrolment {
         self.live.iter().any(|live| live.stage == Stage::Entered)
     }
 
-    pub(super) fn moved(&mut self, instance: EventId, wall: Timestamp, moved: &Moved) {
+    fn moved(&mut self, instance: EventId, wall: Timestamp, moved: &Moved) {
         let enters = moved.did.contains(&Did::Entered);
         if enters {
             self.entries = self.entries.saturating_add(1);

@@ -164,6 +164,7 @@ impl Known {
     /// Returns whether a click led to a landing that its site proves, in time.
     fn landed(&self, hit: &Hit) -> bool {
         self.landings
+            .as_slice()
             .iter()
             .any(|landing| landing.proven && Some(landing.click) == hit.click && landing.at <= hit.at + FINAL_AFTER)
     }
@@ -176,7 +177,7 @@ impl Known {
         if self.hits.len() <= HITS_MAX {
             return;
         }
-        let may_go = |kept: &Kept| !self.is_awaited(&kept.hit);
+        let may_go = |kept: &Kept| !self.landings.awaits(&kept.hit);
         let of_network = |kept: &Kept| {
             self.hits
                 .iter()

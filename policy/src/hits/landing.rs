@@ -8,7 +8,7 @@ use types::tally::Hour;
 use types::time::Timestamp;
 
 use super::mail::{Kept, Known, MailState, Shown};
-use super::{Change, FINAL_AFTER, Hit, LANDINGS_MAX, PROVISIONAL_AFTER};
+use super::{Change, FINAL_AFTER, PROVISIONAL_AFTER};
 
 /// A click's landing: all that its reports say. The first one counts, later ones add evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -163,7 +163,7 @@ impl Landing {
         }
     }
 
-    const fn is_over(&self) -> bool {
+    pub(super) const fn is_over(&self) -> bool {
         matches!(self.stand, Some(Stand::Over))
     }
 }
@@ -185,22 +185,27 @@ impl Decidable {
 impl MailState {
     /// Returns the landings on which a decision is to be made at `now`.
     pub fn decidable(&self, now: Timestamp) -> Vec<Decidable> {
-        let known = self.known.iter();
-        let waiting = known.flat_map(Known::undecided).filter(|(_, click)| {
+        let Some(known) = &self.known else {
+            return Vec::new();
+        };
+        let waiting = known.undecided().filter(|(_, click)| {
             // A click that was recorded and not judged yet will be.
             click.is_none_or(|click| click.given.is_some())
         });
         let decidable = waiting.map(|(landing, click)| Decidable {
             landing: landing.clone(),
             click: click.and_then(Kept::seen),
-            price: self.price(landing, click),
+            price: known.price(landing, click),
         });
         decidable.filter(|decidable| decidable.is_ready(now)).collect()
     }
 
     /// Returns the pending leads that are to be settled: what the final verdict on the click says, or the site itself.
     pub fn settleable(&self) -> Vec<Settleable> {
-        self.pending(|known, landing, claimed| {
+        let Some(known) = &self.known else {
+            return Vec::new();
+        };
+        known.pending(|landing, claimed| {
             let click = known.click(landing.click).and_then(Kept::seen);
             let is_final = click.filter(|click| click.round == Round::Final);
             let (outcome, due) = match is_final {
@@ -220,48 +225,10 @@ impl MailState {
     /// Returns the pending leads as they are to be settled before the mail is [forgotten](Self::forget): nothing would be left to
     /// settle them by.
     pub fn settleable_by_erasure(&self) -> Vec<Settleable> {
-        self.pending(|_, _, _| Some((LeadOutcome::Voided(VoidReason::Erased), None)))
-    }
-
-    /// Returns the pending leads that `settle` gives an outcome, and since when it is due, by their landing and the event of their claim.
-    fn pending(
-        &self,
-        settle: impl Fn(&Known, &Landing, EventId) -> Option<(LeadOutcome, Option<Timestamp>)>,
-    ) -> Vec<Settleable> {
         let Some(known) = &self.known else {
             return Vec::new();
         };
-        let settled = known.landings.iter().filter_map(|landing| {
-            let Some(Stand::Pending {
-                lead,
-                claimed,
-                advertiser,
-            }) = landing.stand
-            else {
-                return None;
-            };
-            let (outcome, due) = settle(known, landing, claimed)?;
-            Some(Settleable {
-                lead,
-                claimed,
-                campaign: landing.campaign,
-                advertiser,
-                outcome,
-                price: self.price(landing, known.click(landing.click)),
-                due,
-            })
-        });
-        settled.collect()
-    }
-
-    /// Returns the price of the offer that a landing belongs to, at the place that was clicked.
-    fn price(&self, landing: &Landing, click: Option<&Kept>) -> Option<Money> {
-        let at_place = click.and_then(|click| self.offers().get(usize::from(click.hit.place)));
-        let fits = |shown: &&Shown| shown.campaign == landing.campaign;
-        at_place
-            .filter(fits)
-            .or_else(|| self.offers().iter().find(fits))
-            .map(|shown| shown.price)
+        known.pending(|_, _| Some((LeadOutcome::Voided(VoidReason::Erased), None)))
     }
 }
 
@@ -282,22 +249,46 @@ impl Known {
 
     /// Returns the landings without a decision, each with its click if one was recorded.
     pub(super) fn undecided(&self) -> impl Iterator<Item = (&Landing, Option<&Kept>)> {
-        let undecided = self.landings.iter().filter(|landing| landing.stand.is_none());
-        undecided.map(|landing| (landing, self.click(landing.click)))
+        self.landings
+            .undecided()
+            .map(|landing| (landing, self.click(landing.click)))
     }
 
-    /// Returns whether something about a hit still hangs on its landing.
-    pub(super) fn is_awaited(&self, hit: &Hit) -> bool {
-        let own = |landing: &&Landing| Some(landing.click) == hit.click;
-        self.landings.iter().find(own).is_some_and(|landing| !landing.is_over())
+    /// Returns the pending leads that `settle` gives an outcome, and since when it is due, by their landing and the event of their claim.
+    fn pending(
+        &self,
+        settle: impl Fn(&Landing, EventId) -> Option<(LeadOutcome, Option<Timestamp>)>,
+    ) -> Vec<Settleable> {
+        let settled = self.landings.as_slice().iter().filter_map(|landing| {
+            let Some(Stand::Pending {
+                lead,
+                claimed,
+                advertiser,
+            }) = landing.stand
+            else {
+                return None;
+            };
+            let (outcome, due) = settle(landing, claimed)?;
+            Some(Settleable {
+                lead,
+                claimed,
+                campaign: landing.campaign,
+                advertiser,
+                outcome,
+                price: self.price(landing, self.click(landing.click)),
+                due,
+            })
+        });
+        settled.collect()
     }
 
-    /// Forgets the oldest landing that is over if there are too many; returns whether there is room.
-    pub(super) fn make_room_for_landing(&mut self) -> bool {
-        if self.landings.len() < LANDINGS_MAX {
-            return true;
-        }
-        let over = self.landings.iter().position(Landing::is_over);
-        over.map(|at| self.landings.remove(at)).is_some()
+    /// Returns the price of the offer that a landing belongs to, at the place that was clicked.
+    fn price(&self, landing: &Landing, click: Option<&Kept>) -> Option<Money> {
+        let at_place = click.and_then(|click| self.offers.get(usize::from(click.hit.place)));
+        let fits = |shown: &&Shown| shown.campaign == landing.campaign;
+        at_place
+            .filter(fits)
+            .or_else(|| self.offers.iter().find(fits))
+            .map(|shown| shown.price)
     }
 }

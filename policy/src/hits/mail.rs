@@ -13,6 +13,7 @@ use types::text::Slug;
 use types::time::Timestamp;
 
 use super::landing::{Landing, Stand};
+use super::landings::Landings;
 use super::unique::Unique;
 use super::{Change, Hit, Recorded};
 
@@ -60,10 +61,9 @@ pub(super) struct Known {
     #[n(8)]
     #[cbor(default)]
     pub(super) hits: Vec<Kept>,
-    /// In the order reported; at most [`super::LANDINGS_MAX`].
     #[n(9)]
     #[cbor(default)]
-    pub(super) landings: Vec<Landing>,
+    pub(super) landings: Landings,
     /// Where the unique counts stand.
     #[n(10)]
     #[cbor(default)]
@@ -131,7 +131,7 @@ impl MailState {
                 delivered_at: None,
                 offers: shown.collect(),
                 hits: Vec::new(),
-                landings: Vec::new(),
+                landings: Landings::default(),
                 uniques: Vec::new(),
                 counts: MailCounts::default().to_bytes(),
                 origin: None,
@@ -173,12 +173,7 @@ impl MailState {
         self.known.is_none()
     }
 
-    /// Returns when the mail was decided: the time of its id. `None` once it is erased, as for all that follow.
-    pub fn mailed_at(&self) -> Option<Timestamp> {
-        self.known.as_ref().map(|known| known.message.event().time())
-    }
-
-    /// Returns the mail's stream.
+    /// Returns the mail's stream. `None` once it is erased, as for all that follow.
     pub fn stream(&self) -> Option<Stream> {
         self.known.as_ref().map(|known| known.stream)
     }
@@ -198,16 +193,6 @@ impl MailState {
     /// Returns what of our own caused the mail; `None` if a request of the shop did.
     pub fn origin(&self) -> Option<&Origin> {
         self.known.as_ref()?.origin.as_ref()
-    }
-
-    /// Returns whether the recipient belongs to the shop or an advertiser.
-    pub fn is_test(&self) -> bool {
-        self.known.as_ref().is_some_and(|known| known.test)
-    }
-
-    /// Returns how pixel and links were made.
-    pub fn tracking(&self) -> Option<Tracking> {
-        self.known.as_ref().map(|known| known.tracking)
     }
 
     /// Returns when the receiver answered 250.
@@ -234,7 +219,7 @@ impl MailState {
 
     /// Returns the kept landings, in the order of their first reports.
     pub fn landings(&self) -> &[Landing] {
-        self.known.as_ref().map_or(&[], |known| &known.landings)
+        self.known.as_ref().map_or(&[], |known| known.landings.as_slice())
     }
 
     /// Notes that the receiver answered 250, and what the name of its exchanger tells. The first answer stands.
@@ -270,18 +255,7 @@ impl MailState {
     /// A landing can turn a verdict, so the mail is to be looked at right away, not only when it is [due](Self::due).
     pub fn land(&mut self, landing: Landing) -> Option<Change> {
         let known = self.known.as_mut()?;
-        if let Some(first) = known.landings.iter_mut().find(|first| first.click == landing.click) {
-            first.add(&landing);
-            return None;
-        }
-        if !known.make_room_for_landing() {
-            return None;
-        }
-        let change = Change {
-            raw: 1,
-            ..landing.change()
-        };
-        known.landings.push(landing);
+        let change = known.landings.report(landing)?;
         if known.test {
             return None;
         }
@@ -322,19 +296,16 @@ impl MailState {
         let Some(known) = &mut self.known else {
             return;
         };
-        let landing = known.landings.iter_mut().find(|landing| landing.click == decided.click);
-        let Some(landing) = landing.filter(|landing| landing.stand.is_none()) else {
-            return;
-        };
-        landing.stand = Some(match &decided.verdict {
+        let stand = match &decided.verdict {
             LeadVerdict::Refused(_) => Stand::Over,
             LeadVerdict::Claimed(claim) => Stand::Pending {
                 lead: claim.lead,
                 claimed: event,
                 advertiser: decided.advertiser,
             },
-        });
-        if matches!(decided.verdict, LeadVerdict::Claimed(_)) {
+        };
+        let is_new = known.landings.decide(decided.click, stand);
+        if is_new && matches!(decided.verdict, LeadVerdict::Claimed(_)) {
             known.count_leads(1);
         }
     }
@@ -344,13 +315,7 @@ impl MailState {
         let Some(known) = &mut self.known else {
             return;
         };
-        let pending =
-            |landing: &&mut Landing| matches!(landing.stand, Some(Stand::Pending { lead: own, .. }) if own == lead);
-        let Some(landing) = known.landings.iter_mut().find(pending) else {
-            return;
-        };
-        landing.stand = Some(Stand::Over);
-        if voided {
+        if known.landings.settle(lead) && voided {
             known.count_leads(-1);
         }
     }

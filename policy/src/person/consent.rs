@@ -1,14 +1,11 @@
 //! What a person agreed to at each shop, with the evidence, and since when it is refused.
 
 use minicbor::{Decode, Encode};
-use types::contact::{Channel, ChannelConsent, ContactSource};
-use types::event::{ContactChanged, SuppressionCause};
+use types::contact::ChannelConsent;
 use types::id::ShopNumber;
-use types::order::{Consent, Grant, Stream};
+use types::order::{Consent, Grant};
 use types::text::Line;
 use types::time::Timestamp;
-
-use super::PersonState;
 
 /// What consent is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +57,18 @@ impl Said {
         }
     }
 
+    /// Reads what a shop reports, in a record of `wall`, that the person said about mail.
+    pub(super) fn reported(consent: &ChannelConsent, wall: Timestamp) -> Self {
+        let statement = &consent.statement;
+        Self {
+            granted: statement.granted,
+            at: statement.at.min(wall),
+            asserted: consent.asserted,
+            text: statement.text.clone(),
+            source: statement.source.clone(),
+        }
+    }
+
     /// Returns whether this outweighs what the person did at `act_at`: a later yes, with evidence.
     ///
     /// A bare `true` is what a shop's plug-in sends with every order; it does not outweigh what the person did.
@@ -99,6 +108,11 @@ impl History {
         self.withdrawn_at
     }
 
+    /// Returns whether a statement outweighs the person's own act, if there was one.
+    pub(super) fn is_outweighed_by(&self, evidence: &Said) -> bool {
+        self.own_act_at.is_none() || evidence.is_evidence_after(self.own_act_at)
+    }
+
     /// Notes that the person withdrew, by an own act that we learn of as it happens.
     pub(super) fn withdraw(&mut self, at: Timestamp, learned_at: Timestamp) {
         self.refused_at = self.refused_at.max(Some(at));
@@ -113,7 +127,7 @@ impl History {
     }
 
     /// Notes a statement of which we learn at `learned_at`; returns whether it withdraws: it refuses, and nothing said later grants.
-    fn note(&mut self, said: Said, learned_at: Timestamp) -> bool {
+    pub(super) fn note(&mut self, said: Said, learned_at: Timestamp) -> bool {
         let is_last = self.last.as_ref().is_none_or(|last| last.at <= said.at);
         let refuses = !said.granted;
         if said.is_evidence_after(self.own_act_at) {
@@ -151,12 +165,46 @@ pub(super) struct ShopConsent {
 }
 
 impl ShopConsent {
+    fn new(shop: ShopNumber) -> Self {
+        Self {
+            shop,
+            marketing: History::default(),
+            tracking: History::default(),
+            sharing: History::default(),
+            resumed_at: None,
+        }
+    }
+
     pub(super) const fn purpose(&self, purpose: Purpose) -> &History {
         match purpose {
             Purpose::Marketing => &self.marketing,
             Purpose::Tracking => &self.tracking,
             Purpose::Sharing => &self.sharing,
         }
+    }
+
+    /// Notes what came with something placed at `placed_at`, in a record of `wall` of which we learn at `learned_at`.
+    pub(super) fn note(
+        &mut self,
+        consent: &Consent,
+        placed_at: Timestamp,
+        (wall, learned_at): (Timestamp, Timestamp),
+    ) -> Withdrawn {
+        let said = |grant: &Option<Grant>| grant.as_ref().map(|grant| Said::of(grant, placed_at, wall));
+        let note = |history: &mut History, grant| said(grant).is_some_and(|said| history.note(said, learned_at));
+        note(&mut self.sharing, &consent.sharing);
+        Withdrawn {
+            marketing: note(&mut self.marketing, &consent.marketing),
+            tracking: note(&mut self.tracking, &consent.tracking),
+        }
+    }
+
+    /// Forgets what was said; what forbids stays.
+    pub(super) fn erase(&mut self, learned_at: Timestamp) {
+        self.marketing.erase(learned_at);
+        self.tracking.erase(learned_at);
+        self.sharing.erase(learned_at);
+        self.resumed_at = None;
     }
 }
 
@@ -166,125 +214,31 @@ pub(super) struct Withdrawn {
     pub(super) tracking: bool,
 }
 
-impl PersonState {
-    /// Returns when the person last refused a purpose to a shop, by order or by withdrawal.
-    pub fn refused_at(&self, shop: ShopNumber, purpose: Purpose) -> Option<Timestamp> {
-        let by_shop = self
-            .consent(shop)
-            .and_then(|consent| consent.purpose(purpose).refused_at());
-        match purpose {
-            Purpose::Tracking => by_shop.max(self.left_network),
-            Purpose::Marketing | Purpose::Sharing => by_shop,
-        }
+/// What a person said to each shop, by shop in ascending order.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Consents(#[n(0)] Vec<ShopConsent>);
+
+impl Consents {
+    pub(super) fn of(&self, shop: ShopNumber) -> Option<&ShopConsent> {
+        let at = self.0.binary_search_by_key(&shop, |consent| consent.shop).ok()?;
+        self.0.get(at)
     }
 
-    /// Returns whether evidence allows to record opens and clicks of a shop's next mail.
-    pub(crate) fn may_track(&self, shop: ShopNumber, evidence: &Said) -> bool {
-        let outweighs = |at: Option<Timestamp>| at.is_none_or(|at| evidence.at > at);
-        let own_act_at = self.consent(shop).and_then(|consent| consent.tracking.own_act_at);
-        evidence.granted
-            && outweighs(self.refused_at(shop, Purpose::Tracking))
-            && (own_act_at.is_none() || evidence.is_evidence_after(own_act_at))
-    }
-
-    pub(super) fn consent(&self, shop: ShopNumber) -> Option<&ShopConsent> {
-        let at = self.consents.binary_search_by_key(&shop, |consent| consent.shop).ok()?;
-        self.consents.get(at)
-    }
-
-    pub(super) fn consent_mut(&mut self, shop: ShopNumber) -> &mut ShopConsent {
-        let at = match self.consents.binary_search_by_key(&shop, |consent| consent.shop) {
+    /// Returns what was said to a shop, beginning with nothing.
+    pub(super) fn of_mut(&mut self, shop: ShopNumber) -> &mut ShopConsent {
+        let at = match self.0.binary_search_by_key(&shop, |consent| consent.shop) {
             Ok(at) => at,
             Err(at) => {
-                let new = ShopConsent {
-                    shop,
-                    marketing: History::default(),
-                    tracking: History::default(),
-                    sharing: History::default(),
-                    resumed_at: None,
-                };
-                self.consents.insert(at, new);
+                self.0.insert(at, ShopConsent::new(shop));
                 at
             }
         };
-        self.consents.get_mut(at).expect("found or inserted just above")
+        self.0.get_mut(at).expect("found or inserted just above")
     }
 
-    pub(super) fn note_consent(
-        &mut self,
-        shop: ShopNumber,
-        consent: &Consent,
-        placed_at: Timestamp,
-        wall: Timestamp,
-    ) -> Withdrawn {
-        let mut withdrawn = Withdrawn {
-            marketing: false,
-            tracking: false,
-        };
-        let learned_at = self.learned_at(wall);
-        let said = |grant: &Option<Grant>| grant.as_ref().map(|grant| Said::of(grant, placed_at, wall));
-        if let Some(said) = said(&consent.marketing) {
-            withdrawn.marketing = self.consent_mut(shop).marketing.note(said, learned_at);
-        }
-        if let Some(said) = said(&consent.tracking) {
-            withdrawn.tracking = self.consent_mut(shop).tracking.note(said, learned_at);
-        }
-        if let Some(said) = said(&consent.sharing) {
-            self.consent_mut(shop).sharing.note(said, learned_at);
-        }
-        withdrawn
-    }
-
-    /// Notes what a shop reports that the person said about mail; returns whether that withdraws.
-    ///
-    /// An import makes no consent where the person refused or unsubscribed, whatever evidence it brings.
-    pub(super) fn note_contact(&mut self, changed: &ContactChanged, wall: Timestamp) -> bool {
-        let shop = changed.shop;
-        let learned_at = self.learned_at(wall);
-        let mut withdraws = false;
-        let by_mail = changed.change.consents.iter();
-        for consent in by_mail.filter(|consent| consent.channel == Channel::Email) {
-            let statement = &consent.statement;
-            let is_imported = changed.source == ContactSource::Import;
-            if statement.granted && is_imported && self.said_no(shop) {
-                continue;
-            }
-            let said = Said {
-                granted: statement.granted,
-                at: statement.at.min(wall),
-                asserted: consent.asserted,
-                text: statement.text.clone(),
-                source: statement.source.clone(),
-            };
-            withdraws |= self.consent_mut(shop).marketing.note(said, learned_at);
-        }
-        withdraws
-    }
-
-    /// Returns what an import says of a contact without the consents that it cannot make, since the person refused or unsubscribed; `None`
-    /// if all of it counts.
-    ///
-    /// To be asked before it is recorded: the contact's own row may know of no refusal, having been erased or not yet made at that time.
-    pub fn without_void_consents(&self, changed: &ContactChanged) -> Option<ContactChanged> {
-        let is_void = |consent: &ChannelConsent| consent.channel == Channel::Email && consent.statement.granted;
-        let applies = changed.source == ContactSource::Import
-            && changed.change.consents.iter().any(is_void)
-            && self.said_no(changed.shop);
-        applies.then(|| {
-            let mut changed = changed.clone();
-            changed.change.consents.retain(|consent| !is_void(consent));
-            changed
-        })
-    }
-
-    /// Returns whether the person ever refused a shop's marketing, or unsubscribed from it and has not taken that back.
-    pub(crate) fn said_no(&self, shop: ShopNumber) -> bool {
-        self.refused_at(shop, Purpose::Marketing).is_some() || self.is_unsubscribed(shop)
-    }
-
-    /// Returns whether the person unsubscribed from a shop's offers, or everybody's, and has not taken that back.
-    pub(crate) fn is_unsubscribed(&self, shop: ShopNumber) -> bool {
-        let mut standing = self.suppressed(shop, Stream::Promotional, None);
-        standing.any(|entry| entry.cause == SuppressionCause::Unsubscribed)
+    /// Returns the shops to which anything was said.
+    pub(super) fn shops(&self) -> impl Iterator<Item = ShopNumber> {
+        self.0.iter().map(|consent| consent.shop)
     }
 }

@@ -4,7 +4,8 @@ use types::event::{Preference, PreferenceChanged};
 use types::id::ShopNumber;
 use types::time::Timestamp;
 
-use super::{PersonState, Reach, Withdrawal};
+use super::mails::Reach;
+use super::{PersonState, Withdrawal};
 
 impl PersonState {
     /// Follows a preference; the person's own act is evidence enough.
@@ -12,11 +13,11 @@ impl PersonState {
         let shop = changed.shop;
         match changed.preference {
             Preference::StopTracking => {
-                let learned_at = self.learned_at(wall);
-                self.consent_mut(shop).tracking.withdraw(wall, learned_at);
+                let learned_at = self.messages.learned_at(wall);
+                self.consents.of_mut(shop).tracking.withdraw(wall, learned_at);
                 Withdrawal {
                     sending: Vec::new(),
-                    tracking: self.reached_by(Reach {
+                    tracking: self.messages.reached_by(Reach {
                         shop: Some(shop),
                         stream: None,
                     }),
@@ -24,7 +25,7 @@ impl PersonState {
             }
             Preference::ResumeOffers => {
                 // The entries stay: the network's still holds for every other shop, and a later unsubscription renews its time.
-                let consent = self.consent_mut(shop);
+                let consent = self.consents.of_mut(shop);
                 consent.resumed_at = consent.resumed_at.max(Some(wall));
                 Withdrawal::default()
             }
@@ -35,19 +36,15 @@ impl PersonState {
     /// refused or withdrawn.
     pub(super) fn erase(&mut self, shop: Option<ShopNumber>, wall: Timestamp) -> Withdrawal {
         let in_scope = |own: ShopNumber| shop.is_none_or(|shop| shop == own);
-        let learned_at = self.learned_at(wall);
-        let reached = self.reached_by(Reach { shop, stream: None });
-        let mut shops: Vec<ShopNumber> = self.messages.iter().map(|sent| sent.shop).collect();
-        shops.extend(self.consents.iter().map(|consent| consent.shop));
+        let learned_at = self.messages.learned_at(wall);
+        let reached = self.messages.reached_by(Reach { shop, stream: None });
+        let mut shops: Vec<ShopNumber> = self.messages.as_slice().iter().map(|sent| sent.shop).collect();
+        shops.extend(self.consents.shops());
         for shop in shops.into_iter().filter(|own| in_scope(*own)) {
-            let consent = self.consent_mut(shop);
-            consent.marketing.erase(learned_at);
-            consent.tracking.erase(learned_at);
-            consent.sharing.erase(learned_at);
-            consent.resumed_at = None;
+            self.consents.of_mut(shop).erase(learned_at);
         }
-        self.messages.retain(|sent| !in_scope(sent.shop));
-        self.uncount(|message| reached.contains(&message));
+        self.messages.forget(shop);
+        self.counted.forget(|message| reached.contains(&message));
         Withdrawal {
             sending: reached.clone(),
             tracking: reached,

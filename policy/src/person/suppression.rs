@@ -6,7 +6,7 @@ use types::id::{PersonKey, ShopNumber};
 use types::order::Stream;
 use types::time::Timestamp;
 
-use super::{PersonState, Said};
+use super::Said;
 
 /// One entry of a suppression list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -60,30 +60,35 @@ pub fn after_outcome(person: PersonKey, ended: &AttemptEnded) -> Option<Suppress
     }
 }
 
-impl PersonState {
-    /// Returns every entry, in the order they were made.
-    pub fn suppressions(&self) -> &[Suppression] {
-        &self.suppressions
+/// The entries with the person on them, in the order they were made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub(super) struct Suppressions(#[n(0)] Vec<Suppression>);
+
+impl Suppressions {
+    pub(super) fn as_slice(&self) -> &[Suppression] {
+        &self.0
     }
 
-    /// Returns the entries that stand in the way of a shop's mail on a stream, given the consent that came with it.
-    pub fn suppressed<'a>(
+    /// Returns the entries that stand in the way of a shop's mail on a stream, given the consent that came with it, and when the
+    /// person last took back having unsubscribed from that shop.
+    pub(super) fn standing<'a>(
         &'a self,
         shop: ShopNumber,
         stream: Stream,
         evidence: Option<&'a Said>,
+        resumed_at: Option<Timestamp>,
     ) -> impl Iterator<Item = &'a Suppression> {
-        let resumed_at = self.consent(shop).and_then(|consent| consent.resumed_at);
         let resumed = move |entry: &Suppression| entry.is_own_act() && resumed_at > Some(entry.at);
-        let covering = self.suppressions.iter().filter(move |entry| entry.covers(shop, stream));
+        let covering = self.0.iter().filter(move |entry| entry.covers(shop, stream));
         covering.filter(move |entry| !resumed(entry) && !evidence.is_some_and(|said| entry.lifted_by(said)))
     }
 
     /// Puts the person on a list, or takes them off whatever the cause was; returns whether it suppresses.
-    pub(super) fn change_suppression(&mut self, changed: &SuppressionChanged, at: Timestamp) -> bool {
+    pub(super) fn change(&mut self, changed: &SuppressionChanged, at: Timestamp) -> bool {
         let Some(cause) = changed.cause else {
             let same = |entry: &Suppression| (entry.shop, entry.stream) == (changed.shop, changed.stream);
-            self.suppressions.retain(|entry| !same(entry));
+            self.0.retain(|entry| !same(entry));
             return false;
         };
         self.suppress(Suppression {
@@ -96,7 +101,7 @@ impl PersonState {
     }
 
     /// Puts the person on the promotional list of a shop, or of the network.
-    pub(super) fn note_unsubscribed(&mut self, shop: Option<ShopNumber>, at: Timestamp) {
+    pub(super) fn unsubscribe(&mut self, shop: Option<ShopNumber>, at: Timestamp) {
         self.suppress(Suppression {
             shop,
             stream: Some(Stream::Promotional),
@@ -108,9 +113,9 @@ impl PersonState {
     /// Adds an entry. One per list, stream and cause is enough: the latest.
     fn suppress(&mut self, new: Suppression) {
         let same = |entry: &Suppression| (entry.shop, entry.stream, entry.cause) == (new.shop, new.stream, new.cause);
-        match self.suppressions.iter_mut().find(|entry| same(entry)) {
+        match self.0.iter_mut().find(|entry| same(entry)) {
             Some(entry) => entry.at = entry.at.max(new.at),
-            None => self.suppressions.push(new),
+            None => self.0.push(new),
         }
     }
 }

@@ -24,7 +24,7 @@ impl Walk<'_> {
         }
         let email = self.contact.email().map_or("", |email| email.as_str());
         let fields = fields_seen(&self.contact, self.world, workflow.shop);
-        self.calls.push(Webhook {
+        self.log.calls.push(Webhook {
             instance: self.instance,
             epoch: self.epoch,
             url: url.clone(),
@@ -34,7 +34,7 @@ impl Walk<'_> {
                 step: step.clone(),
                 attempt,
                 email: email.to_owned(),
-                name: self.contact.name().map(ToString::to_string),
+                name: self.contact.profile().name.map(ToString::to_string),
                 key: self.key.as_ref().map(ToString::to_string),
                 fields: fields.map(|(id, value)| (id.clone(), value.clone())).collect(),
             },
@@ -46,7 +46,7 @@ impl Walk<'_> {
     pub(super) fn answered(&mut self, step: &Slug, status: Option<u16>, next: usize) -> Turn {
         let now = self.world.now;
         let attempt = self.attempt.saturating_add(1);
-        self.did.push(Did::Called {
+        self.log.push(Did::Called {
             step: step.clone(),
             status,
             attempt,

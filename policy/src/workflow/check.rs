@@ -10,7 +10,8 @@ use types::id::ShopNumber;
 use types::text::Slug;
 use types::workflow::{After, Entry, GroupChange, Start, Step, WorkflowSpec, Yearly};
 
-use super::compiled::{END, PARTS_MAX};
+use super::compiled::END;
+use super::filters::PARTS_MAX;
 use crate::filter::{Filter, Schema, Scope};
 
 /// How many steps a workflow may have.

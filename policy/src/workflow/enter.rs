@@ -21,7 +21,7 @@ pub fn enter<'a>(workflow: &'a Compiled, world: &'a World<'a>, trigger: &Trigger
     if known.is_none_or(|known| known.deleted || known.state != WorkflowState::On) || !world.contact.exists() {
         return nobody();
     }
-    let enrolment = world.contact.enrolment(workflow.number);
+    let enrolment = world.contact.enrolments().of(workflow.number);
     let cause = match trigger {
         Trigger::Happened(happened) => MoveCause::Event(happened.id),
         Trigger::Activation { version } if enrolment.is_some_and(|own| own.activation >= *version) => {
@@ -32,7 +32,7 @@ pub fn enter<'a>(workflow: &'a Compiled, world: &'a World<'a>, trigger: &Trigger
     let Some(coming) = coming(workflow, world, trigger)? else {
         return nobody();
     };
-    workflow.can_be_asked()?;
+    workflow.filters.can_be_asked()?;
     // One that waits for its time already is moved by what happens, not doubled.
     if enrolment.is_some_and(|own| own.armed(coming.key.as_ref()).is_some()) {
         return nobody();

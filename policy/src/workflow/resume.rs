@@ -136,7 +136,7 @@ impl<'a> Going<'a> {
             return self.fire(cause, due, is_late, walk);
         };
         if is_late {
-            walk.suppressed(step, Suppressed::Late, Vec::new());
+            walk.log.suppressed(step, Suppressed::Late, Vec::new());
             return Ok(Way::clear(vec![self.moved(cause, walk.leave(Leave::Late))]));
         }
         if let Some(why) = self.exit(None)? {
@@ -208,7 +208,7 @@ impl<'a> Going<'a> {
             let records = std::iter::once(self.gone(cause, why)).chain(next);
             return Ok(Way::clear(records.collect()));
         }
-        walk.did.push(Did::Entered);
+        walk.log.push(Did::Entered);
         Ok(self.goes_on(walk, Turn::On(0), cause, next))
     }
 
@@ -377,7 +377,7 @@ impl<'a> Going<'a> {
                 return Ok(Some(Leave::NoConsent));
             }
         }
-        if let Some(goal) = &workflow.goal
+        if let Some(goal) = &workflow.filters.goal
             && goal.holds(contact, world, Cause::None, step)?
         {
             return Ok(Some(Leave::Goal));
@@ -389,7 +389,7 @@ impl<'a> Going<'a> {
         {
             return Ok(Some(Leave::Ordered));
         }
-        if let Some(exit) = &workflow.exit
+        if let Some(exit) = &workflow.filters.exit
             && exit.holds(contact, world, Cause::None, step)?
         {
             return Ok(Some(Leave::ExitFilter));

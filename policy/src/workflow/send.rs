@@ -1,24 +1,20 @@
-//! Send steps: whether, when, and what is asked for.
+//! Send steps: whether and when a mail is asked for, and what the answer means.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use types::calendar::Rule;
-use types::contact::{Channel, ContactSource, FieldValue};
 use types::event::{Did, Leave, Place, Refusal, Suppressed, WaitsOn};
 use types::id::{PersonKey, WorkflowNumber};
-use types::order::{Body, Consent, Customer, Grant, MessageRequest, Statement, Stream, TemplateUse};
-use types::text::{Line, Slug};
+use types::text::Slug;
 use types::time::Timestamp;
 
-use super::compiled::fields_seen;
+use super::addressee::Addressee;
 use super::instance::StepSent;
 use super::walk::{Asked, ON_TIME, Turn, Walk};
 use super::way::{Send, Sent};
 use super::world::Broke;
 use crate::calendar::{self, Slot};
 use crate::contact::Fnv;
-use crate::person::Purpose;
 
 /// After how long a mail is tried again when too many are under way.
 pub const BUSY_WAIT: Duration = Duration::from_secs(1);
@@ -71,7 +67,7 @@ impl Walk<'_> {
         let (at, trace) = match calendar::resolve(ready, rules, &zone, &own) {
             Slot::At { at, trace } => (at, trace),
             Slot::None { .. } => {
-                self.suppressed(step, Suppressed::NoSlot, Vec::new());
+                self.log.suppressed(step, Suppressed::NoSlot, Vec::new());
                 return Moment::Not(self.left(Leave::NoSlot));
             }
         };
@@ -80,7 +76,7 @@ impl Walk<'_> {
         if until > now {
             let spread = (until > at).then_some("spread");
             let names = trace.into_iter().map(name).chain(spread);
-            self.delayed(step, until, names);
+            self.log.delayed(step, until, names);
             return Moment::Not(self.waits(step, WaitsOn::Slot, Some(until), at));
         }
         if ready < now && !self.is_allowed() {
@@ -93,14 +89,20 @@ impl Walk<'_> {
     fn send_now(&mut self, step: &Slug, template: &Slug, next: usize, chosen: Timestamp) -> Result<Turn, Broke> {
         let workflow = self.workflow;
         if !workflow.is_for(&self.contact, self.world, Some(step))? {
-            self.suppressed(step, Suppressed::NotWho, Vec::new());
+            self.log.suppressed(step, Suppressed::NotWho, Vec::new());
             return Ok(if workflow.spec.exit.when_not_who {
                 Turn::Stop(self.left(Leave::NotWho))
             } else {
                 Turn::On(next)
             });
         }
-        let Some(request) = self.request(template) else {
+        let addressee = Addressee {
+            contact: &self.contact,
+            workflow,
+            world: self.world,
+            key: self.key.as_ref(),
+        };
+        let Some(request) = addressee.request(template) else {
             return Err(Broke::at(Some(step), "the contact has no address"));
         };
         self.asked = Some(Asked {
@@ -124,7 +126,7 @@ impl Walk<'_> {
         let now = self.world.now;
         match sent {
             Sent::Accepted { accepted, message } => {
-                self.has_sent = true;
+                self.log.has_sent = true;
                 let spread = self.workflow.spec.send.spread.map_or(0, |wait| wait.nominal_seconds());
                 let is_on_time = now.since(chosen) <= ON_TIME.max(Duration::from_secs(spread));
                 let moment = (chosen < now && is_on_time).then_some(chosen);
@@ -133,7 +135,7 @@ impl Walk<'_> {
                     message,
                     moment,
                 });
-                self.did.push(Did::Sent {
+                self.log.push(Did::Sent {
                     step,
                     accepted,
                     message,
@@ -144,97 +146,22 @@ impl Walk<'_> {
             }
             Sent::Refused(refusals) => {
                 let why = refusals.iter().find_map(|refusal| ends(*refusal));
-                self.suppressed(&step, Suppressed::Refused, refusals);
+                self.log.suppressed(&step, Suppressed::Refused, refusals);
                 match why {
                     Some(why) => Turn::Stop(self.left(why)),
                     None => Turn::On(next),
                 }
             }
             Sent::NoTemplate => {
-                self.suppressed(&step, Suppressed::Template, Vec::new());
+                self.log.suppressed(&step, Suppressed::Template, Vec::new());
                 Turn::On(next)
             }
             Sent::Busy => {
                 let until = now + BUSY_WAIT;
-                self.delayed(&step, until, ["busy"]);
+                self.log.delayed(&step, until, ["busy"]);
                 Turn::Stop(self.waits(&step, WaitsOn::Slot, Some(until), chosen))
             }
         }
-    }
-
-    pub(super) fn suppressed(&mut self, step: &Slug, reason: Suppressed, refusals: Vec<Refusal>) {
-        self.did.push(Did::Suppressed {
-            step: step.clone(),
-            reason,
-            refusals,
-        });
-    }
-
-    fn delayed(&mut self, step: &Slug, until: Timestamp, rules: impl IntoIterator<Item = &'static str>) {
-        let line = |name| Line::try_from(name).expect("a rule's name is a short word");
-        self.did.push(Did::Delayed {
-            step: step.clone(),
-            until,
-            rules: rules.into_iter().map(line).collect(),
-        });
-    }
-
-    fn request(&self, template: &Slug) -> Option<MessageRequest> {
-        let contact = &self.contact;
-        let email = contact.email()?.clone();
-        let mut vars: BTreeMap<String, String> = fields_seen(contact, self.world, self.workflow.shop)
-            .map(|(id, value)| (id.as_str().to_owned(), text(value)))
-            .collect();
-        vars.insert("email".to_owned(), email.as_str().to_owned());
-        let name = contact.name().map_or_else(String::new, ToString::to_string);
-        vars.insert("name".to_owned(), name);
-        if let Some(key) = &self.key {
-            vars.insert("key".to_owned(), key.to_string());
-        }
-        let zone = contact.zone().map(|zone| zone.to_string());
-        Some(MessageRequest {
-            to: Customer {
-                email,
-                name: contact.name().cloned(),
-                locale: contact.locale().cloned(),
-                country: contact.country(),
-                time_zone: zone.and_then(|zone| Line::try_from(zone).ok()),
-            },
-            stream: Stream::Promotional,
-            body: Body::Template(TemplateUse {
-                id: template.clone(),
-                vars,
-            }),
-            consent: Consent {
-                marketing: self.marketing().map(Grant::Stated),
-                tracking: self.tracking().map(Grant::Stated),
-                sharing: None,
-            },
-            expires_at: None,
-        })
-    }
-
-    /// Returns the evidence for mail. What an import or a bare assertion says is none against what the person did.
-    fn marketing(&self) -> Option<Statement> {
-        let (shop, person) = (self.workflow.shop, self.world.person);
-        let said = self.contact.consent(Channel::Email)?;
-        let is_void = match said.source {
-            ContactSource::Import => person.said_no(shop),
-            ContactSource::Api | ContactSource::Workflow => said.asserted && person.is_unsubscribed(shop),
-        };
-        (!is_void).then(|| said.statement.clone())
-    }
-
-    /// Returns the person's latest statement on tracking, if it allows it: as old as it is, so that nothing later is outweighed.
-    fn tracking(&self) -> Option<Statement> {
-        let (shop, person) = (self.workflow.shop, self.world.person);
-        let said = person.said(shop, Purpose::Tracking)?;
-        person.may_track(shop, said).then(|| Statement {
-            granted: true,
-            at: said.at,
-            text: said.text.clone(),
-            source: said.source.clone(),
-        })
     }
 }
 
@@ -265,17 +192,6 @@ const fn ends(refusal: Refusal) -> Option<Leave> {
         | Refusal::NoOffers
         | Refusal::NoSender
         | Refusal::Expired => None,
-    }
-}
-
-/// Returns a value as templates see it: dates as ISO 8601 has them, numbers as short as they can be.
-fn text(value: &FieldValue) -> String {
-    match value {
-        FieldValue::Text(text) => text.to_string(),
-        FieldValue::Number(number) => number.value().to_string(),
-        FieldValue::Date(date) => date.to_string(),
-        FieldValue::Moment(at) => at.to_string(),
-        FieldValue::Boolean(value) => value.to_string(),
     }
 }
 

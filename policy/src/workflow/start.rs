@@ -86,7 +86,7 @@ fn by_event(
     zone: &ResolvedZone,
 ) -> Result<Option<Coming>, Broke> {
     let (contact, before, wall) = (world.contact, happened.before, happened.wall);
-    let asked = |cause: Cause<'_>| match &workflow.start {
+    let asked = |cause: Cause<'_>| match &workflow.filters.start {
         Some(filter) => filter.holds(contact, world, cause, None),
         None => Ok(true),
     };
@@ -116,7 +116,7 @@ fn by_event(
         }
         (Start::Condition { becomes, .. }, _) => {
             let holds = asked(Cause::None)?;
-            let held = match (&workflow.start, before) {
+            let held = match (&workflow.filters.start, before) {
                 (Some(filter), Some(before)) => filter.holds(before, world, Cause::None, None)?,
                 _ => false,
             };
@@ -178,7 +178,7 @@ fn by_standing(workflow: &Compiled, world: &World<'_>, zone: &ResolvedZone) -> R
         }
         Start::Date { .. } => date_due(workflow, world, zone, None).map(|due| Coming::at(due, None)),
         Start::Condition { becomes, .. } => {
-            let holds = match &workflow.start {
+            let holds = match &workflow.filters.start {
                 Some(filter) => filter.holds(contact, world, Cause::None, None)?,
                 None => false,
             };
@@ -200,7 +200,7 @@ pub(super) fn admits(
     key: Option<&Line<128>>,
     own: Option<types::id::EventId>,
 ) -> bool {
-    let Some(enrolment) = world.contact.enrolment(workflow.number) else {
+    let Some(enrolment) = world.contact.enrolments().of(workflow.number) else {
         return key.is_some() || workflow.entry() != Entry::PerKey;
     };
     let others = || {
@@ -260,7 +260,8 @@ pub(super) fn date_due(
     let late = Duration::from_secs(workflow.late_after().nominal_seconds());
     let entered_at = world
         .contact
-        .enrolment(workflow.number)
+        .enrolments()
+        .of(workflow.number)
         .and_then(|enrolment| enrolment.entered_at);
     let once = match yearly {
         Yearly::No => entered_at,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use types::calendar::Wait;
-use types::event::{Did, Leave, Place, WaitEnded, WaitsOn};
+use types::event::{Did, Leave, Place, Suppressed, WaitEnded, WaitsOn};
 use types::text::Slug;
 use types::time::Timestamp;
 use types::workflow::{After, MachineOpens, Step};
@@ -168,7 +168,7 @@ impl Walk<'_> {
     }
 
     fn ended(&mut self, step: &Slug, ended: WaitEnded, at: Timestamp) {
-        self.did.push(Did::Waited {
+        self.log.push(Did::Waited {
             step: step.clone(),
             ended,
         });
@@ -177,11 +177,7 @@ impl Walk<'_> {
 
     /// Waits to be switched on: `due` is when it would have gone on.
     pub(super) fn parked(&mut self, step: &Slug, due: Timestamp) -> Place {
-        self.did.push(Did::Suppressed {
-            step: step.clone(),
-            reason: types::event::Suppressed::Off,
-            refusals: Vec::new(),
-        });
+        self.log.suppressed(step, Suppressed::Off, Vec::new());
         self.waits(step, WaitsOn::On, None, due)
     }
 }

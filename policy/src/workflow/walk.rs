@@ -11,7 +11,8 @@ use types::workflow::{GroupChange, Step, WorkflowState};
 
 use super::compiled::{Compiled, END, is_in};
 use super::instance::{Instance, StepSent};
-use super::way::{Send, Webhook};
+use super::log::Log;
+use super::way::Send;
 use super::world::{Broke, World};
 use crate::calendar::ResolvedZone;
 use crate::contact::ContactState;
@@ -39,13 +40,9 @@ pub(super) struct Walk<'a> {
     pub(super) at: Timestamp,
     /// When it was to be done: a timer's due, as long as it surfaced on time, or now.
     pub(super) as_of: Timestamp,
-    pub(super) did: Vec<Did>,
-    /// Whether something was sent: what comes after it is tried alone if it breaks.
-    pub(super) has_sent: bool,
+    pub(super) log: Log,
     /// What was asked for and is not answered.
     pub(super) asked: Option<Asked>,
-    /// The pages to call.
-    pub(super) calls: Vec<Webhook>,
 }
 
 /// A mail that a step asked for.
@@ -102,10 +99,11 @@ impl<'a> Walk<'a> {
             attempt: 0,
             at: at.min(world.now),
             as_of: world.now,
-            did: vec![Did::Entered],
-            has_sent: false,
+            log: Log {
+                did: vec![Did::Entered],
+                ..Log::default()
+            },
             asked: None,
-            calls: Vec::new(),
         }
     }
 
@@ -131,10 +129,8 @@ impl<'a> Walk<'a> {
             } else {
                 at.min(world.now)
             },
-            did: Vec::new(),
-            has_sent: false,
+            log: Log::default(),
             asked: None,
-            calls: Vec::new(),
         }
     }
 
@@ -145,7 +141,10 @@ impl<'a> Walk<'a> {
     }
 
     fn end(self, place: Place) -> Walked {
-        Walked { did: self.did, place }
+        Walked {
+            did: self.log.did,
+            place,
+        }
     }
 
     /// Goes on with a turn, until it asks something or comes to a place.
@@ -162,16 +161,13 @@ impl<'a> Walk<'a> {
             let Some(step) = workflow.spec.steps.get(position) else {
                 return Ok(Halt::At(self.left(Leave::Finished)));
             };
-            let before = self.did.len();
-            self.did.push(Did::Reached {
-                step: step.id().clone(),
-            });
+            let reached = self.log.reached(step.id());
             self.attempt = 0;
             turn = match self.step(position, step) {
                 Ok(turn) => turn,
                 // What was done stands; the step is tried alone, at once.
-                Err(_) if self.has_sent => {
-                    self.did.truncate(before.saturating_add(1));
+                Err(_) if self.log.has_sent => {
+                    self.log.back_to(reached);
                     return Ok(Halt::At(self.waits(
                         step.id(),
                         WaitsOn::Time,
@@ -197,11 +193,11 @@ impl<'a> Walk<'a> {
                 otherwise,
             } => {
                 let workflow = self.workflow;
-                let held = match workflow.branch(id) {
+                let held = match workflow.filters.branch(id) {
                     Some(filter) => filter.holds(&self.contact, self.world, Cause::None, Some(id))?,
                     None => return Err(Broke::at(Some(id), "the branch has no filter")),
                 };
-                self.did.push(Did::Branched { step: id.clone(), held });
+                self.log.push(Did::Branched { step: id.clone(), held });
                 Ok(match (held, then) {
                     (true, None) => Turn::On(next),
                     (true, Some(then)) => self.jump(then),
@@ -291,6 +287,6 @@ impl<'a> Walk<'a> {
             leave,
         };
         self.contact.to_mut().did(&did);
-        self.did.push(did);
+        self.log.push(did);
     }
 }

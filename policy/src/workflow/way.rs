@@ -150,14 +150,17 @@ impl Walking<'_> {
             ..
         } = self;
         let (workflow, world) = (walk.workflow, walk.world);
-        let walked = Walked { did: walk.did, place };
+        let walked = Walked {
+            did: walk.log.did,
+            place,
+        };
         let own = match whose {
             Whose::Begins(key) => begun(workflow, world, cause, key, walked),
             Whose::Of(id, instance) => instance.moved(id, workflow.version, cause, (walked.did, walked.place)),
         };
         Done {
             records: std::iter::once(own).chain(next).collect(),
-            calls: walk.calls,
+            calls: walk.log.calls,
         }
     }
 }

@@ -35,7 +35,7 @@ fn what_is_not_named_stays_unless_all_is_replaced() {
         ..ContactChange::default()
     };
     anna.change(2, API, some);
-    assert_eq!(anna.contact.name().map(|name| &**name), Some("Anna"));
+    assert_eq!(anna.contact.profile().name.map(|name| &**name), Some("Anna"));
     assert_eq!(anna.contact.fields().keys().collect::<Vec<_>>(), [&slug("points")]);
     assert_eq!(anna.contact.groups().iter().collect::<Vec<_>>(), [&slug("readers")]);
     let replaced = ContactChange {
@@ -44,8 +44,8 @@ fn what_is_not_named_stays_unless_all_is_replaced() {
         ..ContactChange::default()
     };
     anna.change(3, API, replaced);
-    assert_eq!(anna.contact.name().map(|name| &**name), Some("A. Rossi"));
-    assert_eq!(anna.contact.zone(), None);
+    assert_eq!(anna.contact.profile().name.map(|name| &**name), Some("A. Rossi"));
+    assert_eq!(anna.contact.profile().zone, None);
     assert!(anna.contact.fields().is_empty() && anna.contact.groups().is_empty());
     // Consents never are.
     assert!(anna.agrees());
@@ -75,8 +75,8 @@ fn confirmed_orders_are_counted_and_summed_up_by_currency() {
     anna.order(6, "confirmed", 7, "USD", &none);
     assert_eq!(anna.contact.facts(at(9), Cause::None).orders.total, None);
     // What the shop says of the contact stands against what comes with orders.
-    assert_eq!(anna.contact.name().map(|name| &**name), Some("Anna"));
-    assert_eq!(anna.contact.zone().unwrap().to_string(), "Europe/Rome");
+    assert_eq!(anna.contact.profile().name.map(|name| &**name), Some("Anna"));
+    assert_eq!(anna.contact.profile().zone.unwrap().to_string(), "Europe/Rome");
 }
 
 #[test]
@@ -224,10 +224,10 @@ fn how_a_contact_stands_with_a_workflow_follows_its_records() {
         Vec::new(),
         waits(None, WaitsOn::Start),
     );
-    let (workflow, live) = armed.live().next().unwrap();
+    let (workflow, live) = armed.enrolments().live().next().unwrap();
     let instance = live.instance;
     assert_eq!((workflow, live.stage), (WorkflowNumber(3), Stage::Armed));
-    let enrolment = armed.enrolment(workflow).unwrap();
+    let enrolment = armed.enrolments().of(workflow).unwrap();
     assert_eq!((enrolment.entries, enrolment.activation), (0, 17));
     assert!(!enrolment.is_inside() && enrolment.keys.is_empty());
 
@@ -246,7 +246,7 @@ fn how_a_contact_stands_with_a_workflow_follows_its_records() {
         did,
         waits(Some("s"), WaitsOn::Time),
     );
-    let enrolment = inside.enrolment(workflow).unwrap();
+    let enrolment = inside.enrolments().of(workflow).unwrap();
     assert_eq!((enrolment.entries, enrolment.entered_at), (1, Some(at(8))));
     assert!(enrolment.is_inside() && inside.groups().contains(&slug("done")));
 
@@ -257,7 +257,7 @@ fn how_a_contact_stands_with_a_workflow_follows_its_records() {
         Vec::new(),
         Place::Left(Leave::Finished),
     );
-    let enrolment = left.enrolment(workflow).unwrap();
+    let enrolment = left.enrolments().of(workflow).unwrap();
     assert_eq!((enrolment.left_at, enrolment.keys.len()), (Some(at(10)), 1));
-    assert_eq!(left.live().count(), 0);
+    assert_eq!(left.enrolments().live().count(), 0);
 }

@@ -171,7 +171,7 @@ fn what_a_buyer_agreed_to_with_a_cart_reaches_the_person() {
     assert!(anna.agrees());
     assert_eq!(anna.said(), Some(true));
     assert_eq!(anna.person.refused_at(SHOP, Purpose::Tracking), Some(at(2)));
-    assert_eq!(anna.contact.language(), Some(Language::De));
+    assert_eq!(anna.contact.profile().language(), Some(Language::De));
 }
 
 proptest! {

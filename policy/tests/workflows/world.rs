@@ -246,7 +246,12 @@ impl Sim {
 
     /// Returns the live instances, as the contact names them; the rows say the same.
     pub(crate) fn live(&self) -> Vec<EventId> {
-        let named: BTreeSet<EventId> = self.contact().live().map(|(_, live)| live.instance).collect();
+        let named: BTreeSet<EventId> = self
+            .contact()
+            .enrolments()
+            .live()
+            .map(|(_, live)| live.instance)
+            .collect();
         let kept = self.rows.keys().filter(|id| self.instance(**id).waits().is_some());
         assert_eq!(named, kept.copied().collect::<BTreeSet<_>>());
         named.into_iter().collect()

@@ -158,7 +158,7 @@ impl Engine {
             .desks
             .contacts
             .get(contact.partition, contact.person, contact.shop)?;
-        let live: Vec<_> = known.live().map(|(_, live)| live.instance).collect();
+        let live: Vec<_> = known.enrolments().live().map(|(_, live)| live.instance).collect();
         for instance in live {
             self.resume(turn, contact, instance, &Input::Happened(reaction.happened()))?;
         }

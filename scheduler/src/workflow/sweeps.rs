@@ -295,7 +295,11 @@ fn sweep_contact(
         .desks
         .contacts
         .get(contact.partition, contact.person, contact.shop)?;
-    let live: Vec<_> = known.live().map(|(own, live)| (own, live.instance)).collect();
+    let live: Vec<_> = known
+        .enrolments()
+        .live()
+        .map(|(own, live)| (own, live.instance))
+        .collect();
     engine.renew_steps();
     let mut entered = 0;
     match job.subject {

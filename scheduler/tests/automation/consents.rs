@@ -44,7 +44,7 @@ async fn an_import_makes_no_consent_of_a_refusal_that_outlived_its_contact() {
     import(&node).await;
     let contact = node.contact(ANNA).await.unwrap();
     assert!(!contact.agrees(Channel::Email), "an import lifts no refusal");
-    assert!(contact.enrolments().is_empty(), "nobody subscribed");
+    assert!(contact.enrolments().as_slice().is_empty(), "nobody subscribed");
     // What the person says itself counts.
     node.clock.advance(std::time::Duration::from_hours(1));
     node.subscribe(ANNA).await;

@@ -44,7 +44,16 @@ async fn a_damaged_instance_is_set_aside_after_three_tries_and_others_go_on() {
     node.sent_steps();
     // The sweeps are over: they would tell of it too.
     node.tick().await;
-    let instance = node.contact(ANNA).await.unwrap().live().next().unwrap().1.instance;
+    let instance = node
+        .contact(ANNA)
+        .await
+        .unwrap()
+        .enrolments()
+        .live()
+        .next()
+        .unwrap()
+        .1
+        .instance;
     node.damage(ANNA, instance).await;
     node.after(24 * HOUR).await;
     assert_eq!(node.sent_steps(), ["next"], "the other one");

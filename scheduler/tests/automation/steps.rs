@@ -38,7 +38,7 @@ async fn a_contact_enters_is_sent_to_waits_and_comes_to_the_end() {
     node.subscribe(ANNA).await;
     assert_eq!(node.sent_steps(), ["first"]);
     let contact = node.contact(ANNA).await.unwrap();
-    let (workflow, live) = contact.live().next().expect("an instance");
+    let (workflow, live) = contact.enrolments().live().next().expect("an instance");
     assert_eq!(workflow, WorkflowNumber(1));
     let timer = Timer {
         due: node.clock.now() + 24 * HOUR,
@@ -57,7 +57,7 @@ async fn a_contact_enters_is_sent_to_waits_and_comes_to_the_end() {
     assert_eq!(node.sent_steps(), ["next"]);
     assert_eq!(node.leaves().await, ["finished"]);
     node.no_timers("a timer's row goes when it surfaces").await;
-    assert!(node.contact(ANNA).await.unwrap().live().next().is_none());
+    assert!(node.contact(ANNA).await.unwrap().enrolments().live().next().is_none());
     node.subscribe(ANNA).await;
     assert_eq!(node.sent_steps(), [""; 0], "once is once");
     node.stop().await;
@@ -327,7 +327,7 @@ async fn nothing_is_left_of_an_erased_contact_and_its_timers_find_nothing() {
     node.subscribe(ANNA).await;
     node.touch(ANNA, "c-1").await;
     let contact = node.contact(ANNA).await.unwrap();
-    let instance = contact.live().next().unwrap().1.instance;
+    let instance = contact.enrolments().live().next().unwrap().1.instance;
     let (object, cart) = (contact.object().unwrap(), contact.carts()[0]);
     let (person, partition) = (node.person(ANNA), node.partition(ANNA));
     let erased = PersonErased {

@@ -27,7 +27,7 @@ async fn who_waits_for_a_workflow_that_is_off_leaves_when_it_is_deleted() {
     node.change(CatalogueChanged::WorkflowDeleted { shop, id }).await;
     node.tick().await;
     assert_eq!(node.leaves().await, ["deleted"]);
-    assert!(node.contact(ANNA).await.unwrap().live().next().is_none());
+    assert!(node.contact(ANNA).await.unwrap().enrolments().live().next().is_none());
     let swept = || async {
         let records = node.records().await.into_iter();
         records.filter(|record| matches!(record.event, Event::Swept(_))).count()
@@ -48,7 +48,16 @@ async fn new_zone_data_move_what_was_counted_by_the_old() {
     node.run("welcome", series(&json!({ "on": "subscription" }))).await;
     node.subscribe(ANNA).await;
     node.tick().await;
-    let instance = node.contact(ANNA).await.unwrap().live().next().unwrap().1.instance;
+    let instance = node
+        .contact(ANNA)
+        .await
+        .unwrap()
+        .enrolments()
+        .live()
+        .next()
+        .unwrap()
+        .1
+        .instance;
     let entered = node.moves().await.remove(0);
     let Place::Waits(waits) = &entered.place else {
         panic!("{entered:?}")

@@ -5,7 +5,7 @@ use std::time::Instant;
 use prometheus::Registry;
 use tempfile::TempDir;
 use types::event::{AttemptClaimed, Event};
-use types::id::{Attempt, MessageId};
+use types::id::{Attempt, MessageId, PartitionId};
 use types::time::Timestamp;
 
 use super::*;

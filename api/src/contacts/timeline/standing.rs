@@ -151,7 +151,7 @@ pub(crate) struct Coming {
 impl Told {
     /// Reads how the contact stands with each workflow, once its events are there.
     pub(super) fn workflows(&mut self, app: &App) -> Result<(), ScanError> {
-        let enrolments = self.contact.enrolments().to_vec();
+        let enrolments = self.contact.enrolments().as_slice().to_vec();
         for enrolment in enrolments {
             let mut inside = Vec::new();
             for live in &enrolment.live {
