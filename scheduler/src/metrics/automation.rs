@@ -1,4 +1,4 @@
-//! What timers, workflows and reminders tell an operator.
+//! The metrics of timers, workflows and reminders.
 
 use std::time::Duration;
 
