@@ -1,4 +1,5 @@
-//! A desk keeps the rows of one subject. All other code reads and changes these rows through the desk's methods.
+//! A desk keeps the rows of one subject. Only the desk changes them. Deciders read a row through its desk, because state may be behind; only
+//! scans for keys (sweeps, the start) read state itself.
 //!
 //! What an event changes follows from the event and from the events folded before it, never from the clock, the catalogue or chance. So a
 //! replay from any earlier state makes the same rows.
