@@ -1,6 +1,9 @@
-//! Carts, and the names that shops gave them.
+//! The desk of carts, and of the names that shops gave them.
 //!
-//! `counts.rs` says what carts count, `remind.rs` decides on reminders and on the carts that orders close.
+//! | file | is |
+//! |---|---|
+//! | `counts.rs` | what carts and their reminders count |
+//! | `remind.rs` | decides on reminders that are due, and on carts that orders close |
 
 mod counts;
 mod remind;
@@ -69,7 +72,7 @@ impl Carts {
             .get(key, |partition, id| store.state().carts().get(partition, id))
     }
 
-    /// Returns the cart of this partition that a shop calls so.
+    /// Returns the cart of this partition that has this name at a shop.
     pub(crate) fn named(
         &self,
         partition: PartitionId,
@@ -85,8 +88,8 @@ impl Carts {
             .map(|named| named.event))
     }
 
-    /// Leaves a name to another runner's partitions, where a later record puts it. In a replay, turns of several runners are handed over
-    /// beside each other, and only the last of them may say where the name leads.
+    /// Forgets a name because a later record gives it to a cart of another runner's partitions. In a replay, the runners hand their turns over
+    /// together, and only the runner of the last record may say where the name leads.
     pub(crate) fn leave_name(&mut self, shop: ShopNumber, id: &Line<128>) {
         self.names.drop_value(&(shop, id.clone()));
     }

@@ -1,4 +1,4 @@
-//! The catalogue's changes, until they are durable and everybody sees them.
+//! The desk of the catalogue's changes. Readers see a change when it is durable.
 
 use store::StateError;
 use store::Store;
@@ -10,7 +10,7 @@ use crate::desk::{Desk, Entry, Settled, Told};
 
 /// The changes of the running turn.
 pub(crate) struct Changes {
-    /// How many changes there ever were.
+    /// How many changes the catalogue has had.
     sequence: u64,
     made: Vec<(CatalogueChanged, Timestamp)>,
     puts: Vec<Put>,

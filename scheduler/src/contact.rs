@@ -1,4 +1,4 @@
-//! Contacts: what each shop knows of a person.
+//! The desk of contacts: what each shop knows of a person.
 
 use policy::contact::{ContactState, MailSent};
 use store::state::{ContactPut, Put};
@@ -27,7 +27,7 @@ impl Contacts {
         }
     }
 
-    /// Returns what a shop knows of a person as of the last event folded: a blank, if nothing.
+    /// Returns what a shop knows of a person as of the last event folded; a blank if it knows nothing.
     pub(crate) fn get(
         &mut self,
         partition: PartitionId,
@@ -67,7 +67,7 @@ impl Contacts {
         Ok(known)
     }
 
-    /// Folds the event into a contact, which it makes if it is one that does.
+    /// Folds the event into a contact. Some events make the contact.
     fn fold(
         &mut self,
         entry: &Entry<'_>,
@@ -94,7 +94,7 @@ impl Contacts {
         Ok(())
     }
 
-    /// Folds in what is the contact's own, such as a change of a field: it is told under the event that made the contact.
+    /// Folds in an event of the contact itself, such as a change of a field. It stands in the history of the contact.
     fn fold_own(
         &mut self,
         entry: &Entry<'_>,
@@ -107,7 +107,7 @@ impl Contacts {
         Ok(())
     }
 
-    /// Folds an order in: a confirmed one makes a contact, any other says at most what was agreed to.
+    /// Folds an order in. A confirmed order makes a contact; any other order changes at most the consent of one that exists.
     fn ordered(&mut self, entry: &Entry<'_>, accepted: &OrderAccepted, told: &mut Told) -> Result<(), StateError> {
         let (person, shop) = (accepted.person, accepted.shop);
         if accepted.order.status == OrderStatus::Confirmed {
@@ -132,7 +132,7 @@ impl Contacts {
         })
     }
 
-    /// Notes what a person did with a mail, as it is judged for now.
+    /// Notes the opens and clicks of a person, as they are judged for now.
     fn engaged(&mut self, partition: PartitionId, told: &mut Told) -> Result<(), StateError> {
         let hits: Vec<_> = told.hits.iter().copied().filter(|hit| hit.2.is_qualified()).collect();
         let mail = told.mail.as_ref().filter(|_| !hits.is_empty());
@@ -149,7 +149,7 @@ impl Contacts {
         })
     }
 
-    /// Changes a contact. What makes it exist also says whom it is about.
+    /// Changes a contact. A change that makes the contact also notes whom the contact is about.
     fn change(
         &mut self,
         key: ContactKey,
@@ -243,7 +243,7 @@ impl Desk for Contacts {
     }
 }
 
-/// Returns whether something that was agreed to, or refused, concerns more than the request that it came with.
+/// Returns whether a consent or refusal counts beyond the request that it came with.
 pub(crate) fn says(grant: Option<&Grant>) -> bool {
     matches!(grant, Some(Grant::Stated(_) | Grant::Bare(false)))
 }

@@ -1,11 +1,22 @@
-//! A desk keeps the rows of one subject: nobody else reads or changes them but by asking it.
+//! A desk keeps the rows of one subject. Only the desk changes them. Deciders read a row through its desk, because state may be behind; only
+//! scans for keys (sweeps, the start) read state itself.
 //!
-//! Whatever an event changes follows from the event and from what was folded before it, never from the clock, the catalogue or
-//! chance. So a replay from any earlier state makes the same rows.
+//! What an event changes follows from the event and from the events folded before it, never from the clock, the catalogue or chance. So a
+//! replay from any earlier state makes the same rows.
 //!
-//! An event goes over all desks twice, in the order in which [`crate::desks::Desks`] names them. First each says what it knows of the
-//! event's mail, cart or person, as they were before ([`Desk::look`]). Then each folds the event in ([`Desk::apply`]). A desk is given no
-//! other: what one has to know from another stands in [`Told`], with who says it.
+//! # Two passes
+//!
+//! An event goes over all desks twice, in the order of [`crate::desks::Desks`]:
+//!
+//! 1. [`Desk::look`]: each desk writes into [`Told`] what other desks need to know of its rows as they were before the event.
+//! 2. [`Desk::apply`]: each desk folds the event into its own rows. It may write more facts, for the desks behind it.
+//!
+//! No desk calls another. A fact that is written in the first pass is there for every desk in the second. A fact that is written in the
+//! second pass is there for the desks behind its writer, so the order of the desks matters.
+//!
+//! Example: an attempt ends. In the first pass the outbox writes that the mail was still queued. In the second, the desk of mails stands
+//! before the outbox, reads this fact and counts the end. Then the outbox removes its row. A second report of the same end finds no row:
+//! it is not counted again.
 
 use bytes::Bytes;
 use policy::hits::MailState;
@@ -19,23 +30,23 @@ use types::time::Timestamp;
 
 use crate::mail::Cause;
 
-/// What keeps the rows of one subject.
+/// Keeps the rows of one subject, those in memory that state does not have yet.
 pub(crate) trait Desk {
-    /// Says what others have to know of the rows as they were before the event. Changes nothing.
+    /// Writes what other desks need to know of the rows as they were before the event. Changes no row.
     fn look(&mut self, _entry: &Entry<'_>, _told: &mut Told) -> Result<(), StateError> {
         Ok(())
     }
 
-    /// Folds the event in.
+    /// Folds the event into the rows.
     fn apply(&mut self, entry: &Entry<'_>, told: &mut Told) -> Result<(), StateError>;
 
-    /// Ends the turn, whose last record stands at `position`: hands over what changed in it.
+    /// Ends the turn, whose last record stands at `position`: hands over each row that changed in it.
     fn settle(&mut self, position: u64, settled: &mut Settled);
 
-    /// Forgets what state has, now that it has applied everything up to `applied`.
+    /// Forgets the rows that state has, now that it has applied everything up to `applied`.
     fn forget(&mut self, _applied: u64) {}
 
-    /// Returns how many rows it holds that state may not have.
+    /// Returns how many rows it has in memory, for the metric of rows that state does not have.
     fn held(&self) -> usize {
         0
     }
@@ -52,45 +63,46 @@ pub(crate) struct Entry<'a> {
     pub(crate) payload: Bytes,
 }
 
-/// What a turn changed, to be handed to state.
+/// What a turn changed, for state to apply.
 #[derive(Debug, Default)]
 pub(crate) struct Settled {
     pub(crate) puts: Vec<Put>,
-    /// Mails whose bytes are needed no more.
+    /// Mails whose bytes in the spool are needed no more.
     pub(crate) released: Vec<MessageId>,
-    /// Timers that were armed: the desk of timers takes them.
+    /// Timers that were armed. The desk of timers is settled last and takes them.
     pub(crate) armed: Vec<Timer>,
 }
 
-/// What desks say to each other of one event.
+/// The facts about one event that desks write for each other. Each field names the desks that write it and the desks that read it.
 #[derive(Debug)]
 pub(crate) struct Told {
     hour: Hour,
-    /// The mail that it is about, if there is one. By the desk of mails, before and after it changed.
+    /// The mail that the event is about. Mails write it, as it was and again as it changed; persons, leads and contacts read it.
     pub(crate) mail: Option<OfMail>,
-    /// What the accept says that is decided in it. By the desk of mails.
+    /// The accept on which the event decides. Mails write it; mails, and persons and contacts by [`Told::is_counted`], read it.
     pub(crate) cause: Option<Cause>,
-    /// Where what of our own caused the mail is counted. By the desks of mails and carts.
+    /// The cell of the workflow step or cart that caused the mail. Mails and carts write it; [`Told::count_mail`] reads it.
     pub(crate) of_origin: Option<Dimensions>,
-    /// Whether the mail that ends in it was still to be sent. By the outbox.
+    /// Whether the mail was still to be sent when the event ended it. The outbox writes it; mails read it.
     pub(crate) was_queued: bool,
-    /// What is left of a cart or an instance that was erased before: nothing, and so it changes nothing. By their desks.
+    /// Whether the event's cart or instance was erased before: the event then changes nothing. Carts and instances write it; they, persons and
+    /// contacts read it.
     pub(crate) is_void: bool,
-    /// The mails that the erased person got. By the desk of persons.
+    /// The mails that the erased person got. Persons write it; histories read it.
     pub(crate) sent: Vec<Sent>,
-    /// What it erases, with its shop. By the desk of histories.
+    /// The objects that the event erases, with their shops. Histories write it; mails, carts, instances and histories read it.
     pub(crate) erased: Vec<(EventId, ShopNumber)>,
-    /// Mails that may not be sent any more. By the desks of persons and mails.
+    /// Mails that may not be sent any more. Persons and mails write it; the outbox takes it.
     pub(crate) withdrawn: Vec<MessageId>,
-    /// The visits that it is a verdict on. By the desk of mails.
+    /// The opens and clicks that the event judges. Mails write it; contacts read it.
     pub(crate) hits: Vec<(HitKind, Timestamp, HitClass)>,
-    /// The cart that it touches, and whether that waits to be bought then. By the desk of carts.
+    /// The cart that the event touches, and whether the cart waits to be bought afterwards. Carts write it; contacts read it.
     pub(crate) cart: Option<(EventId, bool)>,
-    /// In whose histories it stands. By all.
+    /// The objects in whose histories the event stands. Mails, carts, instances and contacts write it; histories read it.
     pub(crate) objects: Vec<EventId>,
-    /// What it makes that is about a person. By all.
+    /// The objects that the event makes, with the person whom each is about. Mails, carts, instances and contacts write it; histories read it.
     pub(crate) about: Vec<(PersonKey, ShopNumber, EventId)>,
-    /// What it counts. By all.
+    /// What the event counts. Persons, mails, leads, carts and instances write it; tallies take it.
     pub(crate) counts: Vec<Count>,
 }
 
@@ -103,18 +115,18 @@ pub(crate) struct Count {
     pub(crate) by: i64,
 }
 
-/// A mail, as far as others have to know.
+/// A mail, as far as other desks need to know it.
 #[derive(Clone, Debug)]
 pub(crate) struct OfMail {
     pub(crate) person: PersonKey,
     pub(crate) shop: ShopNumber,
-    /// Where it is counted; `None` if it is erased, or counts nowhere.
+    /// The cell in which it is counted; `None` if it is erased, or counts nowhere.
     pub(crate) dimensions: Option<Dimensions>,
     pub(crate) origin: Option<Origin>,
 }
 
 impl Told {
-    /// Begins with nothing.
+    /// Begins without facts.
     pub(crate) fn of(entry: &Entry<'_>) -> Self {
         Self {
             hour: Hour::of(entry.wall),
@@ -139,7 +151,7 @@ impl Told {
         self.cause.as_ref().is_none_or(Cause::is_counted)
     }
 
-    /// Returns what of our own caused the mail.
+    /// Returns the workflow step or cart that caused the mail; `None` if a shop's request did.
     pub(crate) fn origin(&self) -> Option<&Origin> {
         let of_mail = self.mail.as_ref().and_then(|mail| mail.origin.as_ref());
         of_mail.or_else(|| self.cause.as_ref()?.origin())

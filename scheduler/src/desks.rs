@@ -1,7 +1,8 @@
-//! All desks of a runner: the state of a range of partitions, on disk as far as applied, in memory from there.
+//! All desks of a runner: the rows of a range of partitions, in memory as long as state does not have them.
 //!
-//! The same for events that happen and events that are replayed. What an event means to a subject stands at the subject's desk; here
-//! stands only in which order it goes over them. A new subject is a folder with a desk, and a line in each of the two lists.
+//! Live events and replayed events take the same way. What an event means to a subject stands at the subject's desk. This file knows only
+//! which desks there are and in which order an event goes over them. A new desk is a field of [`Desks`], a line in [`Desks::new`] and a line
+//! in [`Desks::all`]; nothing but that last list gives the desk its events.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use crate::tally::Tallies;
 use crate::timers::Timers;
 use crate::workflow::Instances;
 
-/// The desks. Who says something of an event stands before whoever has to know it.
+/// The desks. In [`Desks::all`] a desk that writes a fact in its second pass stands before the desks that read the fact.
 pub(crate) struct Desks {
     span: Span,
     pub(crate) persons: Persons,
@@ -40,7 +41,7 @@ pub(crate) struct Desks {
     pub(crate) timers: Timers,
 }
 
-/// Whose state it is, and how far state has it.
+/// The partitions, and how far their records have come.
 struct Span {
     range: Range<u16>,
     store: Store,
@@ -73,7 +74,7 @@ impl Desks {
         })
     }
 
-    /// In the order in which an event goes over them, and in which a turn is settled.
+    /// Returns the desks in the order in which an event goes over them and a turn is settled.
     fn all(&mut self) -> [&mut dyn Desk; 11] {
         [
             &mut self.persons,
@@ -90,7 +91,7 @@ impl Desks {
         ]
     }
 
-    /// Folds one event in. What it changes is handed over by [`Desks::end_turn`].
+    /// Folds one event into all desks. [`Desks::end_turn`] hands over what changed.
     pub(crate) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), StateError> {
         let mut told = Told::of(entry);
         let mut desks = self.all();
@@ -119,12 +120,12 @@ impl Desks {
         }
     }
 
-    /// Ends a turn without a record: returns what state is to apply, which is rows of timers that are gone; `None` if there are none.
+    /// Ends a turn without a record. Returns what state is to apply: deletions of timers' rows. `None` if there are none.
     pub(crate) fn end_idle_turn(&mut self) -> Option<Turn> {
         self.timers.has_ended_rows().then(|| self.end_turn(self.span.last))
     }
 
-    /// Forgets what state has. At the end of each turn, also of one that changed nothing.
+    /// Forgets the rows that state has. Called at the end of each turn, also of one that changed nothing.
     pub(crate) fn forget(&mut self) {
         let applied = self.applied();
         for desk in self.all() {
@@ -147,13 +148,13 @@ impl Desks {
         self.span.last.0
     }
 
-    /// Returns how many values state does not have yet.
+    /// Returns how many rows are in memory because state may not have them yet.
     pub(crate) fn unapplied(&mut self) -> usize {
         self.all().iter().map(|desk| desk.held()).sum()
     }
 
-    /// Returns the position up to which state has all of these partitions. They stand apart after a start with fewer runners: each
-    /// of the last run had come as far as it had.
+    /// Returns the position up to which state has all of these partitions. After a start with fewer runners the partitions differ: each
+    /// runner of the last run had come to a position of its own.
     pub(crate) fn applied(&self) -> u64 {
         let partitions = self.span.range.clone().filter_map(PartitionId::new);
         let applied = partitions.map(|partition| self.span.store.state().applied(partition).0);

@@ -1,7 +1,7 @@
-//! Histories: what is told of each object, whom it is about, the names that events claim, and erasures.
+//! The desk of histories: each object's events, whom an object is about, the names that events claim, what was set aside, and erasures.
 //!
-//! An erasure takes what is about a person out of state, and leaves what protects the person. State erases by reading what was
-//! written, so an erasure comes after all else of its turn, and what the same turn would still write of an erased object is left out.
+//! An erasure removes from state what is about a person, and leaves what protects the person. State finds what to erase by reading its
+//! rows. So an erasure comes after the other histories of its turn, and the turn writes no history of an erased object.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use types::id::{EventId, PartitionId, PersonKey, PublicId, ShopNumber};
 use crate::desk::{Desk, Entry, Settled, Told};
 use crate::memory::Unapplied;
 
-/// An accepted event, a mail, a contact, an instance or a cart is about a person.
+/// An object (an accepted event, a mail, a contact, an instance or a cart), and the person whom it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct About {
     partition: PartitionId,
@@ -23,7 +23,7 @@ struct About {
     object: EventId,
 }
 
-/// What the running turn adds to histories, and what is about whom that state does not know.
+/// What the running turn adds to histories, and the relations of objects to persons that state does not have yet.
 pub(crate) struct Histories {
     store: Store,
     about: Unapplied<About, ()>,

@@ -1,4 +1,4 @@
-//! First visits, and the leads that they become.
+//! The desk of first visits, and of the leads that they become. `lead/verdicts.rs` decides on both.
 
 mod verdicts;
 
@@ -113,7 +113,7 @@ impl Leads {
         self.visits.set((entry.partition, person, decided.advertiser), visit);
     }
 
-    /// Notes that a person was on a site that knew them already: their next visit is no first one either.
+    /// Notes that the site knew the person before the visit: the person's next visit is no first visit either.
     fn note_visit(&mut self, entry: &Entry<'_>, person: PersonKey, decided: &LeadDecided) -> Result<(), StateError> {
         let before = self.visit(entry.partition, person, decided.advertiser)?;
         if before.is_some_and(|visit| !visit.open) {

@@ -1,28 +1,67 @@
-//! The runners: one writer per partition, who folds events into state and asks policy what they cause.
+//! The runners: one writer for each partition. A runner folds events into rows of state and asks [`policy`] what they cause.
 //!
-//! A runner is a thread that owns a range of partitions. It works in turns: it takes what waits in its inbox, folds each
-//! event into the persons it concerns, lets [`policy`] decide at once, and appends all events and decisions of the turn
-//! to the journal in one go. It never waits for the disk: decisions go on to the [`Outbox`] while the sync is under
-//! way, because nothing leaves the house before its claim is durable; whoever asked is answered by the commit itself.
-//! What the turn changed reaches the state store behind the commit, in order, together with the position it stands for.
+//! # A turn
+//!
+//! A runner is a thread that owns a range of partitions. It works in turns. In a turn it takes the submissions that wait in its inbox. It
+//! records each event: it adds the event to the turn's batch and folds it into its desks. Then it asks [`policy`] what the event causes, and
+//! records the answers in the same way. At the end of the turn it appends the whole batch to the journal in one append.
 //!
 //! ```text
-//!            inbox ─► fold ─► decide ─► journal.append ─┬─► outbox.submit      (overlaps the sync)
-//!                      │                                ├─► receipts           (sent by the commit)
-//!                   persons, outbox rows (memory)       └─► state.submit(turn) (written after the commit)
+//!  for each event                              at the end of the turn
+//!
+//!  inbox ─► take ─► Turn::record ─┬─► batch    batch ─► journal.append ─┬─► outbox, webhooks   (overlap the sync)
+//!                       ▲         └─► desks                             ├─► receipts           (sent by the commit)
+//!                       │              │       desks ─► settle ─────────┴─► state.submit       (written after the commit)
+//!                       └─── decide ◄──┘
 //! ```
 //!
+//! A runner waits for no sync. It hands a decided mail to the [`Outbox`] while the sync is under way: no session sends a mail's
+//! final dot before the mail's claim is durable, and the claim comes after the decision in the journal. The commit itself answers the
+//! callers that wait. The state store applies the turn's changes after the commit, in order, together with the turn's position.
+//!
+//! # The parts
+//!
+//! A desk keeps the rows of one subject. An event goes over all desks twice, in the order of this table: first each desk looks, then each
+//! desk applies. Deciders read the desks, ask [`policy`] and record its answers. They own no rows.
+//!
+//! | folder | desk | keeps | deciders |
+//! |---|---|---|---|
+//! | `person` | `Persons` | what each person may be sent; suppression lists | |
+//! | `mail` | `Mails` | mails after their decision: opens, clicks, verdicts, landings | `decide.rs`: orders and messages |
+//! | `mail/outbox.rs` | `Outbox` | mails until they end | |
+//! | `lead` | `Leads` | first visits and leads | `verdicts.rs`: verdicts, leads, settlements |
+//! | `cart` | `Carts` | carts, and the names that shops gave them | `remind.rs`: reminders, orders that close carts |
+//! | `workflow` | `Instances` | contacts' ways through workflows | `engine.rs`, `reactions.rs`, `sends.rs`, `sweeps.rs` |
+//! | `contact` | `Contacts` | what each shop knows of a person | |
+//! | `history` | `Histories` | each object's events, whom it is about, claimed names, erasures | |
+//! | `tally` | `Tallies` | statistics, and how many mails showed each campaign | |
+//! | `catalogue` | `Changes` | changes of the catalogue until they are durable | |
+//! | `timers` | `Timers` | timers; those that are due soon are in `wheel` | |
+//!
+//! | file | is |
+//! |---|---|
+//! | `desk.rs` | the trait of a desk, and `Told`: the facts about one event that desks write for each other |
+//! | `desks.rs` | the list of all desks, and their order |
+//! | `turn.rs` | `Turn`: what one append records. `Context`: settings, clock, ports and metrics, which deciders need beside the desks |
+//! | `runner.rs` | the loop; `runner/take.rs`: what a submission is recorded as, and who decides on it |
+//! | `recovery.rs` | what a start does before it accepts anything |
+//! | `memory.rs` | rows that state does not have yet |
+//! | `metrics.rs`, `settings.rs` | as everywhere |
+//!
+//! # What a runner does, and when
+//!
+//! **Orders come first.** Opens and clicks have a lane of their own, which a runner drains behind its inbox. Whether one may be recorded
+//! follows from the mail's row and the person's state, in the same turn.
+//!
 //! **About once a second** a runner looks at the mails that are due: it judges their opens and clicks, decides on landings and settles
-//! leads, all as records of one turn. What is due follows from a mail's row, so a crash between two of these records loses nothing.
-//! Opens and clicks come by a lane of their own and are taken when no order waits; whether one may be recorded at all is asked of
-//! the mail's row and the person's state, in the same turn.
+//! leads, all as records of one turn. A mail's row says what is due. So a crash between two of these records loses nothing.
 //!
-//! **Timers** of workflows and carts are rows of state; those that are due soon are in a wheel in memory (`timers.rs`). Between two
-//! turns of the inbox a runner fires what is due, a bounded number, so that neither keeps the other waiting. A timer means something
-//! only as long as its owner has the epoch with which it was armed.
+//! **Timers** of workflows and carts are rows of state; those that are due soon are in a wheel in memory. Between two turns of the inbox a
+//! runner fires a bounded number of due timers, so that neither keeps the other waiting. A timer is valid only while its owner has the
+//! epoch with which the timer was armed.
 //!
-//! **An event of a contact** sets off its carts, then its ways through workflows, then those that it begins; what these do may set off
-//! more. All of it is decided by `policy` and recorded in the turn of the event, in one append that stands or falls whole.
+//! **An event of a contact** sets off the contact's carts, then its ways through workflows, then the workflows that it begins. Their
+//! records may set off more. The runner works all of it off in the turn of the event, so one append holds it whole or not at all.
 //!
 //! **After a crash** state is behind the journal. [`Scheduler::start`] folds what state has not seen, without deciding:
 //! decisions are records too and are applied as they stand. Then it settles what was under way: a claim without an end
@@ -75,15 +114,15 @@ use crate::runner::Runner;
 use crate::tally::Meters;
 use crate::turn::Context;
 
-/// What the runners work with.
+/// What the runners need from outside.
 pub struct Deps {
     /// Journal, state, inboxes and catalogue.
     pub store: Store,
-    /// Where decisions to send go.
+    /// Takes decided mails to be made, signed and sent.
     pub outbox: Arc<dyn Outbox>,
-    /// Where steps call pages of shops.
+    /// Calls shops' pages for webhook steps.
     pub webhooks: Arc<dyn Webhooks>,
-    /// Messages of persons who withdrew, as the tracker reads them.
+    /// Mails whose persons withdrew; the tracker reads it.
     pub withdrawals: Arc<Withdrawals>,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -119,7 +158,7 @@ pub struct Scheduler {
     stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-    /// Where each runner is asked to look at what is due.
+    /// Asks each runner to look at what is due.
     asks: Vec<mpsc::Sender<oneshot::Sender<usize>>>,
 }
 

@@ -1,11 +1,12 @@
-//! Mails after their decision: whose they are, their opens, clicks, verdicts and landings, and what all that counts.
+//! Mails. This file is the desk of mails after their decision: whose they are, their opens, clicks, verdicts and landings, and what all of
+//! these count.
 //!
 //! | file | is |
 //! |---|---|
-//! | `outbox.rs` | the desk of mails that have not ended |
-//! | `dues.rs` | which mails are to be judged |
-//! | `decide.rs` | what accepted orders and messages cause |
-//! | `sending.rs` | the one way to a mail |
+//! | `outbox.rs` | the desk of mails until they end: attempts, claims, withdrawals |
+//! | `dues.rs` | the scan for mails that are due to be judged |
+//! | `decide.rs` | decides what accepted orders and messages cause |
+//! | `sending.rs` | records a request's decision and makes its mail; every mail is made here |
 
 mod decide;
 mod dues;
@@ -38,19 +39,19 @@ pub(crate) use sending::{Asked, Own};
 use crate::desk::{Desk, Entry, OfMail, Settled, Told, counts};
 use crate::memory::Unapplied;
 
-/// What an accept says of the mail that it may cause, and its decision does not.
+/// What the accepted event says of a mail, and the decision does not repeat.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
     wall: Timestamp,
     stream: Stream,
-    /// Told by the address's domain.
+    /// The provider by the address's domain.
     provider: Provider,
     template: Option<Slug>,
-    /// What of our own caused it.
+    /// The workflow step or cart that caused it; `None` if a shop's request did.
     origin: Option<Origin>,
 }
 
-/// A mail's row, and when state has it down to be judged.
+/// A mail's row, and the time under which state lists it to be judged.
 #[derive(Debug)]
 struct Mail {
     state: MailState,
@@ -63,7 +64,7 @@ pub(crate) struct Mails {
     range: Range<u16>,
     rows: Unapplied<(PartitionId, MessageId), Mail>,
     dues: Dues,
-    /// What was accepted in this turn, until it is decided.
+    /// Accepts of this turn that have no decision yet.
     causes: HashMap<EventId, Cause, FixedState>,
 }
 
@@ -136,8 +137,8 @@ impl Mails {
         Ok(self.get(partition, message)?.map(|mail| *mail.person()))
     }
 
-    /// Returns whose mailbox a mail went to, or `None` if there is no such mail, or it went to the shop: what its mailbox
-    /// answers says nothing of the person whose cart it showed.
+    /// Returns the person to whose mailbox a mail went. `None` if there is no such mail, or if it went to the shop: the answer of the shop's
+    /// mailbox says nothing about the person whose cart the mail shows.
     pub(crate) fn recipient_of(
         &mut self,
         partition: PartitionId,
@@ -212,7 +213,7 @@ impl Mails {
         self.rows.set((partition, plan.message), mail);
     }
 
-    /// Counts how a mail ended. Once: what is told of one that has ended already is history, and no more.
+    /// Counts how a mail ended, once. A report about a mail that has ended before goes into its history and counts nothing.
     fn ended(&mut self, entry: &Entry<'_>, ended: &AttemptEnded, told: &mut Told) -> Result<(), StateError> {
         if !told.was_queued {
             return Ok(());
@@ -255,7 +256,7 @@ impl Mails {
         Ok(())
     }
 
-    /// Says what the others have to know of a mail.
+    /// Writes what other desks need to know of a mail.
     fn tell(&mut self, partition: PartitionId, message: MessageId, told: &mut Told) -> Result<(), StateError> {
         told.mail = self.get(partition, message)?.map(OfMail::of);
         Ok(())
@@ -401,7 +402,7 @@ impl Desk for Mails {
     }
 }
 
-/// Adds up what names nobody.
+/// Counts opens, clicks and landings that name nobody.
 fn count_aggregate(counted: &AggregateCounted, told: &mut Told) {
     for hit in &counted.hits {
         let AggregateHit {

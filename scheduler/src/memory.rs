@@ -1,8 +1,8 @@
-//! What a runner remembers of its partitions: everything that state does not have yet.
+//! A desk's rows in memory: those that state does not have yet.
 //!
-//! A value that a turn changed is read from here until state has applied that turn, and from state afterwards. So memory
-//! is bounded by the lag of state, which has a bound of its own, and not by how many persons there are. A value that was only
-//! read is kept as long, since whoever was asked about once is often asked about again in the same turn.
+//! A desk reads a changed row from here until state has applied the row's turn, and from state afterwards. So memory
+//! is bounded by the lag of state, which has a bound of its own, and not by the number of persons. A row that was only
+//! read is kept as long: the same turn often reads it again.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;

@@ -1,4 +1,4 @@
-//! What the runners tell an operator.
+//! The runners' metrics.
 //!
 //! Counters of closed sets begin at zero for each of their labels: a rate sees the first event, and a board shows a line at zero rather
 //! than nothing.

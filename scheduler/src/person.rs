@@ -1,4 +1,4 @@
-//! Persons: what each may be sent, and the suppression lists that are read by shop.
+//! The desk of persons: what each person may be sent, and the suppression lists that are read by shop.
 
 use std::sync::Arc;
 
@@ -59,12 +59,12 @@ impl Persons {
         Ok(())
     }
 
-    /// Folds a changed preference in, and takes off the lists what it takes back.
+    /// Folds a changed preference in, and removes the entries of the lists that it takes back.
     fn prefer(&mut self, entry: &Entry<'_>, person: PersonKey, told: &mut Told) -> Result<(), StateError> {
         let before = self.get(entry.partition, person)?.suppressions().to_vec();
         self.change(entry, person, told)?;
         let after = self.get(entry.partition, person)?.suppressions().to_vec();
-        // A list has one row for each stream, whatever the causes: what is left of them stands there.
+        // A list has one row for each stream, whatever the number of causes. If another cause is left, the row names that one.
         for gone in before.iter().filter(|entry| !after.contains(entry)) {
             let same = |left: &&Suppression| (left.shop, left.stream) == (gone.shop, gone.stream);
             let left = after.iter().rfind(same);
@@ -144,7 +144,7 @@ impl Desk for Persons {
     }
 }
 
-/// Returns the person of whom an event says something that is kept.
+/// Returns the person whose row the event changes, if it changes one.
 fn concerned(entry: &Entry<'_>, told: &Told) -> Option<PersonKey> {
     let is_kept = match entry.event.bearing(entry.wall) {
         Bearing::Nothing => false,

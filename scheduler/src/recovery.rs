@@ -1,4 +1,4 @@
-//! What a start does before anything is accepted: fold what state missed, then settle what the last run left open.
+//! The start, before anything is accepted: folds the records that state lacks, then settles what the last run left open.
 //!
 //! | found | becomes |
 //! |---|---|

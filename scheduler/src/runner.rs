@@ -1,4 +1,4 @@
-//! One runner: takes what waits in its inbox, a turn at a time, fires timers when they are due, and looks at mails about once a second.
+//! One runner: a loop that takes submissions from its inbox, a turn at a time, fires timers that are due, and looks at mails about once a second.
 
 mod take;
 
@@ -38,15 +38,15 @@ const TURN_STEPS_MAX: u64 = 2 * policy::filter::STEPS_MAX;
 const FIRES_MAX: usize = 64;
 /// How long such a turn takes about, at most: what is left fires in the next one.
 const FIRES_TIME_MAX: Duration = Duration::from_micros(500);
-/// Bytes of turns that wait for state beyond which timers and sweeps hold still. Beyond the store's own bound a turn waits in the middle
-/// of the runner's work, and whoever's order comes next waits with it: so only orders may come near it.
+/// Bytes of turns that wait for state beyond which timers and sweeps hold still. At the store's own bound the runner itself has to wait,
+/// and every order in its inbox waits with it. So only orders may bring it near that bound.
 const ASIDE_BYTES_MAX: usize = 2 << 20;
 /// How long they hold still before they look again.
 const ASIDE_REST: Duration = Duration::from_millis(2);
 /// How often a runner looks at what is due.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The loop, with the desks that it works at and those who decide.
+/// A runner: its desks, and the deciders that work with them.
 pub(crate) struct Runner {
     desks: Desks,
     context: Context,
@@ -56,7 +56,7 @@ pub(crate) struct Runner {
     own: Own,
 }
 
-/// Who decides on what is taken from the inbox.
+/// The deciders that have memory of their own: they decide on submissions and on timers.
 struct Deciders {
     orders: Orders,
     engine: Engine,
@@ -77,7 +77,8 @@ impl Runner {
         }
     }
 
-    /// Works until `stop` fires and the inbox is empty. Each answer that is `asked` for is how many mails were looked at.
+    /// Works until `stop` fires and the inbox is empty. Each sender that comes by `asked` has the runner do all that is due, and gets the number
+    /// of mails that it looked at.
     pub(crate) async fn run(
         mut self,
         mut inbox: Inbox,
@@ -95,7 +96,7 @@ impl Runner {
                 () = stop.cancelled(), if !inbox.is_closed() => inbox.close(),
                 _ = ticks.tick() => self.scheduled_tick(&mut inbox, &mut waiting, &mut ticks),
                 Some(answer) = asked.recv() => {
-                    // Whoever no longer waits for the answer loses nothing by it.
+                    // A caller that no longer waits loses nothing.
                     let _ = answer.send(self.tick_through());
                 }
                 // Cancel-safe: nothing is taken unless the count is returned.
@@ -106,16 +107,16 @@ impl Runner {
                     inbox.try_recv_tracked(&mut waiting, TRACKED_MAX);
                     self.turn_and_timers(&mut waiting);
                 }
-                // What a dear turn has left, in its order and before what comes after it.
+                // Submissions that a costly turn left over: in their order, and before those that came later.
                 () = tokio::task::yield_now(), if !waiting.is_empty() => self.turn_and_timers(&mut waiting),
-                // Yielded, so that what came meanwhile is seen first.
+                // Yielded, so that submissions that came meanwhile are taken first.
                 () = tokio::task::yield_now(), if busy => self.work_aside(),
                 () = tokio::time::sleep(rest), if !busy => {}
             }
         }
     }
 
-    /// Returns whether timers are due or something is to be read or swept; if not, for how long there is nothing to do.
+    /// Returns whether there is work beside the inbox (timers to fire or to read, contacts to sweep), and how long to rest if there is none.
     fn rest(&self) -> (bool, Duration) {
         let now = self.context.now();
         let timers = &self.desks.timers;
@@ -132,14 +133,15 @@ impl Runner {
         self.context.deps.store.state().waiting_bytes() < ASIDE_BYTES_MAX
     }
 
-    /// Does one turn of what is not in the inbox: timers first, then what is to be read, then sweeps.
+    /// Does one turn of work beside the inbox: fires timers; if none is due, reads timers; if none is to be read, sweeps.
     fn work_aside(&mut self) {
         if self.fire() == 0 && !self.read_timers() {
             self.sweep();
         }
     }
 
-    /// Looks at what is due. What is left is looked at after one turn of the inbox: neither keeps the other waiting.
+    /// Does the work of each second. Mails that are due and do not fit into one turn are looked at after one turn of the inbox, so that neither
+    /// keeps the other waiting.
     fn scheduled_tick(&mut self, inbox: &mut Inbox, waiting: &mut Vec<Submission>, ticks: &mut Interval) {
         self.own.ticks.inc();
         self.own
@@ -161,7 +163,7 @@ impl Runner {
         }
     }
 
-    /// Looks at all that is due, fires all timers that are, and sweeps what can be; returns how many mails were looked at.
+    /// Looks at all mails that are due, fires all timers that are due, and sweeps all that can be swept. Returns how many mails it looked at.
     fn tick_through(&mut self) -> usize {
         let mut looked = 0;
         self.sweeps.note(&self.desks, &self.context.catalogue());
@@ -185,7 +187,7 @@ impl Runner {
     }
 
     /// Decides the accepted causes that a crash left without a decision, and hands to state what was replayed up to
-    /// `last`. The mails stand in the outbox then, without bytes.
+    /// `last`. The decided mails then stand in the outbox's rows without bytes.
     pub(crate) fn decide_recovered(&mut self, causes: &[Undecided], last: Option<Position>) {
         // The queues are empty as yet, and what was withdrawn is not put back: its row says so.
         drop(self.desks.outbox.take_withdrawn());
@@ -221,7 +223,7 @@ impl Runner {
         turn.append();
     }
 
-    /// Does a turn of what was taken from the inbox, and then one of timers: neither keeps the other waiting.
+    /// Does a turn of submissions and then a turn of timers, so that neither keeps the other waiting.
     fn turn_and_timers(&mut self, waiting: &mut Vec<Submission>) {
         self.turn(waiting);
         if self.desks.timers.wants(self.context.now()) {
@@ -232,7 +234,8 @@ impl Runner {
         }
     }
 
-    /// Records what waits, and what it causes, as one append; what is left if that comes to be dear stays, in its order.
+    /// Records the submissions that wait, and what they cause, as one append. If their filters cost too much, the rest stays for the next turn,
+    /// in its order.
     fn turn(&mut self, waiting: &mut Vec<Submission>) {
         let _timer = self.context.metrics.turn_seconds.start_timer();
         let (steps, all) = (self.deciders.engine.steps(), waiting.len());
@@ -265,7 +268,7 @@ impl Runner {
         ticked
     }
 
-    /// Looks at a page of contacts, if that is to be done.
+    /// Looks at a page of contacts, if a sweep is under way.
     fn sweep(&mut self) {
         self.sweeps
             .sweep(&mut self.deciders.engine, &mut self.desks, &self.context);
@@ -315,9 +318,9 @@ impl Runner {
         fired
     }
 
-    /// Reads more timers into the window, if it needs some. Returns whether it did.
+    /// Reads more timers into the window if an edge is near. Returns whether it read a page.
     fn read_timers(&mut self) -> bool {
-        // Read before the page is, so that the page has all that is said to be applied.
+        // Taken before the page is read, so that the page has everything up to this position.
         let applied = self.desks.applied();
         let timers = &mut self.desks.timers;
         timers.forget(applied);
@@ -334,7 +337,7 @@ impl Runner {
         })
     }
 
-    /// Tells how long the timer that is due the longest has been.
+    /// Sets the metric of how long the oldest due timer has waited.
     fn note_overdue(&self) {
         let now = self.context.now();
         let overdue = self.desks.timers.overdue();

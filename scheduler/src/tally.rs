@@ -1,4 +1,6 @@
-//! What is counted: the cells of statistics, and how many mails showed each campaign.
+//! The desk of counts: the cells of statistics, and how many mails showed each campaign.
+//!
+//! Other desks say what an event counts ([`Told::count`]); this desk adds it up. It stands behind all desks that count.
 
 mod cells;
 mod meters;

@@ -1,8 +1,8 @@
-//! The window: the timers of one runner that are due soon, in memory; all others are rows of state alone.
+//! The desk of timers, and its window: the timers of one runner that are due soon are in memory; all others are only rows of state.
 //!
-//! A timer is a row of state under the instant at which it is due, and a row of state is all that a timer needs to be: what is in
-//! memory can be read again. Each slot has an edge, and rows before it are in the [`Wheel`]; the edge moves on, page by page, when
-//! it comes near, so neither a start nor a hundred million timers cost more than the next few minutes do.
+//! A timer is a row of state, under the instant at which it is due. What is in memory can be read again from there. Each slot has an edge;
+//! rows before the edge are in the [`Wheel`]. When an edge comes near, it moves on, page by page. So neither a start nor a hundred million
+//! timers cost more than the timers of the next few minutes.
 //!
 //! ```text
 //!  rows of a slot, by instant:   ····· gone ·····│ in the wheel ▓▓▓▓▓▓│ on disk ░░░░░░░░░░░░░░░░░░░░░░░░░░░░
@@ -13,15 +13,15 @@
 //! its turn: when the edge passes over a row that state did not have yet, it is taken from there. The edge never goes back
 //! to what has fired, so that leaves no tombstones to step over.
 //!
-//! **Epochs.** The window knows rows, not owners: one that was cancelled or armed anew surfaces like the others, and is dropped by
-//! whoever compares its epoch with its owner's. So reading a row twice is harmless, too.
+//! **Epochs.** The window knows rows, not owners. A row that was cancelled or armed anew surfaces like the others; the decider compares its
+//! epoch with the owner's and drops it. So reading a row twice is harmless, too.
 //!
 //! **Time.** Ticks are those of the wall clock, rounded up for what is due and down for what has passed: nothing fires while the clock
 //! says less than its instant. A clock that is set forward lets fire what it passed over. One that is set back has the wheel made
 //! again, from memory. The runner sleeps by the monotonic clock and looks at the wall clock when it wakes, at least once a second.
 //!
 //! **Bounds.** [`WINDOW_MAX`] timers. When there are as many, the later half is left to the disk, and the edges fall back to it. When
-//! all of them are due already, what is armed beside them waits on the disk for its turn.
+//! all of them are due already, timers that are armed then wait on the disk.
 
 mod faults;
 mod owners;
@@ -102,7 +102,7 @@ enum Place {
     Filed(Handle),
     /// In `ready`.
     Ready,
-    /// With whoever took it.
+    /// Taken, and not ended or put off yet.
     Taken,
 }
 
@@ -164,7 +164,7 @@ impl Timers {
         }
     }
 
-    /// Ends a timer's row: what it was for is recorded, or it meant nothing any more.
+    /// Ends a timer's row: its work is recorded, or it was stale.
     pub(crate) fn surfaced(&mut self, partition: PartitionId, owner: EventId, due: Timestamp) {
         let key = TimerKey { due, partition, owner };
         self.done(key);
@@ -245,7 +245,7 @@ impl Timers {
         is_back
     }
 
-    /// Takes the timer that has been due the longest, if one is. Whoever takes it ends it with [`Timers::done`] or puts it off.
+    /// Takes the timer that has been due the longest, if one is due. The caller ends it with [`Timers::surfaced`] or puts it off.
     pub(crate) fn take(&mut self) -> Option<Surfaced> {
         while let Some(key) = self.ready.pop_front() {
             if let Some(armed) = self.armed.get_mut(&key) {
@@ -415,7 +415,7 @@ impl Desk for Timers {
         Ok(())
     }
 
-    /// Takes what the owners' desks armed, so it is settled behind them.
+    /// Takes the timers that the owners' desks armed, so this desk is settled behind them.
     fn settle(&mut self, position: u64, settled: &mut Settled) {
         // Rows of timers that surfaced are deleted first: an owner may be armed anew for the same instant.
         settled.puts.append(&mut self.puts);

@@ -1,7 +1,7 @@
-//! A turn: what a runner records by one append, and what becomes of it.
+//! A turn: the records that a runner appends at once, and the work that follows the append.
 //!
-//! An event is folded in when it is recorded, so what follows in the same turn sees it. Nothing of a turn is in the journal before
-//! [`Turn::append`], and nothing leaves the house before that.
+//! [`Turn::record`] folds an event into the desks at once, so later decisions of the same turn see it. The journal has nothing of a turn
+//! before [`Turn::append`], and no mail or call is passed on before that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::settings::Settings;
 use crate::tally::Meters;
 use crate::workflow::Reaction;
 
-/// What a runner's work needs beside its desks.
+/// What a runner's deciders need beside the desks. It does not change while the runner runs.
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) deps: Arc<Deps>,
@@ -34,26 +34,26 @@ pub(crate) struct Context {
     pub(crate) visitors: VisitorKeyer,
 }
 
-/// Who waits for an event to be durable.
+/// A caller that waits until an event is durable.
 type Waiter = (oneshot::Sender<Result<Receipt, SubmitError>>, EventId);
 
-/// What a turn gathers until its one append.
+/// What a turn gathers until its one append. Deciders take it: they read its desks and record events in it.
 pub(crate) struct Turn<'a> {
     pub(crate) desks: &'a mut Desks,
     pub(crate) context: &'a Context,
     batch: Batch,
     waiters: Vec<Waiter>,
-    /// Mails that were decided, to be made.
+    /// Decided mails. The append passes them to the outbox.
     pub(crate) mails: Vec<Mail>,
-    /// Pages to call.
+    /// Calls of shops' pages. The append passes them on.
     pub(crate) calls: Vec<Call>,
-    /// What is still to be reacted to.
+    /// Happenings to which contacts' carts and workflows still have to react.
     pub(crate) reactions: VecDeque<Reaction>,
 }
 
-/// Why a submission is refused after all.
+/// Why a submission is refused.
 pub(crate) enum Fault {
-    /// State could not be read: the node is broken, not the event.
+    /// State could not be read: the fault is the node's, not the event's.
     State(StateError),
     /// The event makes no sense here.
     Refused(String),
@@ -81,13 +81,13 @@ impl Context {
         self.deps.store.catalogue().load()
     }
 
-    /// Tells the log that state cannot be read, and what was not done.
+    /// Logs that state cannot be read, and what was therefore not done.
     pub(crate) fn state_failed(&self, error: &StateError, not_done: &str) {
         tracing::error!(%error, "state cannot be read: {not_done}");
         self.metrics.state_errors.inc();
     }
 
-    /// Returns what whoever submitted an event is told of a fault.
+    /// Returns the error for the caller that submitted the event.
     pub(crate) fn explain(&self, fault: Fault) -> SubmitError {
         match fault {
             Fault::Refused(why) => SubmitError::Refused(why),
@@ -113,19 +113,19 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Has whoever submitted an event be answered once it is durable.
+    /// Answers the caller that submitted the event once the event is durable.
     pub(crate) fn answer(&mut self, receipt: oneshot::Sender<Result<Receipt, SubmitError>>, id: EventId) {
         self.waiters.push((receipt, id));
     }
 
-    /// Folds an event in and adds it to the batch.
+    /// Adds an event to the batch and folds it into the desks.
     pub(crate) fn record(&mut self, partition: PartitionId, event: &Event) -> Result<(EventId, Timestamp), StateError> {
         let (id, wall) = (self.context.mint(), self.context.now());
         self.record_as(partition, id, wall, event)?;
         Ok((id, wall))
     }
 
-    /// Folds an event in and adds it to the batch, under an id that was minted for it and the wall time of its cause.
+    /// Adds an event to the batch and folds it into the desks, under an id that was minted for it and the wall time of its cause.
     pub(crate) fn record_as(
         &mut self,
         partition: PartitionId,
@@ -143,7 +143,7 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Records that something could not be done.
+    /// Records that something could not be done, for people to look at.
     pub(crate) fn set_aside(&mut self, partition: PartitionId, aside: SetAside) -> Result<(), StateError> {
         tracing::error!(object = ?aside.object, fault = %aside.fault, tries = aside.tries, "set aside");
         self.context.metrics.automation.set_aside.inc();
@@ -151,7 +151,7 @@ impl<'a> Turn<'a> {
         Ok(())
     }
 
-    /// Appends what was recorded, and passes on what was decided without waiting for the disk.
+    /// Appends the records, and passes mails, calls and changes of state on without waiting for the disk.
     pub(crate) fn append(self) {
         let Self {
             desks,
@@ -198,8 +198,8 @@ impl<'a> Turn<'a> {
         context.metrics.automation.armed(desks.timers.take_new());
     }
 
-    /// Hands to state what was replayed up to `position`, if nothing was recorded, and appends what was. Its mails are not made: they
-    /// stand in the outbox, without bytes.
+    /// Ends the first turn after a replay: appends its records or, if there are none, hands to state what was replayed up to `position`.
+    /// Passes no mail on: the mails stand in the outbox's rows without bytes, and the start has them made from there.
     pub(crate) fn append_recovered(mut self, position: Option<Position>) {
         if let Some(position) = position.filter(|_| self.batch.is_empty()) {
             let turn = self.desks.end_turn(position);
@@ -210,7 +210,7 @@ impl<'a> Turn<'a> {
     }
 }
 
-/// Tells everyone who waited that their event is durable, or that it will never be.
+/// Answers the callers that wait: their event is durable, or will never be.
 fn answer(waiters: Vec<Waiter>, committed: Result<Position, store::CommitFailed>) {
     for (receipt, id) in waiters {
         let answer = match &committed {
@@ -220,7 +220,7 @@ fn answer(waiters: Vec<Waiter>, committed: Result<Position, store::CommitFailed>
             }),
             Err(_) => Err(SubmitError::Closed),
         };
-        // Whoever no longer waits for the answer loses nothing by it.
+        // A caller that no longer waits loses nothing.
         let _ = receipt.send(answer);
     }
 }

@@ -1,12 +1,12 @@
-//! Workflows: contacts' ways through them, what sets one off, and the sweeps over contacts.
+//! Workflows. This file is the desk of instances: contacts' ways through workflows.
 //!
 //! | file | is |
 //! |---|---|
-//! | `engine.rs` | what policy is asked, and what becomes of its answers |
+//! | `engine.rs` | asks policy how an instance enters or goes on, and records the answer |
+//! | `sends.rs` | decides on the mails that a way asks for; records them when the way is done |
+//! | `reactions.rs` | an event of a contact: what it sets off, and in which order |
+//! | `sweeps.rs` | looks at a shop's contacts one after the other: a workflow was switched on or deleted, zone data changed |
 //! | `compiled.rs` | workflows that are kept compiled |
-//! | `sends.rs` | what an instance sends and calls while it walks |
-//! | `reactions.rs` | what an event of a contact sets off |
-//! | `sweeps.rs` | contacts looked at one after the other |
 
 mod compiled;
 mod engine;
@@ -30,14 +30,14 @@ pub(crate) use sweeps::Sweeps;
 use crate::desk::{Desk, Entry, Settled, Told};
 use crate::timers::{Owner, OwnerKey, Owners};
 
-/// Why an instance left that was erased, beside the codes of [`types::event::Leave`]: there is no record of it.
+/// The reason under which an erased instance counts as left. No [`types::event::Leave`] has it, since no record says that it left.
 const ERASED: &str = "erased";
 
 /// The instances that state does not have as they are. A `Moved` record is the only thing that changes one.
 pub(crate) struct Instances {
     store: Store,
     rows: Owners<Instance>,
-    /// What was swept.
+    /// Marks of slots that were swept.
     puts: Vec<Put>,
 }
 
@@ -112,7 +112,7 @@ impl Instances {
         Ok(())
     }
 
-    /// Erases an instance. One that still waited has left, for whoever counts.
+    /// Erases an instance. Returns it as it was, to be counted.
     fn erase(&mut self, key: OwnerKey) -> Result<Option<Instance>, StateError> {
         let erased = self.get(key)?.cloned();
         if erased.is_some() {

@@ -41,7 +41,7 @@ impl App {
         let event = Event::CatalogueChanged(Box::new(change));
         self.submit(PartitionId::CATALOGUE, event).await?;
         let waiting = async {
-            // The fold follows the commit by microseconds: look again soon, then ever more rarely.
+            // The commit swaps the catalogue within microseconds: look again soon, then ever more rarely.
             let mut pause = Duration::from_micros(200);
             while !in_force(&self.catalogue()) {
                 tokio::time::sleep(pause).await;

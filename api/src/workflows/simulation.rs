@@ -1,7 +1,7 @@
-//! `/v1/workflows/{id}/simulate`: whom switching a workflow on would take in, if it took in who is there already.
+//! `/v1/workflows/{id}/simulate`: how many contacts would enter if the workflow were switched on now and took existing contacts in.
 //!
-//! The engine is asked about each contact as if the newest definition had just been switched on, with hands that do nothing: what it says
-//! is what would happen, and nothing does.
+//! The simulation asks the engine about each contact as if the newest definition had just been switched on. It answers each request for a
+//! mail as if the mail had been sent, counts the records at the end of the way, and drops them. Nothing is recorded, sent or called.
 
 use std::sync::Arc;
 

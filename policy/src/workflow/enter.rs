@@ -13,7 +13,7 @@ use super::world::{Broke, Trigger, World};
 
 /// Brings the contact into a workflow if the trigger does, or arms an instance that waits for the time of its start.
 ///
-/// `workflow` is the newest version. The records of the way begin an instance each; mostly there are none.
+/// `workflow` is the newest version. Each record of the way begins an instance; most ways have none.
 /// Live instances of the contact are offered the trigger before ([`super::resume()`]): an order may end one and begin another.
 pub fn enter<'a>(workflow: &'a Compiled, world: &'a World<'a>, trigger: &Trigger<'_>) -> Result<Way<'a>, Broke> {
     let nobody = || Ok(Way::clear(Vec::new()));

@@ -26,9 +26,9 @@ pub const AGAIN_AFTER: [Duration; 2] = [Duration::from_mins(1), Duration::from_m
 
 /// Lets an instance go on by what happened, if it goes on by that.
 ///
-/// `workflow` is the version that the instance names; for one that is armed ([`Instance::is_armed`]) it is the newest: who has not
-/// entered yet enters by what is in force then. A timer is one of the instance's epoch. The way's records are none, one of this instance,
-/// or after it one that begins next year's.
+/// `workflow` is the version that the instance names. For an armed instance ([`Instance::is_armed`]) it is the newest: a contact that has not
+/// entered yet enters by the version in force then. A timer has the instance's epoch. The way has no record, one of this instance, or a
+/// second one that begins next year's instance.
 pub fn resume<'a>(
     workflow: &'a Compiled,
     world: &'a World<'a>,

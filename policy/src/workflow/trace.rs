@@ -19,9 +19,9 @@ pub struct Count {
 
 /// Returns what a record counts; `before` is its instance as it was, `None` if the record begins it.
 ///
-/// Who came to a step has reached it, and has passed the one before; who came to the end has passed the last one. Who leaves early
-/// has left at the step where it stood, once without and once with the reason. So whoever reached a step, and neither passed it nor
-/// left, waits there. What is armed and never enters counts nowhere. Mails are counted by the events of their own.
+/// A contact that comes to a step has reached it, and has passed the step before; one that comes to the end has passed the last step. A
+/// contact that leaves early has left at the step where it stood, once without and once with the reason. So a contact that reached a step,
+/// and neither passed it nor left, waits there. What is armed and never enters counts nowhere. Mails are counted by the events of their own.
 pub fn counts(before: Option<&Instance>, moved: &Moved) -> Vec<Count> {
     let mut counts = Vec::new();
     let mut count = |step: Option<&Slug>, measure, reason| {

@@ -240,7 +240,7 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// Leaves: whoever came to the end gets its group change, whoever leaves early the other one.
+    /// Leaves. At the end the workflow's `at_end` changes the contact's groups; when the contact leaves early, `on_exit` does.
     pub(super) fn left(&mut self, why: Leave) -> Place {
         let workflow = self.workflow;
         let change = match why {

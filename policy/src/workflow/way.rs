@@ -1,4 +1,4 @@
-//! A way under way: from step to step, as a machine that says what it wants and is given the answer.
+//! A way, as a machine: it goes from step to step, asks for mails, and ends with its records and calls.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ use super::instance::Instance;
 use super::walk::{Halt, Turn, Walk, Walked};
 use super::world::Broke;
 
-/// What a contact does in a workflow by one thing that happened: asked with [`Way::go`] until it is done.
+/// The steps that a contact takes in a workflow by one input. The caller drives it with [`Way::go`] until it is done.
 ///
-/// It is a value like others. Nothing that it wanted has happened before it is done, so one that breaks, or is dropped, has done nothing.
+/// A way has no effects of its own. Its caller records nothing before the way is done, so a way that breaks or is dropped leaves nothing.
 pub struct Way<'a>(State<'a>);
 
 enum State<'a> {
-    /// It was clear at once.
+    /// Its records were clear at once.
     Clear(Vec<Moved>),
-    /// It goes from step to step.
+    /// It is among the steps.
     Walking(Box<Walking<'a>>),
-    /// It said all.
+    /// It is done, or broke.
     Over,
 }
 
@@ -33,31 +33,31 @@ struct Walking<'a> {
     turn: Turn,
     whose: Whose<'a>,
     cause: MoveCause,
-    /// A record that comes after its own: the instance of next year.
+    /// A record that comes after its own: it begins the instance of next year.
     next: Option<Moved>,
 }
 
-/// Whose record a walk makes.
+/// The instance whose record a walk makes.
 pub(super) enum Whose<'a> {
-    /// One that begins with it, about this.
+    /// One that begins with the record, with the key of its entry.
     Begins(Option<Line<128>>),
-    /// One that there is.
+    /// One that exists.
     Of(EventId, &'a Instance),
 }
 
 /// What a way wants.
 #[derive(Debug)]
 pub enum Want {
-    /// A decision on a mail; answered with [`Way::sent`].
+    /// A decision on a mail. The caller answers with [`Way::sent`].
     Send(Box<Send>),
-    /// Nothing more.
+    /// Nothing more: the caller records this.
     Done(Done),
 }
 
 /// What a way came to.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// The records to append, in their order: behind those of the mails that it was allowed.
+    /// The records to append, in their order, behind those of the allowed mails.
     pub records: Vec<Moved>,
     /// The pages to call once they are appended. Each answer comes back as [`super::Input::Answer`].
     pub calls: Vec<Webhook>,
@@ -76,10 +76,10 @@ pub struct Send {
     pub request: MessageRequest,
 }
 
-/// What became of it.
+/// The answer to a request for a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It goes out, if the way comes to its end.
+    /// Policy allows it. It goes out if the way ends without breaking.
     Accepted {
         /// The event that stands for the request.
         accepted: EventId,
@@ -95,12 +95,12 @@ pub enum Sent {
 }
 
 impl<'a> Way<'a> {
-    /// Returns one that makes these records and wants nothing.
+    /// Returns a way that has these records and asks for nothing.
     pub(super) const fn clear(records: Vec<Moved>) -> Self {
         Self(State::Clear(records))
     }
 
-    /// Returns one that goes on with a turn; `next` is a record that comes after its own.
+    /// Returns a way that begins with this turn of a walk; `next` is a record that comes after its own.
     pub(super) fn walking(walk: Walk<'a>, turn: Turn, whose: Whose<'a>, cause: MoveCause, next: Option<Moved>) -> Self {
         Self(State::Walking(Box::new(Walking {
             walk,
@@ -111,7 +111,7 @@ impl<'a> Way<'a> {
         })))
     }
 
-    /// Goes on, until it wants something.
+    /// Goes on until it wants something. `Err` if it broke: it has no records then.
     pub fn go(&mut self) -> Result<Want, Broke> {
         match std::mem::replace(&mut self.0, State::Over) {
             State::Clear(records) => Ok(Want::Done(Done {
@@ -132,7 +132,7 @@ impl<'a> Way<'a> {
         }
     }
 
-    /// Answers what it wanted to send.
+    /// Answers the last [`Want::Send`].
     pub fn sent(&mut self, sent: Sent) {
         if let State::Walking(walking) = &mut self.0 {
             walking.turn = walking.walk.sent(sent);
@@ -174,11 +174,11 @@ pub struct Webhook {
     pub epoch: u32,
     /// Where to.
     pub url: HttpsUrl,
-    /// What is told.
+    /// What is posted.
     pub told: Told,
 }
 
-/// What the shop's page is told: JSON.
+/// What is posted to the shop's page: JSON.
 #[derive(Debug, Serialize)]
 pub struct Told {
     /// The workflow's id.

@@ -1,4 +1,4 @@
-//! What the engine may know, and what it may be told.
+//! What the engine reads, and its inputs.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! Carts: what a touch is recorded with, the reminders that are due, and the carts that orders close.
+//! Decides on carts: fills in a change before it is recorded, decides on reminders that are due, and closes the carts that were ordered.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::timers::{Tries, broke, drop_stale};
 use crate::turn::{Fault, Turn};
 use crate::workflow::{Contact, Happening, Reaction};
 
-/// Fills in what a change of a cart is to be recorded with.
+/// Fills in a change of a cart before it is recorded: which cart it is, and when its reminder is due.
 pub(crate) fn prepare(
     turn: &mut Turn<'_>,
     partition: PartitionId,

@@ -1,8 +1,8 @@
-//! Verdicts and leads: the mails that are due, looked at about once a second.
+//! Judges mails that are due: opens and clicks, then landings, then leads. A runner does it about once a second.
 //!
-//! What a look finds follows from the mail's row: verdicts that are due, landings that wait for a decision, leads that wait for their
-//! settlement. So a crash between two of these records costs nothing: the row says what is missing, it is still due, and the next
-//! look goes on from there. All that one look finds is recorded in one turn.
+//! The mail's row says what is due: verdicts, landings that wait for a decision, leads that wait for their settlement. So a crash between
+//! two of these records loses nothing: the row still says what is missing, and the next look goes on there. All that one look finds is
+//! recorded in one turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use types::time::Timestamp;
 use crate::turn::Turn;
 use crate::workflow::{Engine, settle_reaction};
 
-/// Mails looked at in one turn: a millisecond's worth, and some ten if each is full of hits. An order never waits longer.
+/// Mails looked at in one turn: a millisecond of work, some ten if each mail is full of hits. An order never waits longer.
 const LOOKS_MAX: usize = 64;
 
 /// What a tick did.
@@ -176,7 +176,7 @@ pub(crate) fn void_erased(
     erased: &PersonErased,
 ) -> Result<(), StateError> {
     for object in turn.desks.erasable(partition, erased)? {
-        // Accepted events are among them, and are nobody's mail.
+        // Accepted events are among the objects; they are no mails.
         let message = MessageId::new(object);
         let Some(mail) = turn.desks.mails.get(partition, message)? else {
             continue;

@@ -1,4 +1,4 @@
-//! What accepted events cause: policy is asked at once, in the same turn.
+//! Decides on orders and messages in the turn that accepts them.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,9 +18,9 @@ use types::time::Timestamp;
 use super::sending::Asked;
 use crate::turn::{Fault, Turn};
 
-/// What decides on orders and messages.
+/// Decides on orders and messages.
 pub(crate) struct Orders {
-    /// What each shop may show, for the catalogue version beside it.
+    /// The offers that each shop may show, with the version of the catalogue for which they were gathered.
     candidates: HashMap<ShopNumber, (u64, Arc<Candidates>), FixedState>,
     random: StdRng,
 }
@@ -139,7 +139,7 @@ fn decide_message(
     Ok(decision.verdict(|| MessageId::new(turn.context.mint())))
 }
 
-/// Asks policy. Its panic is a refusal of this one event: it must not take the runner down, and again at each start.
+/// Asks policy. A panic refuses this one event; it must not end the runner now and again at each start.
 fn caught<T>(decide: impl FnOnce() -> T) -> Result<T, Fault> {
     catch_unwind(AssertUnwindSafe(decide))
         .map_err(|_| Fault::Refused("it cannot be decided, by a fault of ours".to_owned()))

@@ -1,8 +1,8 @@
-//! Where the scan for mails that are due goes on.
+//! The scan for mails that are due to be judged, and the place where it goes on.
 //!
 //! Due rows stand in state by time, the rows of all runners together. A scan starts where the last one ended, so that it never
-//! passes the tombstones of what was judged before. State lags: a row that a turn has set is not seen before state has applied
-//! that turn, so the scan does not move beyond the earliest of them until then.
+//! passes the tombstones of mails that were judged before. State lags: a scan sees a row only after state has applied the turn that set
+//! it. Until then the scan's place does not move beyond the earliest such row.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::Mails;
 
 /// Rows read at once.
 const PAGE: usize = 1024;
-/// Pages that one scan reads: all runners' rows are among them, its own are looked up.
+/// Pages that one scan reads. They have the rows of all runners; the scan looks up only those of its own partitions.
 const PAGES_MAX: usize = 16;
 
 /// The scan's place, and what holds it there.
@@ -90,7 +90,7 @@ impl Mails {
                 Some((last, ..)) if !is_last => *last,
                 _ => until,
             };
-            // Others may stand at the very moment at which a page ends: they come with the next one.
+            // More rows may stand at the moment at which the page ends: the next page has them all.
             page.retain(|(at, ..)| *at < seen);
             for (at, partition, message) in page {
                 if due.mails.len() >= max {
@@ -118,7 +118,7 @@ impl Mails {
         Ok(due)
     }
 
-    /// Returns whether a row of state is one of ours that still stands: its deletion may be on its way.
+    /// Returns whether a row of state is of these partitions and still valid: its deletion may be on its way to state.
     fn is_due(&mut self, now: Timestamp, partition: PartitionId, message: MessageId) -> Result<bool, StateError> {
         if !self.range.contains(&partition.number()) {
             return Ok(false);

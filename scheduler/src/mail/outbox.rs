@@ -1,4 +1,4 @@
-//! The outbox: mails until they end.
+//! The desk of mails until they end: a row says how often a mail was tried, when it is due, and whether a session has claimed it.
 
 use store::state::{OutboxEntry, OutboxPut, Put};
 use store::{StateError, Store};
@@ -64,9 +64,9 @@ impl Outbox {
             return Ok(());
         }
         self.change(partition, message, |row| {
-            // Whenever it is told, and whatever comes in between: one repeat is all that a doubt causes.
+            // Also if the report comes late: a mail in doubt is tried once more at most.
             row.doubted |= matches!(outcome, Outcome::InDoubt { .. });
-            // An end that was told late: the claim that came after it stands.
+            // A report that comes late: the claim that was made after that attempt stands.
             if row.claimed && ended.attempt < row.attempts {
                 return;
             }
@@ -127,7 +127,7 @@ impl Desk for Outbox {
             _ => {}
         }
         for message in std::mem::take(&mut told.withdrawn) {
-            // Kept in the row too: the queues forget with the process, and a start must not queue the mail again.
+            // The row says so too: the queues end with the process, and the next start must not queue the mail again.
             if self.change(entry.partition, message, |row| row.withdrawn = true)? {
                 self.withdrawn.push(message);
             }

@@ -1,7 +1,7 @@
-//! The one way to a mail: a request that was accepted, what policy says of it, and the record of that.
+//! Records what policy decided on a request and makes the mail that the decision plans. Every mail is made here.
 //!
-//! Orders and messages of shops, steps of workflows and reminders of carts all come here, and a start comes here for what
-//! was decided and never rendered ([`Asked::mail`]). A mail is passed on at the end of the turn, when its records are appended.
+//! Orders and messages of shops, steps of workflows and reminders of carts come here. A start comes here for mails that
+//! were decided and never rendered ([`Asked::mail`]). The turn passes its mails on when its records are appended.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::turn::Turn;
 
 /// A request for a mail that was accepted.
 pub(crate) struct Asked {
-    /// Where it lives: the person's partition.
+    /// The person's partition.
     pub(crate) partition: PartitionId,
     /// The accepted event.
     pub(crate) cause: EventId,
@@ -27,11 +27,11 @@ pub(crate) struct Asked {
     pub(crate) shop: ShopNumber,
     /// What was asked for.
     pub(crate) request: Request,
-    /// What of our own asked for it; `None` if the shop did.
+    /// The workflow step or cart that asked for it; `None` if the shop did.
     pub(crate) origin: Option<Origin>,
     /// The catalogue that it is decided by.
     pub(crate) catalogue: Arc<Catalogue>,
-    /// Its place among those that are not spooled yet.
+    /// Its place of admission: it is held until the mail is spooled.
     pub(crate) admission: Admission,
 }
 
@@ -63,7 +63,7 @@ impl Asked {
     }
 }
 
-/// A message that something of our own asks for.
+/// A message that a workflow step or a cart's reminder asks for.
 pub(crate) struct Own {
     pub(crate) partition: PartitionId,
     pub(crate) shop: ShopNumber,
@@ -97,8 +97,8 @@ impl Turn<'_> {
         self.record_as(partition, id, wall, &Event::Decided(Box::new(decided)))
     }
 
-    /// Records that something of our own asks for a message, under an id that was minted for it, and what was decided on it;
-    /// makes the mail that this plans. All as of `wall`.
+    /// Records the request of a workflow step or a reminder under the id `cause`, which was minted for it, and the decision on it. Makes the
+    /// mail that the decision plans. All records have the time `wall`.
     pub(crate) fn send_own(
         &mut self,
         own: Own,

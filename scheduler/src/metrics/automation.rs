@@ -1,4 +1,4 @@
-//! What timers, workflows and reminders tell an operator.
+//! The metrics of timers, workflows and reminders.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub(crate) struct Automation {
     /// How long after its instant a timer fires, by class.
     ///
     /// Healthy: p99 below 50 ms. Seconds: a runner cannot keep up, see `scheduler_fire_seconds` and `scheduler_turn_seconds`. Minutes and
-    /// hours are normal once after the service stood still, or its clock was set forward, and whoever is later than its workflow allows
-    /// is not sent anything.
+    /// hours are normal once after the service stood still, or its clock was set forward. A contact that is later than its workflow allows
+    /// gets no mail.
     lateness: HistogramVec,
     /// Timers armed, by class.
     armed: IntCounterVec,

@@ -1,4 +1,4 @@
-//! What leads tell an operator: how many, how late, how much.
+//! The metrics of leads: how many, how late, how much.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What each runner tells of itself, under its number.
+//! Metrics that each runner has of its own, labelled with its number.
 //!
 //! A series for each, of at most 64: one gauge for all would be that of the runner that spoke last, and a runner that hangs would not
 //! be seen beside those that go on.

@@ -1,4 +1,6 @@
-//! What a submission is recorded as, and what it causes.
+//! A submission on its way: refused, or recorded, and then given to the deciders that it concerns.
+//!
+//! A new event that has to be refused, filled in or decided on gets its arm here.
 
 use store::intake::Submission;
 use types::contact::ContactSource;
@@ -12,7 +14,7 @@ use crate::workflow::{settle_reaction, watch};
 use crate::{cart, lead};
 
 impl Deciders {
-    /// Takes a submission: what is recorded is answered once it is durable, and what is refused at once.
+    /// Takes a submission. Its caller is answered once the record is durable, or at once if the submission is refused.
     pub(super) fn take(&mut self, turn: &mut Turn<'_>, submission: Submission) {
         let Submission {
             partition,
@@ -28,13 +30,13 @@ impl Deciders {
             }
             Err(fault) => {
                 let error = turn.context.explain(fault);
-                // Whoever no longer waits for the answer loses nothing by it.
+                // A caller that no longer waits loses nothing.
                 let _ = receipt.map(|receipt| receipt.send(Err(error)));
             }
         }
     }
 
-    /// Records an event, and what it causes, in this turn.
+    /// Records an event, and the decisions that it causes, in this turn.
     fn record(
         &mut self,
         turn: &mut Turn<'_>,
@@ -82,7 +84,7 @@ impl Deciders {
     }
 }
 
-/// Refuses what must not be recorded.
+/// Refuses opens, clicks and landings that must not be recorded.
 fn guard(turn: &mut Turn<'_>, partition: PartitionId, event: &Event) -> Result<(), Fault> {
     let message = match event {
         Event::Opened(opened) => opened.message,
@@ -95,7 +97,7 @@ fn guard(turn: &mut Turn<'_>, partition: PartitionId, event: &Event) -> Result<(
         }
         _ => return Ok(()),
     };
-    // The tracker asks its own memory first; this guard also knows what fell out of it.
+    // The tracker asks its own memory first. This guard also knows the withdrawals that the tracker has forgotten.
     if turn.desks.may_record(partition, message)? {
         return Ok(());
     }
@@ -103,7 +105,7 @@ fn guard(turn: &mut Turn<'_>, partition: PartitionId, event: &Event) -> Result<(
     Err(Fault::Refused("the mail is unknown, or its person withdrew".to_owned()))
 }
 
-/// A mailbox that does not exist gets no more mail: records that beside the outcome.
+/// Records that a mailbox gets no more mail, if the outcome says that the mailbox does not exist.
 fn suppress_after(turn: &mut Turn<'_>, partition: PartitionId, ended: &AttemptEnded) -> Result<(), Fault> {
     if !ended.outcome.is_terminal() || ended.outcome == Outcome::Delivered {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Timers that could not be worked on, and timers that mean nothing any more.
+//! Timers whose work failed, and timers that are stale.
 
 use policy::workflow::{AGAIN_AFTER, Broke};
 use store::StateError;
@@ -8,17 +8,17 @@ use types::id::ShopNumber;
 
 use crate::turn::Turn;
 
-/// Whether a timer may be tried again that could not be worked on.
+/// Whether a timer whose work failed may be tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tries {
-    /// It was tried so often before, and had no effect.
+    /// It may: it was tried this often before, and had no effect.
     Made(u32),
-    /// It had an effect, which must not be had again.
+    /// It may not: it had an effect, which must not be repeated.
     Effective,
 }
 
 impl Tries {
-    /// Returns how many there were at most.
+    /// Returns how many tries were made; for an effective one, as many as may be made.
     fn count(self) -> usize {
         match self {
             Self::Made(tries) => usize::try_from(tries).unwrap_or(usize::MAX),
@@ -27,7 +27,7 @@ impl Tries {
     }
 }
 
-/// Puts a timer off that could not be worked on, and sets it aside in the end.
+/// Puts a timer off whose work failed. After the last try it is set aside.
 pub(crate) fn broke(
     turn: &mut Turn<'_>,
     timer: Timer,
@@ -51,8 +51,8 @@ pub(crate) fn broke(
     turn.set_aside(timer.partition, aside)
 }
 
-/// Has a timer wait whose owner cannot be read. A store that has failed restarts the process, which finds the timer again; a row
-/// that is damaged stays so, and is set aside in the end.
+/// Deals with a timer whose owner cannot be read. A damaged row stays damaged: its timer is put off, and set aside in the end. After any
+/// other fault the store has failed and the process restarts; it then finds the timer again.
 pub(crate) fn unreadable(turn: &mut Turn<'_>, timer: Timer, error: &StateError, tries: Tries) {
     if let StateError::Malformed(fault) = error
         && let Err(error) = broke(turn, timer, None, fault, tries)
@@ -61,7 +61,7 @@ pub(crate) fn unreadable(turn: &mut Turn<'_>, timer: Timer, error: &StateError, 
     }
 }
 
-/// Drops a timer whose owner has gone on, or is gone.
+/// Deletes a timer that is stale: its owner has gone on, or is gone.
 pub(crate) fn drop_stale(turn: &mut Turn<'_>, timer: Timer) {
     turn.context.metrics.automation.stale(timer.class);
     turn.desks.timers.surfaced(timer.partition, timer.owner, timer.due);

@@ -1,4 +1,4 @@
-//! Rows that have a timer: instances and carts. A timer is armed when its owner's row says so, and by nothing else.
+//! Owners of timers: instances and carts. Only the owner's row arms its timer: when the row is settled with a new epoch or due time.
 
 use store::StateError;
 use store::state::{Put, Timer, TimerClass};
@@ -8,7 +8,7 @@ use types::time::Timestamp;
 use crate::desk::Settled;
 use crate::memory::Unapplied;
 
-/// A value that may have a timer.
+/// A row that may have a timer.
 pub(crate) trait Owner: Sized {
     /// What kind of timer it has.
     const CLASS: TimerClass;

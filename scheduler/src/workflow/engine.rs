@@ -1,4 +1,7 @@
-//! What policy is asked of workflows, and what becomes of its answers.
+//! Asks policy how instances enter workflows and go on in them, and records its answers.
+//!
+//! A walk reads copies ([`Scene`]), decides on mails as the way asks for them ([`Sends`]), and ends with the records to make ([`Walked`]).
+//! Nothing is recorded before that. So a fault or a panic in the middle of a walk leaves no record, and no mail.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,23 +26,23 @@ use super::sends::{self, Allowed, Sends};
 use crate::timers::drop_stale;
 use crate::turn::{Context, Turn};
 
-/// What a runner keeps of workflows.
+/// The decider on workflows, with what it keeps from one event to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Engine {
     compiled: Shelf,
     zones: Zones,
-    /// What the filters of the running event have cost.
+    /// Steps that the filters of the running event have cost.
     steps: Steps,
-    /// What those of the events before it have cost since the runner began.
+    /// Steps that the filters of all events before it have cost.
     steps_before: u64,
     /// The version of the catalogue that `shops` is of.
     version: u64,
     shops: HashMap<ShopNumber, OfShop, FixedState>,
-    /// Entries that broke, each told once for a version of the catalogue.
+    /// Workflows that could not be entered, with the version of the catalogue for which that was recorded: once for each version.
     told: HashMap<WorkflowNumber, u64, FixedState>,
 }
 
-/// What a version of the catalogue says of a shop: asked for each event of its contacts.
+/// What the catalogue says of a shop's workflows. Each event of the shop's contacts asks for it.
 #[derive(Clone, Debug)]
 struct OfShop {
     /// Whether anything that happens to its contacts may set something off.
@@ -59,7 +62,7 @@ impl Mails for Known {
     }
 }
 
-/// What is walked with: copies, so that the walk has no hold of the desks.
+/// What a walk reads: copies, so that it borrows no desk.
 struct Scene {
     catalogue: Arc<Catalogue>,
     contact: Contact,
@@ -93,7 +96,7 @@ impl Scene {
         })
     }
 
-    /// Records what a walk came to. Returns how many records of instances that made.
+    /// Records what a walk came to. Returns how many records of instances it made.
     fn record(self, turn: &mut Turn<'_>, walked: Walked) -> Result<u32, StateError> {
         let Walked { done, allowed } = walked;
         sends::record(turn, self.contact, &self.catalogue, self.now, allowed)?;
@@ -150,8 +153,8 @@ impl Engine {
         self.shops.entry(shop).or_insert_with(of_shop).clone()
     }
 
-    /// Has the contact's ways through workflows react, and then those begin that this begins. Once the event's budget is spent, its
-    /// ways still react where that asks no filter: they leave when consent is withdrawn or the cart was ordered. Nothing begins then.
+    /// Lets the contact's instances react, and then lets the contact enter workflows. Once the event's budget is spent, instances still react
+    /// where that asks no filter: they leave when consent is withdrawn or the cart was ordered. The contact enters nothing then.
     pub(super) fn react_to(&mut self, turn: &mut Turn<'_>, reaction: &Reaction) -> Result<(), StateError> {
         let contact = reaction.contact;
         let known = turn
@@ -181,7 +184,7 @@ impl Engine {
     ) -> Result<u32, StateError> {
         let catalogue = turn.context.catalogue();
         let own = catalogue.workflow_by_number(number);
-        // Before anything is compiled or copied: most events are none of most workflows' business.
+        // Asked before anything is compiled or copied: most workflows do not start by most events.
         let Some(own) = own.filter(|own| policy::workflow::listens(&own.spec().start, trigger)) else {
             return Ok(0);
         };
@@ -194,7 +197,7 @@ impl Engine {
         });
         match walked {
             Ok(walked) => scene.record(turn, walked),
-            // It is told once for the event, and not for each workflow.
+            // That is recorded once for the event, not for each workflow.
             Err(_) if matches!(trigger, Trigger::Happened(_)) && self.has_spent() => Ok(0),
             Err(broke) => {
                 self.entry_broke(turn, contact, number, &broke)?;
@@ -203,7 +206,7 @@ impl Engine {
         }
     }
 
-    /// Has an instance go on by an input, if it does. What it cannot do is recorded as that.
+    /// Lets an instance go on by an input, if it goes on by that. If it cannot, that is recorded.
     pub(super) fn resume(
         &mut self,
         turn: &mut Turn<'_>,
@@ -236,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// Has the instance go on whose timer surfaced.
+    /// Lets the instance go on whose timer surfaced.
     pub(crate) fn due(&mut self, turn: &mut Turn<'_>, timer: Timer) -> Result<(), StateError> {
         let instance = turn.desks.instances.get((timer.partition, timer.owner))?;
         let own = |instance: &&Instance| instance.epoch == timer.epoch && instance.due() == Some(timer.due);
@@ -252,7 +255,7 @@ impl Engine {
         let is_to_send = instance.waits().is_some_and(|waits| waits.on == WaitsOn::Slot);
         let now = turn.context.now();
         if is_to_send && !turn.context.deps.store.intake().has_place() {
-            // It was told once that it waits. In a storm a record for each second and instance would be what fills the disk.
+            // Its record says already that it waits. In a storm, a record for each second and instance would fill the disk.
             turn.desks.timers.wait(timer.key(), now + BUSY_WAIT);
             return Ok(());
         }
@@ -264,7 +267,7 @@ impl Engine {
         self.work_off(turn)
     }
 
-    /// Has the instance go on whose call was answered.
+    /// Lets the instance go on whose call was answered.
     pub(crate) fn answered(
         &mut self,
         turn: &mut Turn<'_>,
@@ -285,7 +288,7 @@ impl Engine {
         self.work_off(turn)
     }
 
-    /// Counts again when an instance goes on, after the rules of its zone changed.
+    /// Computes again when an instance goes on, after the rules of its zone changed.
     pub(super) fn rezone(&mut self, turn: &mut Turn<'_>, contact: Contact, id: EventId) -> Result<(), StateError> {
         let instance = turn.desks.instances.get((contact.partition, id))?;
         let Some(instance) = instance.filter(|instance| instance.is_civil()).cloned() else {
@@ -310,7 +313,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Walks, with the world as it is now. What panics is a fault like others: nothing was recorded that it could have left half done.
+    /// Walks, with the world as it is now. A panic is a fault like others: nothing was recorded before.
     fn walk(
         &self,
         context: &Context,
@@ -336,7 +339,7 @@ impl Engine {
         walked.map(|(done, allowed)| Walked { done, allowed })
     }
 
-    /// Tells that nobody can enter a workflow: each time in a metric, and once for a version of the catalogue by setting it aside.
+    /// Reports that nobody can enter a workflow: each time by a metric, and once for a version of the catalogue by setting it aside.
     fn entry_broke(
         &mut self,
         turn: &mut Turn<'_>,
@@ -408,7 +411,7 @@ fn known(turn: &mut Turn<'_>, partition: PartitionId, instance: &Instance) -> Re
     Ok(known)
 }
 
-/// Asks what must not take the runner down with it.
+/// Asks policy. A panic becomes a fault, so that it does not end the runner.
 fn caught<T>(ask: impl FnOnce() -> Result<T, Broke>) -> Result<T, Broke> {
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| Err(Broke::at(None, "the engine panicked")))
 }

@@ -1,7 +1,7 @@
-//! What an event of a contact sets off: its carts first, then its ways through workflows, then those that it begins.
+//! Reactions to an event of a contact: first the contact's carts, then its instances, then the workflows that it enters.
 //!
-//! What these record may change the contact again, and so set off more: a queue, worked through in the turn of the event. It is
-//! bounded for each contact; what is beyond is set aside, and not silently dropped.
+//! Their records may change the contact again and so set off more reactions. These wait in a queue that is worked off in the turn of the
+//! event. The queue is bounded for each contact. What would go beyond the bound is set aside, which people can see.
 
 use policy::contact::ContactState;
 use policy::filter::STEPS_MAX;
@@ -17,7 +17,7 @@ use crate::cart;
 use crate::contact::says;
 use crate::turn::Turn;
 
-/// Reactions to one event of a contact at most. A workflow that moves contacts between groups which bring them back would never end.
+/// Reactions to one event of a contact at most. Without a bound, two workflows that move a contact to and fro between groups would never end.
 const REACTIONS_MAX: usize = 64;
 
 /// Something that happened to a contact, to be reacted to.
@@ -71,7 +71,7 @@ impl Reaction {
 }
 
 impl Engine {
-    /// Reacts to an event that was recorded, and to all that this sets off.
+    /// Reacts to an event that was recorded, and to everything that the reactions set off.
     pub(crate) fn react(
         &mut self,
         turn: &mut Turn<'_>,
@@ -109,7 +109,7 @@ impl Engine {
                 before,
                 what: Happening::Event(Box::new(event.clone())),
             });
-            // Each contact by itself: what is too much for one shop's workflows is no matter of another's.
+            // Each contact has a bound of its own: one shop's workflows do not use up another's.
             self.work_off(turn)?;
         }
         Ok(())
@@ -158,7 +158,7 @@ impl Engine {
         self.work_off(turn)
     }
 
-    /// Works off what is to be reacted to, and what that sets off.
+    /// Works off the queue of reactions, also those that are added meanwhile.
     pub(crate) fn work_off(&mut self, turn: &mut Turn<'_>) -> Result<(), StateError> {
         let mut done = 0;
         self.renew_steps();
@@ -250,7 +250,7 @@ pub(crate) fn watch(
     Ok(watched)
 }
 
-/// Tells of a reaction that a damaged row made impossible: what it was to is recorded all the same.
+/// Sets a reaction aside that a damaged row made impossible. The event itself stays recorded.
 pub(crate) fn settle_reaction(
     turn: &mut Turn<'_>,
     partition: PartitionId,
@@ -271,7 +271,7 @@ pub(crate) fn settle_reaction(
     turn.set_aside(partition, aside)
 }
 
-/// Records what an instance did, and has its contact's other ways react if it changed the contact.
+/// Records what an instance did. If that changed the contact, the contact's other instances will react.
 pub(crate) fn record_moved(
     turn: &mut Turn<'_>,
     partition: PartitionId,

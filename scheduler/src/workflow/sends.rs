@@ -1,4 +1,4 @@
-//! The mails that a way asks for: decided while it is walked, and recorded when it is done.
+//! The mails that a way asks for: decided while the way is under way, recorded when it is done.
 
 use std::sync::Arc;
 
@@ -16,20 +16,21 @@ use super::reactions::Contact;
 use crate::mail::Own;
 use crate::turn::{Context, Turn};
 
-/// What answers a way, as policy decides. Nothing is recorded meanwhile: a way that breaks leaves nothing behind.
+/// Answers a way's requests for mails, as policy decides, and keeps the decisions. It records nothing: if the way breaks, they are dropped,
+/// and each gives its place of admission back.
 pub(super) struct Sends<'a> {
     context: &'a Context,
     catalogue: &'a Arc<Catalogue>,
     contact: Contact,
     now: Timestamp,
-    /// The id that the record of an instance which is begun will have.
+    /// The id that the way's first record will have: the instance's, if the way begins one.
     begins: EventId,
-    /// The person, with what this way sends folded in.
+    /// The person, with the mails of this way folded in: a second mail of the way counts towards its caps.
     person: PersonState,
     allowed: Vec<Allowed>,
 }
 
-/// A mail that policy lets go.
+/// A mail that policy allows.
 pub(super) struct Allowed {
     request: MessageRequest,
     origin: Origin,
@@ -95,7 +96,7 @@ impl<'a> Sends<'a> {
             claims: Vec::new(),
             origin: Some(origin.clone()),
         }));
-        // What the request says was agreed to is folded in before policy is asked, as for any message; it stays if the mail goes.
+        // The request's consent is folded in before policy is asked, as for any message. It stays only if the mail is allowed.
         let mut asked = self.person.clone();
         asked.apply(self.now, &accepted);
         let facts = MessageFacts {

@@ -1,8 +1,14 @@
-//! Sweeps: contacts are looked at one after the other, a page at a time, when nothing else is to be done.
+//! Sweeps: the runner looks at contacts one after the other, a page at a time, when it has nothing else to do.
 //!
-//! Switching a workflow on takes in who is there already, if it is to, and has go on who waits for it to be on; deleting it ends
-//! their waiting. New zone data move what waits for a local time. What was looked at is recorded for each slot, in its first partition (`Swept`), so a restart goes on there;
-//! what is looked at twice is not changed twice, because the contact's own row says what it was offered.
+//! | why | what happens to a contact |
+//! |---|---|
+//! | a workflow was switched on | an instance that waits for this goes on; the contact enters, if the shop asked for existing contacts |
+//! | a workflow was deleted | an instance that waits for it to be on leaves |
+//! | the zone data changed | an instance that waits for a local time gets its new instant |
+//!
+//! A `Swept` record in a slot's first partition says that the slot is done, so a restart goes on with the other slots; for zone data one
+//! record says it of all slots of the runner. A contact that is looked at twice is not changed twice, because its own row says what it was
+//! offered.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -28,7 +34,7 @@ const SLOTS_MAX: usize = 16;
 /// How long a turn takes about, at most.
 const TURN_MAX: Duration = Duration::from_millis(2);
 
-/// What is to be swept.
+/// The sweeps that are to be done, and what was noted of the catalogue.
 #[derive(Debug, Default)]
 pub(crate) struct Sweeps {
     /// The version of the catalogue that was looked at last.
@@ -66,9 +72,9 @@ struct Job {
     cause: Cause,
     /// Whose contacts are looked at.
     shops: Vec<ShopNumber>,
-    /// State must have come as far: contacts that were there when the job began are found in it.
+    /// The sweep waits until state has this position: then state has all contacts that were there when the job began.
     since: u64,
-    /// Where it is: the first partition of a slot, and who of it was looked at last.
+    /// Where it is: the first partition of a slot, the place of the shop in `shops`, and the contact that was looked at last.
     partition: u16,
     shop: usize,
     cursor: Option<(PartitionId, PersonKey)>,
@@ -117,7 +123,7 @@ impl Job {
         }
     }
 
-    /// Returns who is taken in by it, or `None` if it is not so any more.
+    /// Returns which contacts enter by it, or `None` if its cause no longer holds.
     fn enrols(&self, catalogue: &Catalogue) -> Option<Enrol> {
         let Subject::Workflow(number) = self.subject else {
             return Some(Enrol::Future);
@@ -323,7 +329,7 @@ fn sweep_contact(
     Ok(entered)
 }
 
-/// Has an instance go on that waits for its workflow to be on.
+/// Lets an instance go on that waits for its workflow to be on.
 fn resume(
     engine: &mut Engine,
     turn: &mut Turn<'_>,

@@ -1,4 +1,4 @@
-//! Statistics counted a second time, from the records alone and in the plainest way, to compare the fold's with.
+//! Statistics counted a second time, from the records alone and in the plainest way, to compare with those of the desks.
 
 use std::collections::{BTreeMap, BTreeSet};
 

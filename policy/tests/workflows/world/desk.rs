@@ -1,4 +1,4 @@
-//! What a runner answers.
+//! Answers a way's requests for mails as a runner does. It is no desk of `scheduler`.
 
 use policy::workflow::{Broke, Send, Sent, Want, Way, Webhook};
 use policy::{Decision, MessageFacts, PersonState, Settings, decide_message};
