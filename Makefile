@@ -19,17 +19,17 @@ demo: ## Runs the main job on embedded defaults and shows each step.
 
 .PHONY: test
 test: setup ## Installs what the tests need, then runs every test.
-	$(CARGO) test --workspace --all-targets
+	$(CARGO) test --locked --workspace --all-targets
 
 .PHONY: prove
-prove: setup ## The long runs: 200 kills, 20,000 power-cut images, 300 kills of Redis, 20,000 idle sockets, all time zones, more property cases. About two hours.
+prove: setup ## The long runs: 200 kills, 20,000 power-cut images, 300 kills of Redis, 20,000 idle sockets, all time zones, more property cases, an hour of simulated weeks. About three hours.
 	tests/prove
 
 .PHONY: lint
 lint: $(DENY) ## Formatting, clippy, documentation, licences and dependencies.
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --quiet
+	$(CARGO) clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	$(DENY) --offline check bans licenses sources
 
 SCENARIO ?= loadtest/scenarios/tv-spot.toml

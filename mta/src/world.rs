@@ -32,6 +32,7 @@ impl fmt::Debug for World {
 
 impl Default for World {
     /// The real world.
+    #[expect(clippy::disallowed_methods, reason = "the one place that draws a seed")]
     fn default() -> Self {
         Self {
             net: Arc::new(Tcp),

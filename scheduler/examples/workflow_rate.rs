@@ -5,6 +5,8 @@
 //! when everybody waits. Then the same contacts wait for moments of the real clock: first spread evenly, to see how late timers fire,
 //! then all within one second, with orders coming in beside them.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here takes real time")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

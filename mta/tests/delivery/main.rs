@@ -1,4 +1,6 @@
 //! Delivery over real sockets: against scripted servers that fail in every way, real receivers, and real DNS packets.
+
+#![allow(clippy::disallowed_methods, reason = "what is measured here takes real time")]
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

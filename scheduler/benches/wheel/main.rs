@@ -10,6 +10,7 @@
 //! Ratios stand beside the best peer, and beside the best of those that can cancel: whether a timer was cancelled is asked in
 //! memory that nobody has touched since it was armed, and that is what most of the time to fire goes into.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here takes real time")]
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,5 +1,6 @@
 //! Contacts, workflows, reminders and their timers on real runners and a real store, with a clock that is set.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured here takes real time")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
