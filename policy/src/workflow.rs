@@ -67,5 +67,5 @@ pub use rezone::rezone;
 pub use send::BUSY_WAIT;
 pub use start::listens;
 pub use trace::{Count, counts};
-pub use way::{Done, Send, Sent, Told, Want, Way, Webhook};
+pub use way::{CallBody, Done, Send, Sent, Want, Way, Webhook};
 pub use world::{Broke, CartTurn, Engagement, Happened, Input, MailHit, Mails, Trigger, What, World, Zones};

@@ -7,7 +7,7 @@ use types::text::{HttpsUrl, Slug};
 
 use super::compiled::fields_seen;
 use super::walk::{Turn, Walk};
-use super::way::{Told, Webhook};
+use super::way::{CallBody, Webhook};
 
 /// How long an answer is waited for before it counts as none.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ impl Walk<'_> {
             instance: self.instance,
             epoch: self.epoch,
             url: url.clone(),
-            told: Told {
+            told: CallBody {
                 workflow: workflow.id.clone(),
                 version: workflow.version,
                 step: step.clone(),

@@ -175,12 +175,12 @@ pub struct Webhook {
     /// Where to.
     pub url: HttpsUrl,
     /// What is posted.
-    pub told: Told,
+    pub told: CallBody,
 }
 
 /// What is posted to the shop's page: JSON.
 #[derive(Debug, Serialize)]
-pub struct Told {
+pub struct CallBody {
     /// The workflow's id.
     pub workflow: Slug,
     /// The version with which the contact entered.
@@ -208,7 +208,7 @@ impl Webhook {
         struct Body<'a> {
             instance: String,
             #[serde(flatten)]
-            told: &'a Told,
+            told: &'a CallBody,
         }
         let body = Body {
             instance: instance.to_string(),
