@@ -8,8 +8,6 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use types::id::MessageId;
 use types::port::{Queues, SiteLimits, SiteView, Survivor};
 use types::time::Clock;
@@ -22,7 +20,7 @@ use crate::queue::{Limits, Queue, Site, Waiting};
 use crate::ready::Ready;
 use crate::resolver::{Resolver, ResolverError};
 use crate::settings::Settings;
-use crate::shared::Shared;
+use crate::shared::{Shared, Tasks};
 use crate::tls;
 use crate::world::{Place, World};
 
@@ -83,10 +81,7 @@ impl Delivery {
             clock,
             chance: Chance::new(world.seed),
             world,
-            runtime: runtime.clone(),
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-            abort: CancellationToken::new(),
+            tasks: Tasks::new(runtime.clone()),
             keeper: Notify::new(),
             queue: Mutex::new(Queue::new(limits, settings.fresh_bytes_max)),
             settings,
@@ -110,7 +105,12 @@ impl Delivery {
         let shared = Arc::clone(&self.shared);
         let restoring = move || restore(&shared, &survivors);
         match self.shared.world.place {
-            Place::Threads => drop(self.shared.tasks.spawn_blocking_on(restoring, &self.shared.runtime)),
+            Place::Threads => drop(
+                self.shared
+                    .tasks
+                    .tracker
+                    .spawn_blocking_on(restoring, &self.shared.tasks.runtime),
+            ),
             Place::Caller => restoring(),
         }
     }
@@ -125,11 +125,11 @@ impl Delivery {
     /// What is not delivered stays in the spool and comes back by [`Self::resume`] after the restart.
     pub async fn drain(&self, deadline: Instant) {
         self.shared.with(|queue, _| queue.drain());
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        if timeout_at(deadline, self.shared.tasks.wait()).await.is_err() {
-            self.shared.abort.cancel();
-            self.shared.tasks.wait().await;
+        self.shared.tasks.stop.cancel();
+        self.shared.tasks.tracker.close();
+        if timeout_at(deadline, self.shared.tasks.tracker.wait()).await.is_err() {
+            self.shared.tasks.abort.cancel();
+            self.shared.tasks.tracker.wait().await;
         }
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(keeper) = keeper
@@ -187,7 +187,7 @@ fn waiting(survivor: &Survivor) -> Waiting {
 fn restore(shared: &Arc<Shared>, survivors: &[Survivor]) {
     for some in survivors.chunks(RESTORED_AT_ONCE) {
         // What is not restored by then comes with the next start.
-        if shared.stop.is_cancelled() {
+        if shared.tasks.stop.is_cancelled() {
             return;
         }
         let found: Vec<_> = some

@@ -53,9 +53,7 @@ type Recorded = std::pin::Pin<Box<dyn Future<Output = (MessageId, Result<(), Not
 /// An established session at work.
 struct Session {
     shared: Arc<Shared>,
-    site: SiteId,
-    name: Arc<str>,
-    provider: Provider,
+    site: Site,
     link: Link,
     notify: Arc<Notify>,
     messages: HashMap<u64, InFlight, FixedState>,
@@ -72,6 +70,13 @@ struct Session {
     last: bool,
     /// A begun message whose dot must not be sent. When it is the oldest, the connection is dropped.
     doomed: Option<u64>,
+}
+
+/// Whom a session speaks to.
+struct Site {
+    id: SiteId,
+    name: Arc<str>,
+    provider: Provider,
 }
 
 /// A message that this session has.
@@ -91,7 +96,7 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
         opened = AssertUnwindSafe(connect::open(&shared, &target)).catch_unwind() => {
             opened.unwrap_or_else(|_| Err(connect::OpenFault::new(FailureClass::Internal, broken::WHY)))
         }
-        () = shared.stop.cancelled() => Err(connect::OpenFault::aborted()),
+        () = shared.tasks.stop.cancelled() => Err(connect::OpenFault::aborted()),
     };
     match opened {
         Err(fault) if fault.class == FailureClass::ForbiddenAddress => {
@@ -115,9 +120,11 @@ pub(crate) async fn run(shared: Arc<Shared>, site: SiteId) {
             let notify = Arc::new(Notify::new());
             let mut session = Session {
                 shared: Arc::clone(&shared),
-                site,
-                name,
-                provider,
+                site: Site {
+                    id: site,
+                    name,
+                    provider,
+                },
                 link,
                 notify: Arc::clone(&notify),
                 messages: HashMap::default(),
@@ -179,7 +186,7 @@ impl Session {
                 Some(Got::Aborted) => self.link.client.abort(),
                 // Idle for long enough, unless a message has just woken this session.
                 None => {
-                    let (site, notify) = (self.site, Arc::clone(&self.notify));
+                    let (site, notify) = (self.site.id, Arc::clone(&self.notify));
                     self.last |= self
                         .shared
                         .with(|queue, _| queue.site(site).is_none_or(|site| site.retire(&notify)));
@@ -198,7 +205,7 @@ impl Session {
 
     /// Takes a batch, pushes it, and submits the claims. True if there was any.
     async fn take_more(&mut self) -> bool {
-        let (site, notify, pending) = (self.site, Arc::clone(&self.notify), self.messages.len());
+        let (site, notify, pending) = (self.site.id, Arc::clone(&self.notify), self.messages.len());
         let (taken, coming) = (self.taken, self.coming);
         let turn = self.shared.with(|queue, now| {
             let per_connection = queue.site(site).map_or(1, |site| site.per_connection());
@@ -265,7 +272,7 @@ impl Session {
         let Some(in_flight) = self.messages.get_mut(&key) else {
             return;
         };
-        let (site, slot) = (self.site, in_flight.taken.slot);
+        let (site, slot) = (self.site.id, in_flight.taken.slot);
         match recorded {
             Err(cause) => {
                 tracing::warn!(mail = ?message, %cause, "a claim was not recorded: no final dot is sent");
@@ -302,7 +309,7 @@ impl Session {
             ..
         } = self;
         let mut woken = pin!(notify.notified());
-        let mut aborted = pin!(shared.abort.cancelled());
+        let mut aborted = pin!(shared.tasks.abort.cancelled());
         poll_fn(|cx| {
             // Before any byte goes out: so a claim stands in its runner's inbox before the end that a quick refusal brings,
             // and is not taken for a claim that has not ended.
@@ -374,7 +381,7 @@ impl Session {
         }
         if ends.iter().any(|(_, end)| is_served(end)) {
             self.evidence = Evidence::Served;
-            let site = self.site;
+            let site = self.site.id;
             self.shared.with(|queue, now| queue.at(site).served(now));
         } else if !ends.iter().all(|(_, end)| is_untried(end)) {
             self.evidence = Evidence::Failed;
@@ -418,24 +425,24 @@ impl Session {
                     .observe(freed_at.elapsed().as_secs_f64());
             }
             let seconds = now.since(taken.accepted_at).as_secs_f64();
-            self.shared.metrics.delivered_after(seconds, &taken, self.provider);
+            self.shared.metrics.delivered_after(seconds, &taken, self.site.provider);
         }
         let ended = decided.ended(&taken, &self.link.peer, self.link.tls_version());
         if matches!(decided.settled, Settled::Over) {
             self.settle(&taken, &decided);
-            self.shared.tell(taken.partition, self.provider, ended).await;
+            self.shared.tell(taken.partition, self.site.provider, ended).await;
             return;
         }
         // The end is handed over before the message can be claimed again. One that was withdrawn meanwhile is told of by
         // the queues.
         if self.shared.with(|queue, _| queue.may_finish(taken.slot)) {
-            self.shared.tell(taken.partition, self.provider, ended).await;
+            self.shared.tell(taken.partition, self.site.provider, ended).await;
         }
         self.settle(&taken, &decided);
     }
 
     fn settle(&mut self, taken: &Taken, decided: &Decided) {
-        let site = self.site;
+        let site = self.site.id;
         let comes_back = self.messages.is_empty() && !self.last && !self.coming && self.link.client.is_ready();
         self.coming |= comes_back;
         self.shared.with(|queue, now| {
@@ -453,9 +460,9 @@ impl Session {
     /// Tells the queues what the session's end says of the site. Returns until when the site waits, if it does.
     fn on_closing(&self, closing: &Closing) -> Option<Timestamp> {
         let failure = outcome::site_failure(closing, self.evidence)?;
-        let (site, why) = (self.site, format!("{}: {closing}", self.link.peer));
+        let (site, why) = (self.site.id, format!("{}: {closing}", self.link.peer));
         let served = self.evidence == Evidence::Served;
-        tracing::info!(site = %self.name, %why, served, "a session ended in a way that has the site wait");
+        tracing::info!(site = %self.site.name, %why, served, "a session ended in a way that has the site wait");
         let random = self.shared.chance.draw();
         self.shared.with(|queue, now| match failure {
             SiteFailure::Limit(class, wait) => queue.at(site).throttle(class, &why, wait, now, random),
@@ -478,7 +485,7 @@ impl Session {
         };
         let decided = outcome::later(&sender, &taken, FailureClass::Internal, None, why);
         let ended = decided.ended(&taken, "", None);
-        self.shared.tell(taken.partition, self.provider, ended).await;
+        self.shared.tell(taken.partition, self.site.provider, ended).await;
         self.shared
             .with(|queue, now| queue.settle(taken.slot, decided.settled, now));
     }
@@ -489,7 +496,7 @@ impl Session {
             class: FailureClass::Internal,
         };
         let ended = outcome::ended(&taken, outcome, why, "", None);
-        self.shared.tell(taken.partition, self.provider, ended).await;
+        self.shared.tell(taken.partition, self.site.provider, ended).await;
         self.shared
             .with(|queue, now| queue.settle(taken.slot, Settled::Over, now));
     }

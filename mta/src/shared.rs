@@ -39,15 +39,34 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Chance,
+    pub(crate) tasks: Tasks,
+    pub(crate) keeper: Notify,
+    pub(crate) queue: Mutex<Queue>,
+}
+
+/// What runs: sessions and look-ups, until they are stopped.
+pub(crate) struct Tasks {
     pub(crate) runtime: Handle,
-    /// All tasks: sessions and look-ups.
-    pub(crate) tasks: TaskTracker,
+    pub(crate) tracker: TaskTracker,
     /// Nothing starts any more; idle sessions say QUIT.
     pub(crate) stop: CancellationToken,
     /// Sessions drop what they do.
     pub(crate) abort: CancellationToken,
-    pub(crate) keeper: Notify,
-    pub(crate) queue: Mutex<Queue>,
+}
+
+impl Tasks {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        Self {
+            runtime,
+            tracker: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            abort: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tracker.spawn_on(task, &self.runtime);
+    }
 }
 
 impl Shared {
@@ -81,7 +100,7 @@ impl Shared {
             Effect::Keep => self.keeper.notify_one(),
             Effect::Open(site) => {
                 let shared = Arc::clone(self);
-                self.tasks.spawn_on(session::run(shared, site), &self.runtime);
+                self.tasks.spawn(session::run(shared, site));
             }
             Effect::Resolve(domain, name) => {
                 // A route of the settings needs no task, and a message to it no detour.
@@ -89,8 +108,7 @@ impl Shared {
                     return self.with(|queue, now| queue.resolved(domain, &name, Ok(route), now, 0));
                 }
                 let shared = Arc::clone(self);
-                self.tasks
-                    .spawn_on(async move { shared.resolve(domain, &name).await }, &self.runtime);
+                self.tasks.spawn(async move { shared.resolve(domain, &name).await });
             }
         }
     }
@@ -99,7 +117,7 @@ impl Shared {
         let found = tokio::select! {
             biased;
             found = self.resolver.route(name) => found,
-            () = self.stop.cancelled() => return,
+            () = self.tasks.stop.cancelled() => return,
         };
         let result = match &found {
             Ok(_) => "ok",
@@ -136,7 +154,7 @@ impl Shared {
                 self.gauge();
             }
             ticks = (ticks + 1) % GAUGE_TICKS;
-            if self.stop.is_cancelled() && idle {
+            if self.tasks.stop.is_cancelled() && idle {
                 return;
             }
             let wait = next.since(self.now()).min(KEEPER_TICK);
@@ -144,7 +162,7 @@ impl Shared {
                 biased;
                 () = self.keeper.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                () = self.stop.cancelled() => {}
+                () = self.tasks.stop.cancelled() => {}
             }
         }
     }

@@ -24,7 +24,7 @@ impl Session {
         self.last = true;
         // Claims that are not yet handed over are never recorded; those that are come before what is told now.
         self.claims = FuturesUnordered::new();
-        let site = self.site;
+        let site = self.site.id;
         let (class, random) = (FailureClass::Internal, self.shared.chance.draw());
         self.shared.with(|queue, now| {
             queue.at(site).throttle(class, WHY, Duration::ZERO, now, random);
