@@ -46,7 +46,7 @@ use crate::settings::{self, Route};
 /// Calls that wait for their turn at most. One more is answered without having been made.
 const LINE_MAX: usize = 4096;
 /// How long the runner waits for an answer, a little less: a call that cannot end within it is not begun.
-const ANSWER_WITHIN: Duration = Duration::from_secs(28);
+const ANSWER_WITHIN: Duration = policy::workflow::ANSWER_WITHIN.saturating_sub(Duration::from_secs(2));
 
 /// How shops' pages are called.
 #[derive(Clone, Debug)]

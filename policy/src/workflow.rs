@@ -58,6 +58,7 @@ mod walk;
 mod way;
 mod world;
 
+pub use call::ANSWER_WITHIN;
 pub use check::{Completeness, Fault, Vocabulary, check};
 pub use compiled::Compiled;
 pub use enter::enter;

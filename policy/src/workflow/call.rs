@@ -10,7 +10,7 @@ use super::walk::{Turn, Walk};
 use super::way::{CallBody, Webhook};
 
 /// How long an answer is waited for before it counts as none.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// How long after a call without an answer it is made again, by the attempts made.
 const AGAIN_AFTER: [Duration; 3] = [Duration::from_mins(1), Duration::from_mins(10), Duration::from_hours(1)];
 
