@@ -81,8 +81,8 @@ impl Desks {
             &mut self.mails,
             &mut self.outbox,
             &mut self.leads,
-            &mut self.carts,
             &mut self.instances,
+            &mut self.carts,
             &mut self.contacts,
             &mut self.histories,
             &mut self.tallies,
@@ -98,10 +98,13 @@ impl Desks {
         for desk in &mut desks {
             desk.look(entry, &mut told)?;
         }
+        // A row that cannot be read keeps no other desk from its own: an erasure erases what it can, a mail that has ended leaves the outbox.
+        let mut folded = Ok(());
         for desk in &mut desks {
-            desk.apply(entry, &mut told)?;
+            let applied = desk.apply(entry, &mut told);
+            folded = folded.and(applied);
         }
-        Ok(())
+        folded
     }
 
     /// Ends the turn, whose last record stands at `position`: returns what state is to apply and forgets what it has.

@@ -254,9 +254,13 @@ impl Runner {
             .turn_submissions
             .observe(f64::from(u32::try_from(taken).unwrap_or(u32::MAX)));
         turn.append();
-        self.own
-            .unapplied
-            .set(i64::try_from(self.desks.unapplied()).unwrap_or(i64::MAX));
+        self.note_unapplied();
+    }
+
+    /// Tells how many values state does not have yet.
+    fn note_unapplied(&mut self) {
+        let unapplied = self.desks.unapplied();
+        self.own.unapplied.set(i64::try_from(unapplied).unwrap_or(i64::MAX));
     }
 
     /// Looks at the mails that are due now, as one turn.
@@ -264,7 +268,10 @@ impl Runner {
         let mut turn = Turn::begin(&mut self.desks, &self.context);
         let ticked = lead::tick(&mut self.deciders.engine, &mut turn);
         turn.append();
-        self.own.judged_lag_seconds.set(ticked.lag.as_secs_f64());
+        if let Some(lag) = ticked.lag {
+            self.own.judged_lag_seconds.set(lag.as_secs_f64());
+        }
+        self.note_unapplied();
         ticked
     }
 
@@ -272,6 +279,7 @@ impl Runner {
     fn sweep(&mut self) {
         self.sweeps
             .sweep(&mut self.deciders.engine, &mut self.desks, &self.context);
+        self.note_unapplied();
     }
 
     /// Fires timers that are due, as one turn. Returns how many it took.
@@ -315,6 +323,7 @@ impl Runner {
         turn.desks.timers.give_back(&rest);
         context.metrics.automation.fire_seconds.observe(took().as_secs_f64());
         turn.append();
+        self.note_unapplied();
         fired
     }
 

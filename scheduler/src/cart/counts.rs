@@ -50,6 +50,10 @@ pub(super) fn count(cart: &CartState, decided: &CartDecided, told: &mut Told) {
     if let Some(code) = reason {
         told.count(of(cart, currency, Some(code)), Measure::Suppressed, 1);
     }
+    if measures.is_empty() {
+        // It is known all the same that something became of a cart: its cell is there, and counts nothing.
+        measures.push((Measure::Recovered, 0));
+    }
     for (measure, by) in measures {
         told.count(of(cart, currency, None), measure, by);
     }

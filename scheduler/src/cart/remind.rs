@@ -182,7 +182,8 @@ fn remind(
             catalogue: Arc::clone(&catalogue),
             admission,
         };
-        turn.send_own(own, cause, verdict, turn.context.now())?;
+        let decided = turn.context.mint();
+        turn.send_own(own, (cause, decided), verdict, turn.context.now())?;
     }
     Ok(first)
 }

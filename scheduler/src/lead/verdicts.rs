@@ -29,7 +29,7 @@ pub(crate) struct Ticked {
     /// Whether others were left for the next tick.
     pub(crate) more: bool,
     /// How long the one that was due the longest was due.
-    pub(crate) lag: Duration,
+    pub(crate) lag: Option<Duration>,
 }
 
 /// A mail that is looked at, as far as records about it need.
@@ -60,7 +60,7 @@ pub(crate) fn tick(engine: &mut Engine, turn: &mut Turn<'_>) -> Ticked {
     Ticked {
         looked: due.mails.len(),
         more: due.more,
-        lag: due.earliest.map_or(Duration::ZERO, |earliest| now.since(earliest)),
+        lag: Some(due.earliest.map_or(Duration::ZERO, |earliest| now.since(earliest))),
     }
 }
 

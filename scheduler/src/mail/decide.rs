@@ -75,7 +75,8 @@ impl Orders {
             catalogue,
             admission,
         };
-        Ok(turn.conclude(asked, person, verdict, turn.context.now())?)
+        let id = turn.context.mint();
+        Ok(turn.conclude(id, asked, person, verdict, turn.context.now())?)
     }
 
     fn decide_order(

@@ -75,9 +75,10 @@ pub(crate) struct Own {
 }
 
 impl Turn<'_> {
-    /// Records what was decided on a request of `person`, as of `wall`, and makes the mail that it plans.
+    /// Records under `id` what was decided on a request of `person`, as of `wall`, and makes the mail that it plans.
     pub(crate) fn conclude(
         &mut self,
+        id: EventId,
         asked: Asked,
         person: PersonKey,
         verdict: Verdict,
@@ -90,19 +91,19 @@ impl Turn<'_> {
             person,
             verdict,
         };
-        let (id, partition) = (self.context.mint(), asked.partition);
+        let partition = asked.partition;
         if let Some(plan) = decided.plan() {
             self.mails.push(asked.mail(plan.clone()));
         }
         self.record_as(partition, id, wall, &Event::Decided(Box::new(decided)))
     }
 
-    /// Records the request of a workflow step or a reminder under the id `cause`, which was minted for it, and the decision on it. Makes the
+    /// Records the request of a workflow step or a reminder and the decision on it, under ids that were minted for both. Makes the
     /// mail that the decision plans. All records have the time `wall`.
     pub(crate) fn send_own(
         &mut self,
         own: Own,
-        cause: EventId,
+        (cause, decided): (EventId, EventId),
         verdict: Verdict,
         wall: Timestamp,
     ) -> Result<(), StateError> {
@@ -133,6 +134,6 @@ impl Turn<'_> {
             origin: Some(origin),
         };
         self.record_as(partition, cause, wall, &Event::MessageAccepted(Box::new(accepted)))?;
-        self.conclude(asked, person, verdict, wall)
+        self.conclude(decided, asked, person, verdict, wall)
     }
 }

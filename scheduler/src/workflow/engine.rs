@@ -67,8 +67,8 @@ struct Scene {
     catalogue: Arc<Catalogue>,
     contact: Contact,
     now: Timestamp,
-    /// The id that the first record of this walk will have.
-    record: EventId,
+    /// The id of the instance that this walk begins, if it begins one.
+    begins: EventId,
     person: PersonState,
     known: ContactState,
 }
@@ -90,7 +90,7 @@ impl Scene {
             catalogue: Arc::clone(catalogue),
             contact,
             now: turn.context.now(),
-            record: turn.context.mint(),
+            begins: turn.context.mint(),
             person: turn.desks.persons.get(partition, person)?.clone(),
             known: turn.desks.contacts.get(partition, person, shop)?.clone(),
         })
@@ -102,10 +102,12 @@ impl Scene {
         sends::record(turn, self.contact, &self.catalogue, self.now, allowed)?;
         let calls = done.calls.iter();
         turn.calls
-            .extend(calls.map(|webhook| sends::call(self.contact, self.record, webhook)));
+            .extend(calls.map(|webhook| sends::call(self.contact, self.begins, webhook)));
         let count = u32::try_from(done.records.len()).unwrap_or(u32::MAX);
         for (place, moved) in done.records.into_iter().enumerate() {
-            let id = if place == 0 { self.record } else { turn.context.mint() };
+            let begins = place == 0 && moved.instance.is_none();
+            // Any other id is minted behind those of its mails: people read what happened by id.
+            let id = if begins { self.begins } else { turn.context.mint() };
             record_moved(turn, self.contact.partition, id, self.now, moved)?;
         }
         Ok(count)
@@ -219,15 +221,14 @@ impl Engine {
             return Ok(());
         };
         let catalogue = turn.context.catalogue();
-        let Some(workflow) = self.compiled_for(&catalogue, &instance) else {
-            let broke = Broke::at(None, "the version with which it began is gone");
-            return instance_broke(turn, contact, (id, &instance), input, &broke);
-        };
         let mails = known(turn, contact.partition, &instance)?;
         let scene = Scene::of(turn, contact, &catalogue)?;
-        let walked = self.walk(turn.context, &scene, &mails, |world, sends| {
-            sends.walk(policy::workflow::resume(&workflow, &world, id, &instance, input)?)
-        });
+        let walked = match self.compiled_for(&catalogue, &instance) {
+            Some(workflow) => self.walk(turn.context, &scene, &mails, |world, sends| {
+                sends.walk(policy::workflow::resume(&workflow, &world, id, &instance, input)?)
+            }),
+            None => Err(Broke::at(None, "the version with which it began is gone")),
+        };
         match walked {
             Ok(walked) => {
                 scene.record(turn, walked)?;
@@ -331,7 +332,7 @@ impl Engine {
             mails,
             steps: &self.steps,
         };
-        let at = (scene.record, scene.now);
+        let at = (scene.begins, scene.now);
         let sends = Sends::new(context, &scene.catalogue, scene.contact, at, scene.person.clone());
         let timer = context.metrics.automation.engine_seconds.start_timer();
         let walked = caught(|| ask(world, sends));

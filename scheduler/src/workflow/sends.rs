@@ -35,6 +35,7 @@ pub(super) struct Allowed {
     request: MessageRequest,
     origin: Origin,
     cause: EventId,
+    decided: EventId,
     verdict: Verdict,
     admission: Admission,
 }
@@ -127,6 +128,8 @@ impl<'a> Sends<'a> {
             request: send.request,
             origin,
             cause,
+            // Ids rise in the order in which people read what happened.
+            decided: self.context.mint(),
             verdict,
             admission,
         });
@@ -150,6 +153,7 @@ pub(super) fn record(
             request,
             origin,
             cause,
+            decided,
             verdict,
             admission,
         } = mail;
@@ -162,7 +166,7 @@ pub(super) fn record(
             catalogue: Arc::clone(catalogue),
             admission,
         };
-        turn.send_own(own, cause, verdict, now)?;
+        turn.send_own(own, (cause, decided), verdict, now)?;
     }
     Ok(())
 }
