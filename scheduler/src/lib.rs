@@ -30,8 +30,8 @@
 //! | `mail` | `Mails` | mails after their decision: opens, clicks, verdicts, landings | `decide.rs`: orders and messages |
 //! | `mail/outbox.rs` | `Outbox` | mails until they end | |
 //! | `lead` | `Leads` | first visits and leads | `verdicts.rs`: verdicts, leads, settlements |
-//! | `cart` | `Carts` | carts, and the names that shops gave them | `remind.rs`: reminders, orders that close carts |
 //! | `workflow` | `Instances` | contacts' ways through workflows | `engine.rs`, `reactions.rs`, `sends.rs`, `sweeps.rs` |
+//! | `cart` | `Carts` | carts, and the names that shops gave them | `remind.rs`: reminders, orders that close carts |
 //! | `contact` | `Contacts` | what each shop knows of a person | |
 //! | `history` | `Histories` | each object's events, whom it is about, claimed names, erasures | |
 //! | `tally` | `Tallies` | statistics, and how many mails showed each campaign | |

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fixture::{ADVERTISER, Node, PUBLISHER, SECOND_PUBLISHER, Sent, furnished, start_at};
 use store::intake::SubmitError;
+use store::state::{ContactPut, Put, Turn};
 use types::event::{Event, LeadOutcome, Outcome, PersonErased, VoidReason};
 use types::id::ShopNumber;
 use types::tally::Measure;
@@ -30,6 +31,42 @@ async fn check_gone(node: &Node, sent: &Sent) {
     assert!(about.iter().all(|(_, object)| !gone.contains(object)), "{about:?}");
     let refused = node.try_submit(sent.partition, sent.opened()).await;
     assert!(matches!(refused, Err(SubmitError::Refused(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_contact_keeps_nothing_else_from_being_erased() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = furnished(folder.path()).await;
+    let sent = node.delivered(PUBLISHER, "mario@example.it").await;
+    // What runners remember of it is in state, and forgotten.
+    node.tick().await;
+    node.tick().await;
+    let state = node.store.state();
+    state.submit(Turn {
+        range: sent.partition.number()..sent.partition.number() + 1,
+        position: state.applied(sent.partition),
+        puts: vec![Put::Contact(ContactPut {
+            partition: sent.partition,
+            person: sent.person,
+            shop: PUBLISHER,
+            value: Some(vec![0xff]),
+        })],
+        released: Vec::new(),
+    });
+    let contact = || state.contacts().get(sent.partition, &sent.person, PUBLISHER).unwrap();
+    while contact() != Some(vec![0xff]) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let (person, shop) = (sent.person, None);
+    let erased = node
+        .try_submit(sent.partition, Event::PersonErased(PersonErased { person, shop }))
+        .await;
+    assert!(erased.is_err(), "it says that not all of it could be done");
+    // Behind the turn that erases.
+    node.delivered(PUBLISHER, "berta@example.it").await;
+    node.settled().await;
+    check_gone(&node, &sent).await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
