@@ -433,9 +433,15 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// Returns a port of loopback that nobody listens at.
+/// Ports below those that the system gives to outgoing connections: a service that was killed finds its port free when it comes back.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Returns a port that nobody listens on.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    let first = rand::random::<u16>() % (PORTS.end - PORTS.start);
+    let ports = PORTS.map(|port| PORTS.start + (port - PORTS.start + first) % (PORTS.end - PORTS.start));
+    let mut free = ports.filter(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
+    free.next().context("no port is free")
 }
 
 /// Waits until a process listens at `address`.

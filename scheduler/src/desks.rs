@@ -92,17 +92,7 @@ impl Desks {
             timers,
         } = self;
         [
-            persons,
-            mails,
-            outbox,
-            leads,
-            instances,
-            carts,
-            contacts,
-            histories,
-            tallies,
-            changes,
-            timers,
+            persons, mails, outbox, leads, instances, carts, contacts, histories, tallies, changes, timers,
         ]
     }
 

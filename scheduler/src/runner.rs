@@ -309,7 +309,7 @@ impl Runner {
                 TimerClass::Cart => cart::due(&mut turn, timer, tries),
             };
             if let Err(error) = result {
-                context.state_failed(&error, "a timer did not fire");
+                context.state_failed(&error, "state cannot be read: a timer did not fire");
                 let had_effect = turn.mails.len() > mails;
                 let tries = if had_effect { Tries::Effective } else { tries };
                 unreadable(&mut turn, timer, &error, tries);
@@ -341,7 +341,8 @@ impl Runner {
             .timers_window
             .set(i64::try_from(timers.len()).unwrap_or(i64::MAX));
         read.unwrap_or_else(|error| {
-            self.context.state_failed(&error, "timers are missing");
+            self.context
+                .state_failed(&error, "state cannot be read: timers are missing");
             false
         })
     }

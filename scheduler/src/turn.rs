@@ -81,9 +81,9 @@ impl Context {
         self.deps.store.catalogue().load()
     }
 
-    /// Logs that state cannot be read, and what was therefore not done.
-    pub(crate) fn state_failed(&self, error: &StateError, not_done: &str) {
-        tracing::error!(%error, "state cannot be read: {not_done}");
+    /// Logs that state cannot be read, and what was therefore not done. The message comes whole: runbooks and people search the code for it.
+    pub(crate) fn state_failed(&self, error: &StateError, message: &str) {
+        tracing::error!(%error, "{message}");
         self.metrics.state_errors.inc();
     }
 
@@ -92,7 +92,7 @@ impl Context {
         match fault {
             Fault::Refused(why) => SubmitError::Refused(why),
             Fault::State(error) => {
-                self.state_failed(&error, "the event was refused");
+                self.state_failed(&error, "state cannot be read: the event was refused");
                 SubmitError::Closed
             }
         }

@@ -19,8 +19,10 @@ const REPUTATION_WAIT: Duration = Duration::from_mins(10);
 /// The least time that a site is left alone when it wants fewer connections.
 const CONNECTIONS_WAIT: Duration = Duration::from_mins(1);
 
-/// How often in a row a message may be interrupted at its MAIL, by sessions that served others, before that counts.
-const INTERRUPTIONS_UNCOUNTED: u8 = 4;
+/// How often in a row a message may be interrupted at its MAIL, by sessions that served others, before that counts. Where a receiver
+/// closes after each message, a message goes back to the head of its list and may be taken by another session that is about to be
+/// closed, several times in a row by mere chance.
+const INTERRUPTIONS_UNCOUNTED: u8 = 8;
 
 /// What decides about an end besides the end.
 pub(super) struct Sender<'a> {

@@ -48,13 +48,15 @@ pub(crate) fn tick(engine: &mut Engine, turn: &mut Turn<'_>) -> Ticked {
     let due = match turn.desks.mails.due(applied, now, LOOKS_MAX) {
         Ok(due) => due,
         Err(error) => {
-            turn.context.state_failed(&error, "nothing was judged");
+            turn.context
+                .state_failed(&error, "state cannot be read: nothing was judged");
             return Ticked::default();
         }
     };
     for (partition, message) in &due.mails {
         if let Err(error) = look(engine, turn, *partition, *message) {
-            turn.context.state_failed(&error, "a mail was not judged");
+            turn.context
+                .state_failed(&error, "state cannot be read: a mail was not judged");
         }
     }
     Ticked {

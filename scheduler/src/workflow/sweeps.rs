@@ -199,7 +199,7 @@ impl Sweeps {
             Ok(true) => {}
             Ok(false) => self.jobs.push_front(job),
             Err(error) => {
-                context.state_failed(&error, "contacts were not looked at");
+                context.state_failed(&error, "state cannot be read: contacts were not looked at");
                 self.jobs.push_front(before);
                 return;
             }
